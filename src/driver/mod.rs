@@ -1,0 +1,123 @@
+//! The contract between a run and whatever executes its tasks.
+//!
+//! A driver knows nothing of V8, YAML or the terminal. Its configuration is a typed
+//! [`DriverConfig`], parsed from a DSN before anything starts.
+
+pub mod native;
+
+mod dsn;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub use dsn::{DriverConfig, DsnError};
+
+use crate::task::{Stream, TaskExit, TaskSpec};
+use crate::volume::VolumeName;
+
+/// Runs tasks and keeps their volumes, for one run of one pipeline.
+///
+/// All methods may be called at the same time from several threads.
+#[async_trait]
+pub trait Driver: Send + Sync {
+    /// The driver's name in a DSN, such as `native`.
+    fn name(&self) -> &'static str;
+
+    /// Creates an empty volume that lives until [`close`](Self::close).
+    ///
+    /// Asking again for the same name returns the same volume with its content.
+    async fn create_volume(
+        &self,
+        name: &VolumeName,
+        size: Option<u64>,
+    ) -> Result<Volume, DriverError>;
+
+    /// Runs a task to its end.
+    ///
+    /// Returns when the command ended and all that it wrote until then was handed to `output`, in
+    /// order within each stream and without loss. A full `output` makes the task wait; a driver
+    /// never buffers without bound.
+    ///
+    /// When `cancel` fires, the task is asked to end, then made to end after the driver's grace
+    /// period, together with everything that it started. The result is then
+    /// [`TaskExit::Cancelled`], and nothing of the task is running any more. Dropping the future
+    /// ends the task at once in the same way.
+    ///
+    /// Processes that outlive their command keep running until [`close`](Self::close), so that one
+    /// task may start a service for the next. What they still write goes to `output` for as long
+    /// as somebody listens, and is discarded after that.
+    async fn run(
+        &self,
+        spec: &TaskSpec,
+        output: OutputSink,
+        cancel: CancellationToken,
+    ) -> Result<TaskExit, DriverError>;
+
+    /// Ends everything that is still running, removes everything that was made, and returns when
+    /// that is done. Nothing may be called afterwards; a second `close` does nothing.
+    async fn close(&self) -> Result<(), DriverError>;
+}
+
+/// Where a driver hands over what a task writes: non-empty chunks of bytes, as read.
+pub type OutputSink = mpsc::Sender<(Stream, Vec<u8>)>;
+
+/// Where a driver says what a user should know but no result carries.
+///
+/// Each text is shown once a run, however often it is sent.
+pub type NoticeSink = Arc<dyn Fn(String) + Send + Sync>;
+
+/// A volume that exists.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume {
+    pub name: VolumeName,
+    /// Where a task without a mount could find it, in the driver's own terms.
+    pub path: String,
+    /// The same as a directory of this machine, for drivers that have one.
+    pub directory: Option<PathBuf>,
+}
+
+/// What a driver needs to know of the run that it works for.
+#[derive(Clone, Debug)]
+pub struct RunIdentity {
+    /// Unique to this run.
+    pub run: String,
+    /// The same for every run of the same pipeline file; safe as a file name.
+    pub pipeline: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The engine behind the driver cannot be reached or used at all; no task can run.
+    #[error("the `{driver}` driver is unavailable: {reason}")]
+    Unavailable { driver: &'static str, reason: String },
+    /// The request is one that this driver cannot carry out, whatever the engine's state.
+    #[error("{0}")]
+    Refused(String),
+    /// The command could not be started.
+    #[error("cannot start `{command}`: {reason}")]
+    CannotStart { command: String, reason: String },
+    /// Something failed on the way.
+    #[error("{context}: {source}")]
+    Io {
+        context: String,
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Connects to the driver that the configuration names.
+pub async fn connect(
+    config: &DriverConfig,
+    identity: RunIdentity,
+    notices: NoticeSink,
+) -> Result<Arc<dyn Driver>, DriverError> {
+    match config {
+        DriverConfig::Native(config) => {
+            Ok(Arc::new(native::NativeDriver::start(config, &identity, notices).await?))
+        }
+    }
+}

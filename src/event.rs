@@ -1,0 +1,103 @@
+//! Everything that a run reports, as data.
+//!
+//! Reporters are the only readers. The shape of the JSON is the public interface of
+//! `--output json`, described in `docs/events.md` and versioned by [`VERSION`].
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::task::Stream;
+
+/// The `v` of every JSON event. It grows when a field changes its meaning or goes away, not when
+/// one is added.
+pub const VERSION: u32 = 1;
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum RunEvent {
+    /// Always the first event.
+    RunStarted {
+        run: String,
+        pipeline: String,
+        /// As given on the command line.
+        file: String,
+        driver: String,
+    },
+    VolumeCreated {
+        volume: String,
+        path: String,
+    },
+    TaskStarted {
+        id: u64,
+        task: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        image: String,
+        command: Vec<String>,
+    },
+    TaskOutput {
+        id: u64,
+        task: String,
+        stream: Stream,
+        /// Never split within a character; bytes that are not UTF-8 became U+FFFD.
+        text: Arc<String>,
+    },
+    TaskFinished {
+        id: u64,
+        task: String,
+        status: TaskStatus,
+        /// Absent when the command could not be started.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        code: Option<i32>,
+        /// The name of the signal that ended the command, such as `SIGKILL`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        signal: Option<&'static str>,
+        duration_ms: u64,
+        /// Why, when there is more to say than the code.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        message: String,
+    },
+    /// What the pipeline itself wrote with `console`.
+    Console {
+        stream: Stream,
+        /// Whole lines.
+        text: String,
+    },
+    /// Something that the user should know and that changes no result.
+    Notice {
+        message: String,
+    },
+    /// Always the last event.
+    RunFinished {
+        status: RunStatus,
+        exit_code: u8,
+        duration_ms: u64,
+        /// The error that ended the run, as also printed on the error output.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskStatus {
+    /// The command returned 0.
+    Success,
+    /// The command returned something else, or a signal ended it.
+    Failure,
+    /// A timeout or the end of the run ended it.
+    Abort,
+    /// It could not be started.
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RunStatus {
+    Success,
+    Failure,
+    /// Interrupted or timed out.
+    Abort,
+    /// A driver or another outside system was unavailable.
+    Error,
+}

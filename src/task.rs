@@ -1,0 +1,100 @@
+//! What a task is: plain data that the runtime fills in and a driver carries out.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::volume::VolumeName;
+
+/// One command to run, with everything that a driver needs to know about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskSpec {
+    /// Unique and stable within a run.
+    pub id: TaskId,
+    /// What the pipeline calls the task. Any text; several tasks may share it.
+    pub name: String,
+    /// The container image. Drivers without images ignore it.
+    pub image: String,
+    pub command: Command,
+    /// Variables that the pipeline sets, in its order.
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
+    /// Where the command starts. `None` is the driver's own stable directory for this task's name.
+    pub work_dir: Option<String>,
+    /// What the command reads from its standard input; nothing when `None`.
+    pub stdin: Option<Vec<u8>>,
+    pub privileged: bool,
+    pub limits: Limits,
+}
+
+/// A task's number within its run, counted from 1 in the order in which tasks were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TaskId(pub u64);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// An argument vector. No shell is involved unless `path` names one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Command {
+    /// A path, or a name to look up in the task's `PATH`.
+    pub path: String,
+    pub args: Vec<String>,
+    /// `name`, `uid`, `name:group` or `uid:gid`; `None` is the driver's default.
+    pub user: Option<String>,
+}
+
+/// A volume and the place where the task sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    pub volume: VolumeName,
+    /// Relative to the working directory, or absolute where the driver can do that.
+    /// Checked: no `..`, not empty.
+    pub path: PathBuf,
+}
+
+/// Upper bounds on what a task may use; `None` is the driver's default.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// In cores.
+    pub cpu: Option<f64>,
+    /// In bytes.
+    pub memory: Option<u64>,
+}
+
+/// One of the two streams that a task writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+/// How a task's command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskExit {
+    /// It returned this exit code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+    /// The caller cancelled it; nothing of it is running any more.
+    Cancelled,
+}
+
+impl TaskExit {
+    /// The code that a shell would report: 128 and the signal's number for a signal.
+    /// `None` for a task that was cancelled.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Signal(signal) => Some(128 + signal),
+            Self::Cancelled => None,
+        }
+    }
+
+    pub fn is_success(self) -> bool {
+        self == Self::Code(0)
+    }
+}
