@@ -1,0 +1,288 @@
+//! One task from its start to its last trace.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe;
+use tokio::sync::{oneshot, watch};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::directories::Lease;
+use super::pump::{Phase, Pump};
+use super::shared::{Shared, blocking};
+use super::site::{Plan, Site, Streams};
+use super::supervision::Channel;
+use super::wire::{Exit, Failure, Order, Report};
+use crate::driver::{DriverError, OutputSink};
+use crate::task::{Stream, TaskExit};
+
+pub type Outcome = Result<TaskExit, DriverError>;
+
+/// A task that runs on its own, so that it is cleaned up behind a caller who does not wait.
+pub struct Attempt {
+    pub shared: Arc<Shared>,
+    pub plan: Arc<Plan>,
+    pub output: OutputSink,
+    pub cancel: CancellationToken,
+    /// Ends when the caller has gone away.
+    pub abandoned: oneshot::Receiver<()>,
+    /// Taken when the caller was told.
+    pub outcome: Option<oneshot::Sender<Outcome>>,
+}
+
+/// How long the processes that a command leaves behind may take to end before they count as
+/// staying, and keep their directories.
+const AFTERMATH: Duration = Duration::from_millis(5);
+
+/// What a task has while it runs.
+struct Running {
+    channel: Channel,
+    site: Site,
+    stdin: Option<pipe::Sender>,
+    stdout: pipe::Receiver,
+    stderr: pipe::Receiver,
+}
+
+impl Attempt {
+    pub async fn run(mut self, lease: Lease) {
+        let Running { channel, site, stdin, stdout, stderr } = match self.start(lease).await {
+            Ok(running) => running,
+            Err(outcome) => return self.tell(outcome),
+        };
+        let (phase, watched) = watch::channel(Phase::Running);
+        let (out_drained, out_is_drained) = oneshot::channel();
+        let (err_drained, err_is_drained) = oneshot::channel();
+        let out = Pump::new(stdout, Stream::Stdout, self.output.clone());
+        let err = Pump::new(stderr, Stream::Stderr, self.output.clone());
+        let bytes = self.plan.clone();
+        let feeding =
+            feed(stdin, bytes.spec.stdin.as_deref().unwrap_or_default(), phase.subscribe());
+        let drained = async {
+            // A pump that has ended has handed everything over, too.
+            let _ = out_is_drained.await;
+            let _ = err_is_drained.await;
+        };
+        tokio::join!(
+            self.attend(channel, site, phase, drained),
+            out.run(watched.clone(), out_drained),
+            err.run(watched, err_drained),
+            feeding,
+        );
+    }
+
+    fn tell(&mut self, outcome: Outcome) {
+        if let Some(sender) = self.outcome.take() {
+            // The caller may have gone away.
+            let _ = sender.send(outcome);
+        }
+    }
+
+    /// Starts the command, or returns the outcome with nothing left of the task.
+    async fn start(&self, mut lease: Lease) -> Result<Running, Outcome> {
+        let Ok(_turn) = self.shared.starts.acquire().await else {
+            return Err(Ok(TaskExit::Cancelled));
+        };
+        loop {
+            if self.cancel.is_cancelled() || self.shared.closing.is_cancelled() {
+                return Err(Ok(TaskExit::Cancelled));
+            }
+            let (shared, plan) = (self.shared.clone(), self.plan.clone());
+            let made = blocking(move || Site::make(&shared, &plan, lease)).await;
+            let (site, launch, streams) = made.flatten().map_err(Err)?;
+            let launched = self.launch(&Order::Launch(launch), streams).await;
+            let failure = match launched {
+                Ok((channel, (stdin, stdout, stderr))) => {
+                    return Ok(Running { channel, site, stdin, stdout, stderr });
+                }
+                Err(failure) => failure,
+            };
+            lease = self.clear(site).await.map_err(Err)?;
+            let command = self.plan.spec.command.path.clone();
+            match failure {
+                LaunchError::Start(Failure::Start(reason)) => {
+                    return Err(Err(DriverError::CannotStart { command, reason }));
+                }
+                // Once more, with links this time.
+                LaunchError::Start(Failure::NoMounts(reason)) => {
+                    self.shared.give_up_mounts(&reason).map_err(Err)?;
+                }
+                LaunchError::Io(source) => {
+                    let context = format!("cannot start `{command}`");
+                    return Err(Err(DriverError::Io { context, source }));
+                }
+            }
+        }
+    }
+
+    async fn launch(
+        &self,
+        order: &Order,
+        streams: Streams,
+    ) -> Result<(Channel, OwnStreams), LaunchError> {
+        let supervision = &self.shared.supervision;
+        let mut channel = supervision.reaper()?;
+        while let Err(error) = channel.order(order, &streams.theirs()).await {
+            // Somebody ended a reaper that was waiting for work.
+            if !channel.was_idle {
+                return Err(error.into());
+            }
+            channel = supervision.reaper()?;
+        }
+        let ours = streams.ours;
+        drop(streams.theirs);
+        match channel.report().await? {
+            Report::Started => {}
+            Report::Failed(failure) => {
+                supervision.recycle(channel);
+                return Err(LaunchError::Start(failure));
+            }
+            Report::Exited(_) | Report::Gone { .. } => {
+                return Err(std::io::Error::other("a reaper is out of step").into());
+            }
+        }
+        let stdin = ours.stdin.map(pipe::Sender::from_owned_fd).transpose()?;
+        let stdout = pipe::Receiver::from_owned_fd(ours.stdout)?;
+        let stderr = pipe::Receiver::from_owned_fd(ours.stderr)?;
+        Ok((channel, (stdin, stdout, stderr)))
+    }
+
+    /// Stays with a task until nothing is left of it.
+    async fn attend(
+        &mut self,
+        mut channel: Channel,
+        site: Site,
+        phase: watch::Sender<Phase>,
+        drained: impl Future<Output = ()>,
+    ) {
+        let mut drained = pin!(drained);
+        let mut state = State::default();
+        let grace = self.shared.grace();
+        while !(state.gone && (state.drained || self.outcome.is_none())) {
+            let ended = state.exit.is_some() || state.gone;
+            tokio::select! {
+                biased;
+                report = channel.report(), if !state.gone => {
+                    match report {
+                        Ok(Report::Exited(exit)) => state.exit = Some(exit),
+                        Ok(Report::Gone { left }) => {
+                            state.gone = true;
+                            state.left = left;
+                        }
+                        Ok(Report::Started | Report::Failed(_)) => {}
+                        Err(error) => {
+                            state.gone = true;
+                            state.lost = Some(error);
+                        }
+                    }
+                    if !ended {
+                        phase.send_replace(Phase::Ended);
+                    }
+                }
+                () = &mut drained, if !state.drained => state.drained = true,
+                () = self.cancel.cancelled(), if !ended && !state.cancelled => {
+                    state.cancelled = true;
+                    self.terminate(&channel, grace).await;
+                }
+                _ = &mut self.abandoned, if self.outcome.is_some() => {
+                    self.outcome = None;
+                    self.terminate(&channel, Duration::ZERO).await;
+                }
+                () = self.shared.closing.cancelled(), if !state.closing => {
+                    state.closing = true;
+                    state.cancelled |= !ended;
+                    self.terminate(&channel, grace).await;
+                }
+                // The end of a task must not depend on who listens.
+                () = sleep(grace), if state.gone && state.cancelled => state.drained = true,
+                () = sleep(AFTERMATH), if self.outcome.is_some() && state.drained && !state.cancelled && ended => {
+                    // What is left now stays until the end of the run.
+                    self.tell(state.outcome(&self.plan.spec.name));
+                }
+            }
+        }
+        phase.send_replace(Phase::Over);
+        if state.left > 0 {
+            self.shared.notify(format!(
+                "{} processes of task `{}` could not be ended",
+                state.left, self.plan.spec.name
+            ));
+        } else if state.lost.is_none() {
+            self.shared.supervision.recycle(channel);
+        }
+        // The next task of this name may have the directory from here on.
+        drop(self.clear(site).await);
+        let outcome = state.outcome(&self.plan.spec.name);
+        self.tell(outcome);
+    }
+
+    async fn terminate(&self, channel: &Channel, grace: Duration) {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        // A reaper that cannot be reached any more says so by the end of its reports.
+        let _ = channel.order(&Order::Terminate { grace_ms }, &[]).await;
+    }
+
+    /// Clears what was made for the task.
+    async fn clear(&self, site: Site) -> Result<Lease, DriverError> {
+        let shared = self.shared.clone();
+        let lease = blocking(move || site.clear(&shared)).await;
+        if self.shared.directories.needs_sweep() {
+            let directories = self.shared.directories.clone();
+            self.shared.tasks.spawn_blocking(move || directories.sweep());
+        }
+        lease
+    }
+}
+
+type OwnStreams = (Option<pipe::Sender>, pipe::Receiver, pipe::Receiver);
+
+enum LaunchError {
+    Start(Failure),
+    Io(std::io::Error),
+}
+
+impl From<std::io::Error> for LaunchError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    exit: Option<Exit>,
+    /// Nothing is left of the task but for these processes.
+    gone: bool,
+    left: usize,
+    /// The reaper ended too early.
+    lost: Option<std::io::Error>,
+    /// All output was handed over.
+    drained: bool,
+    /// The task was made to end, before it ended by itself.
+    cancelled: bool,
+    closing: bool,
+}
+
+impl State {
+    fn outcome(&mut self, task: &str) -> Outcome {
+        if let Some(source) = self.lost.take() {
+            return Err(DriverError::Io { context: format!("lost task `{task}`"), source });
+        }
+        match self.exit {
+            Some(Exit::Code(code)) if !self.cancelled => Ok(TaskExit::Code(code)),
+            Some(Exit::Signal(signal)) if !self.cancelled => Ok(TaskExit::Signal(signal)),
+            _ => Ok(TaskExit::Cancelled),
+        }
+    }
+}
+
+/// Writes what the command is to read, as fast as it reads.
+async fn feed(stdin: Option<pipe::Sender>, bytes: &[u8], mut phase: watch::Receiver<Phase>) {
+    let Some(mut stdin) = stdin else { return };
+    tokio::select! {
+        // A command that does not read to the end has made its choice.
+        _ = stdin.write_all(bytes) => {}
+        _ = phase.wait_for(|phase| *phase == Phase::Over) => {}
+    }
+}

@@ -1,0 +1,232 @@
+//! Mount points and links, and the removal of those in directories that are not the driver's own.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::libc;
+use nix::sys::stat::{Mode, mkdirat};
+use nix::unistd::{fchownat, symlinkat};
+
+use super::user::Owner;
+use crate::driver::DriverError;
+
+/// What was put into other people's directories and has to go when no task uses it any more.
+#[derive(Debug, Default)]
+pub struct Fixtures {
+    made: Mutex<Made>,
+}
+
+#[derive(Debug, Default)]
+struct Made {
+    directories: BTreeSet<PathBuf>,
+    /// With the number of tasks that use them.
+    links: HashMap<PathBuf, usize>,
+}
+
+/// One task's share of the fixtures.
+#[derive(Debug, Default)]
+pub struct Held {
+    directories: Vec<(PathBuf, File)>,
+    links: Vec<PathBuf>,
+}
+
+impl Fixtures {
+    /// Makes a mount point at `path` below `base`, and keeps every run from removing it.
+    ///
+    /// Removing a directory takes away what another process has mounted there, in whatever
+    /// namespace. So those who use it hold a shared lock, and who removes it needs it alone.
+    pub fn point(
+        &self,
+        base: &Path,
+        path: &Path,
+        owner: Option<&Owner>,
+        held: &mut Held,
+    ) -> Result<(), DriverError> {
+        let full = base.join(path);
+        let failed = |source: io::Error| DriverError::Io {
+            context: format!("cannot hold the mount point `{}`", full.display()),
+            source,
+        };
+        loop {
+            let (_, new) = make_directories(base, path, owner)?;
+            self.made().directories.extend(new);
+            let file = match hold(&full) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                file => file.map_err(failed)?,
+            };
+            // Another run may have removed it before the lock was there.
+            let same = fs::symlink_metadata(&full).and_then(|found| {
+                let held = file.metadata()?;
+                Ok((found.dev(), found.ino()) == (held.dev(), held.ino()))
+            });
+            match same {
+                Ok(true) => {
+                    held.directories.push((full, file));
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    /// Makes a link to a volume at `path` below `base`.
+    pub fn link(
+        &self,
+        volume: &Path,
+        base: &Path,
+        path: &Path,
+        owner: Option<&Owner>,
+        held: &mut Held,
+    ) -> Result<(), DriverError> {
+        let full = base.join(path);
+        let parent = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().unwrap_or(OsStr::new("."));
+        let (parent, new) = make_directories(base, parent, owner)?;
+        let mut made = self.made();
+        made.directories.extend(new);
+        match symlinkat(volume, &parent, name) {
+            Ok(()) => {}
+            // Another task of this run is using it.
+            Err(Errno::EEXIST)
+                if made.links.contains_key(&full)
+                    && fs::read_link(&full).is_ok_and(|to| to == volume) => {}
+            Err(Errno::EEXIST) => {
+                return Err(DriverError::Refused(format!(
+                    "mount path `{}`: there is something in the working directory `{}` already, \
+                     and volumes are linked, not mounted; choose a path that is free",
+                    path.display(),
+                    base.display()
+                )));
+            }
+            Err(error) => {
+                return Err(DriverError::Io {
+                    context: format!("cannot link a volume to `{}`", full.display()),
+                    source: error.into(),
+                });
+            }
+        }
+        *made.links.entry(full.clone()).or_default() += 1;
+        held.links.push(full);
+        Ok(())
+    }
+
+    /// Removes what no other task uses.
+    pub fn release(&self, held: Held) {
+        let mut made = self.made();
+        for link in held.links {
+            let Some(users) = made.links.get_mut(&link) else { continue };
+            *users -= 1;
+            if *users == 0 {
+                made.links.remove(&link);
+                // The task may have replaced it, and then it is the task's.
+                if fs::symlink_metadata(&link).is_ok_and(|found| found.is_symlink()) {
+                    let _ = fs::remove_file(&link);
+                }
+                made.remove_upwards(link.parent());
+            }
+        }
+        let paths: Vec<PathBuf> = held.directories.into_iter().map(|(path, _)| path).collect();
+        for path in paths.iter().rev() {
+            made.remove_upwards(Some(path));
+        }
+    }
+
+    /// Removes what is left, when no task runs any more.
+    pub fn release_all(&self) {
+        let mut made = self.made();
+        for path in std::mem::take(&mut made.directories).iter().rev() {
+            remove_unused(path);
+        }
+    }
+
+    fn made(&self) -> std::sync::MutexGuard<'_, Made> {
+        // No holder can panic.
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Made {
+    /// Removes a directory and those above it, as far as they were made here and are empty.
+    fn remove_upwards(&mut self, path: Option<&Path>) {
+        for path in path.into_iter().flat_map(Path::ancestors) {
+            if !self.directories.contains(path) || !remove_unused(path) {
+                return;
+            }
+            self.directories.remove(path);
+        }
+    }
+}
+
+/// Removes an empty directory that nobody holds. Returns whether it is gone.
+fn remove_unused(path: &Path) -> bool {
+    match open_directory(path) {
+        Ok(file) => file.try_lock().is_ok() && fs::remove_dir(path).is_ok(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
+fn hold(path: &Path) -> io::Result<File> {
+    let file = open_directory(path)?;
+    file.lock_shared()?;
+    Ok(file)
+}
+
+fn open_directory(path: &Path) -> io::Result<File> {
+    let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+    File::options().read(true).custom_flags(flags).open(path)
+}
+
+/// Makes the directories of `path` below `base` that are missing, following no link on the way.
+/// Returns the last one and the paths of the new ones.
+pub fn make_directories(
+    base: &Path,
+    path: &Path,
+    owner: Option<&Owner>,
+) -> Result<(OwnedFd, Vec<PathBuf>), DriverError> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut new = Vec::new();
+    let mut full = base.to_owned();
+    let failed = |path: &Path, error: Errno| DriverError::Io {
+        context: format!("cannot make the directory `{}`", path.display()),
+        source: error.into(),
+    };
+    let mut at = open(base, flags, Mode::empty()).map_err(|error| failed(base, error))?;
+    for name in path {
+        full.push(name);
+        let mode = Mode::from_bits_truncate(0o755);
+        match mkdirat(&at, name, mode) {
+            Ok(()) => {
+                new.push(full.clone());
+                if let Some(owner) = owner {
+                    let (uid, gid) = owner.ids();
+                    fchownat(&at, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+                        .map_err(|error| failed(&full, error))?;
+                }
+            }
+            Err(Errno::EEXIST) => {}
+            Err(error) => return Err(failed(&full, error)),
+        }
+        at = match openat(&at, name, flags | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                return Err(DriverError::Refused(format!(
+                    "mount path `{}`: `{}` is a link or a file, and only directories can be on the \
+                     way to a volume",
+                    path.display(),
+                    full.display()
+                )));
+            }
+            opened => opened.map_err(|error| failed(&full, error))?,
+        };
+    }
+    Ok((at, new))
+}

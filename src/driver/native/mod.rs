@@ -1,0 +1,212 @@
+//! Tasks as processes of this machine, and volumes as directories.
+//!
+//! A run has a [slot](slot): a directory that is stable for its pipeline and its own while it
+//! lasts. Each task has a working directory there and a [reaper](supervisor), a small process that
+//! the command and everything it starts stays below.
+
+mod attempt;
+mod config;
+mod directories;
+mod environment;
+mod fixtures;
+mod mounts;
+mod name;
+mod open_files;
+mod pump;
+mod remove;
+mod root;
+mod shared;
+mod site;
+mod slot;
+mod supervision;
+pub mod supervisor;
+mod user;
+mod wire;
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::{OnceCell, Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use config::{MountMode, NativeConfig};
+pub use supervisor::SUPERVISOR_ARG;
+
+use self::attempt::Attempt;
+use self::directories::Directories;
+use self::environment::Environment;
+use self::shared::{Ignored, Shared, blocking};
+use self::site::Plan;
+use self::supervision::Supervision;
+use super::{Driver, DriverError, NoticeSink, OutputSink, RunIdentity, Volume};
+use crate::task::{TaskExit, TaskSpec};
+use crate::volume::VolumeName;
+
+/// The `native` driver.
+pub struct NativeDriver {
+    shared: Arc<Shared>,
+    closed: OnceCell<()>,
+}
+
+impl NativeDriver {
+    /// Takes a slot and starts the supervisor, without waiting until that is up.
+    pub async fn start(
+        config: &NativeConfig,
+        identity: &RunIdentity,
+        notices: NoticeSink,
+    ) -> Result<Self, DriverError> {
+        let (config, identity) = (config.clone(), identity.clone());
+        let shared = blocking(move || start(config, &identity, notices)).await??;
+        let shared = Arc::new(shared);
+        let left = shared.clone();
+        shared.tasks.spawn_blocking(move || {
+            left.directories.sweep();
+            slot::remove_leftovers(&left.place.namespace, &left.place.root);
+        });
+        Ok(Self { shared, closed: OnceCell::new() })
+    }
+}
+
+fn start(
+    config: NativeConfig,
+    identity: &RunIdentity,
+    notices: NoticeSink,
+) -> Result<Shared, DriverError> {
+    let unavailable = |what: &str| {
+        let what = what.to_owned();
+        move |error: std::io::Error| DriverError::Unavailable {
+            driver: "native",
+            reason: format!("{what}: {error}"),
+        }
+    };
+    let environment = Environment::new(&config.env)?;
+    let place = root::place(&config, identity, &notices)?;
+    let open_files = open_files::raise();
+    let program = config.supervisor.as_deref();
+    let supervision = Supervision::start(program, open_files.inherited, place.slot.lock.as_fd())
+        .map_err(unavailable("cannot start the supervisor"))?;
+    let directories = Directories::new(&place.slot.path)
+        .map_err(unavailable("cannot prepare the run's directory"))?;
+    // A start takes a processor about as long as a short command does. More of them at the same
+    // time only need more memory.
+    let starts = std::thread::available_parallelism().map_or(2, usize::from) * 2;
+    Ok(Shared {
+        environment,
+        place,
+        directories,
+        supervision,
+        notices,
+        config,
+        fixtures: Default::default(),
+        volumes: Default::default(),
+        starts: Semaphore::new(starts),
+        open_files: Arc::new(Semaphore::new(open_files.tasks)),
+        closing: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        no_mounts: Default::default(),
+        ignored: Default::default(),
+    })
+}
+
+#[async_trait]
+impl Driver for NativeDriver {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    async fn create_volume(
+        &self,
+        name: &VolumeName,
+        size: Option<u64>,
+    ) -> Result<Volume, DriverError> {
+        if size.is_some() {
+            self.shared.ignored(Ignored::VolumeSize, "size");
+        }
+        let directory = self.shared.directories.volume(name);
+        let (shared, made, key) = (self.shared.clone(), directory.clone(), name.clone());
+        blocking(move || {
+            let mut volumes = shared.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+            if volumes.contains_key(&key) {
+                return Ok(());
+            }
+            std::fs::DirBuilder::new().mode(0o755).create(&made)?;
+            // Whatever this process was told to keep to itself.
+            std::fs::set_permissions(&made, PermissionsExt::from_mode(0o755))?;
+            volumes.insert(key, made);
+            Ok(())
+        })
+        .await?
+        .map_err(|source| DriverError::Io {
+            context: format!("cannot create volume `{name}`"),
+            source,
+        })?;
+        let path = directory.to_string_lossy().into_owned();
+        Ok(Volume { name: name.clone(), path, directory: Some(directory) })
+    }
+
+    async fn run(
+        &self,
+        spec: &TaskSpec,
+        output: OutputSink,
+        cancel: CancellationToken,
+    ) -> Result<TaskExit, DriverError> {
+        let shared = &self.shared;
+        shared.notify_ignored(spec);
+        let plan = Arc::new(Plan::new(shared, spec)?);
+        // Before anything is waited for, so that tasks of one name get their directories in the
+        // order in which they were asked for.
+        let lease = shared.directories.lease(&spec.name);
+        let open_files = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(TaskExit::Cancelled),
+            () = shared.closing.cancelled() => return Ok(TaskExit::Cancelled),
+            permit = shared.open_files.clone().acquire_owned() => match permit {
+                Ok(permit) => permit,
+                Err(_) => return Ok(TaskExit::Cancelled),
+            },
+        };
+        let (outcome, told) = oneshot::channel();
+        // Its end tells the attempt that this future was dropped.
+        let (_here, abandoned) = oneshot::channel();
+        let attempt = Attempt {
+            shared: shared.clone(),
+            plan,
+            output,
+            cancel,
+            abandoned,
+            outcome: Some(outcome),
+        };
+        shared.tasks.spawn(async move {
+            attempt.run(lease).await;
+            drop(open_files);
+        });
+        told.await.unwrap_or_else(|_| {
+            Err(DriverError::Io {
+                context: format!("lost task `{}`", spec.name),
+                source: std::io::Error::other("the driver stopped attending to it"),
+            })
+        })
+    }
+
+    async fn close(&self) -> Result<(), DriverError> {
+        let close = async || {
+            self.shared.closing.cancel();
+            self.shared.tasks.close();
+            self.shared.tasks.wait().await;
+            let shared = self.shared.clone();
+            blocking(move || {
+                let io = |context: String| move |source| DriverError::Io { context, source };
+                shared.supervision.end().map_err(io("cannot end the supervisor".into()))?;
+                shared.fixtures.release_all();
+                let slot = &shared.place.slot;
+                let context = format!("cannot remove `{}`", slot.path.display());
+                slot.remove(&shared.place.root).map_err(io(context))
+            })
+            .await?
+        };
+        self.closed.get_or_try_init(close).await.copied()
+    }
+}

@@ -1,0 +1,190 @@
+//! Removing a directory that a task may have filled with anything.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::NixPath;
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+
+/// Removes whatever is at `path`, if anything.
+///
+/// Links are removed, never followed. Directories without write permission, as the Go module cache
+/// has them, are made writable. A file system that is mounted below is unmounted, never emptied.
+/// What cannot be removed does not keep the rest; the first error is returned at the end.
+pub fn remove(path: &Path) -> io::Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::EINVAL.into());
+    };
+    let parent = match open(parent, DIRECTORY, Mode::empty()) {
+        Ok(parent) => parent,
+        Err(Errno::ENOENT) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut removal = Removal { top: &parent, moved: 0, first_error: None };
+    removal.entry(parent.as_fd(), &c_name(name)?, 0);
+    // What lay too deep has been moved up to be removed here.
+    let mut removed = 0;
+    while removed < removal.moved {
+        removal.entry(parent.as_fd(), &moved_name(removed)?, 0);
+        removed += 1;
+    }
+    match removal.first_error {
+        None => Ok(()),
+        Some(error) => Err(error.into()),
+    }
+}
+
+const DIRECTORY: OFlag =
+    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+
+/// How many directories are open at the same time at most.
+const MAX_DEPTH: usize = 48;
+
+struct Removal<'a> {
+    /// The directory that holds what is removed.
+    top: &'a OwnedFd,
+    /// How many directories were moved into `top`.
+    moved: usize,
+    first_error: Option<Errno>,
+}
+
+impl Removal<'_> {
+    fn entry(&mut self, parent: BorrowedFd<'_>, name: &CStr, depth: usize) {
+        let result = match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+            // The usual case: it is empty.
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(Errno::ENOTDIR) => unlink(parent, name),
+            Err(Errno::EBUSY) => self.mount(parent, name, depth),
+            Err(_) => self.directory(parent, name, depth),
+        };
+        if let Err(error) = result {
+            self.first_error.get_or_insert(error);
+        }
+    }
+
+    fn directory(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &CStr,
+        depth: usize,
+    ) -> Result<(), Errno> {
+        if depth == MAX_DEPTH {
+            let to = moved_name(self.moved)?;
+            make_writable(parent, name)?;
+            renameat(parent, name, self.top, &*to)?;
+            self.moved += 1;
+            return Ok(());
+        }
+        let directory = match open_below(parent, name) {
+            Err(Errno::EACCES) => {
+                make_writable(parent, name)?;
+                open_below(parent, name)
+            }
+            opened => opened,
+        };
+        let directory = match directory {
+            Err(Errno::EXDEV) => return self.mount(parent, name, depth),
+            directory => directory?,
+        };
+        self.content(directory, depth)?;
+        match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+            Err(Errno::ENOENT) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn content(&mut self, directory: OwnedFd, depth: usize) -> Result<(), Errno> {
+        let mode = Mode::from_bits_truncate(fstat(&directory)?.st_mode);
+        if !mode.contains(Mode::S_IRWXU) {
+            // It may belong to somebody else; then the entries say whether that matters.
+            let _ = fchmod(&directory, mode | Mode::S_IRWXU);
+        }
+        let mut directory = Dir::from_fd(directory)?;
+        let names: Vec<(CString, bool)> = directory
+            .iter()
+            .filter_map(|entry| match entry {
+                Ok(entry) => {
+                    let name = entry.file_name();
+                    let is_file = !matches!(entry.file_type(), Some(Type::Directory) | None);
+                    (name != c"." && name != c"..").then(|| Ok((name.to_owned(), is_file)))
+                }
+                Err(error) => Some(Err(error)),
+            })
+            .collect::<Result<_, _>>()?;
+        for (name, is_file) in names {
+            // A file saves the call that finds out that it is not a directory.
+            if !(is_file && unlink(directory.as_fd(), &name).is_ok()) {
+                self.entry(directory.as_fd(), &name, depth + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what a task left mounted, and then the directory below it.
+    fn mount(&mut self, parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> Result<(), Errno> {
+        let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
+        path.extend(name.to_bytes());
+        let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+        umount2(Path::new(OsStr::from_bytes(&path)), flags)?;
+        self.entry(parent, name, depth);
+        Ok(())
+    }
+}
+
+fn unlink(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
+        Err(Errno::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// Opens a directory that is neither a link nor another file system's.
+fn open_below(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let how = OpenHow::new().flags(DIRECTORY).resolve(
+        ResolveFlag::RESOLVE_NO_XDEV
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_BENEATH,
+    );
+    match openat2(parent, name, how) {
+        // Before Linux 5.6, and in some sandboxes. There a mount of the same file system goes
+        // unnoticed.
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            let directory = openat(parent, name, DIRECTORY, Mode::empty())?;
+            if fstat(&directory)?.st_dev != fstat(parent)?.st_dev {
+                return Err(Errno::EXDEV);
+            }
+            Ok(directory)
+        }
+        opened => opened,
+    }
+}
+
+/// Lets the owner open and change a directory that its mode forbids that.
+pub fn make_writable<P: ?Sized + NixPath>(parent: BorrowedFd<'_>, name: &P) -> Result<(), Errno> {
+    // By a descriptor that needs no permission: a change by name would follow a link.
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let directory = openat(parent, name, flags, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    nix::sys::stat::fchmodat(
+        nix::fcntl::AT_FDCWD,
+        &*path,
+        Mode::S_IRWXU,
+        nix::sys::stat::FchmodatFlags::FollowSymlink,
+    )
+}
+
+fn c_name(name: &OsStr) -> io::Result<CString> {
+    Ok(CString::new(name.as_bytes())?)
+}
+
+fn moved_name(index: usize) -> Result<CString, Errno> {
+    CString::new(format!(".moved-{}-{index}", std::process::id())).map_err(|_| Errno::EINVAL)
+}

@@ -1,0 +1,231 @@
+//! Everything that a task needs around it before it can start.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+
+use super::directories::Lease;
+use super::fixtures::{Held, make_directories};
+use super::mounts::MountPlan;
+use super::shared::Shared;
+use super::user::Owner;
+use super::wire::Launch;
+use crate::driver::DriverError;
+use crate::task::TaskSpec;
+
+/// A task that has been checked.
+pub struct Plan {
+    pub spec: TaskSpec,
+    owner: Option<Owner>,
+    mounts: MountPlan,
+    work: Work,
+}
+
+/// Where a task starts.
+enum Work {
+    /// Below the task's own directory; empty for the directory itself.
+    Own(PathBuf),
+    /// A directory of the machine, which is neither made nor emptied nor removed.
+    Foreign(PathBuf),
+}
+
+impl Plan {
+    pub fn new(shared: &Shared, spec: &TaskSpec) -> Result<Self, DriverError> {
+        let refused = |text: &str| Err(DriverError::Refused(text.into()));
+        let strings = [&spec.command.path].into_iter().chain(&spec.command.args);
+        let variables = spec.env.iter().flat_map(|(name, value)| [name, value]);
+        if strings.chain(variables).any(|text| text.contains('\0')) {
+            return refused("a command, an argument or a variable contains a NUL byte");
+        }
+        if let Some((name, _)) =
+            spec.env.iter().find(|(name, _)| name.is_empty() || name.contains('='))
+        {
+            return refused(&format!("`{name}` cannot be the name of a variable"));
+        }
+        let owner = match &spec.command.user {
+            Some(user) => Owner::find(user)?,
+            None => None,
+        };
+        let mounts = MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
+        let work = Work::new(spec.work_dir.as_deref())?;
+        Ok(Self { spec: spec.clone(), owner, mounts, work })
+    }
+}
+
+impl Work {
+    fn new(text: Option<&str>) -> Result<Self, DriverError> {
+        let path = Path::new(text.unwrap_or_default());
+        let refused = |reason: &str| {
+            DriverError::Refused(format!("working directory `{}`: {reason}", path.display()))
+        };
+        if path.as_os_str().as_encoded_bytes().contains(&0) {
+            return Err(refused("it contains a NUL byte"));
+        }
+        if path.is_absolute() {
+            return match fs::metadata(path) {
+                Ok(found) if found.is_dir() => Ok(Self::Foreign(path.into())),
+                Ok(_) => Err(refused("it is not a directory")),
+                Err(error) => Err(refused(&error.to_string())),
+            };
+        }
+        let mut below = PathBuf::new();
+        for part in path.components() {
+            match part {
+                Component::Normal(name) => below.push(name),
+                Component::CurDir => {}
+                _ => return Err(refused("`..` leads out of the task's own directory")),
+            }
+        }
+        Ok(Self::Own(below))
+    }
+}
+
+/// What was made for one task.
+pub struct Site {
+    lease: Lease,
+    own_work: bool,
+    held: Held,
+}
+
+/// The two sides of a task's standard streams.
+pub struct Streams {
+    pub ours: Ours,
+    pub theirs: Vec<OwnedFd>,
+}
+
+pub struct Ours {
+    pub stdin: Option<OwnedFd>,
+    pub stdout: OwnedFd,
+    pub stderr: OwnedFd,
+}
+
+impl Streams {
+    fn new(with_stdin: bool) -> io::Result<Self> {
+        let pipe = || pipe2(OFlag::O_CLOEXEC);
+        let mut theirs = Vec::with_capacity(3);
+        let mut stdin = None;
+        if with_stdin {
+            let (reader, writer) = pipe()?;
+            theirs.push(reader);
+            stdin = Some(writer);
+        }
+        let (stdout, writer) = pipe()?;
+        theirs.push(writer);
+        let (stderr, writer) = pipe()?;
+        theirs.push(writer);
+        Ok(Self { ours: Ours { stdin, stdout, stderr }, theirs })
+    }
+
+    pub fn theirs(&self) -> Vec<BorrowedFd<'_>> {
+        self.theirs.iter().map(AsFd::as_fd).collect()
+    }
+}
+
+impl Site {
+    /// Makes everything, or nothing.
+    pub fn make(
+        shared: &Shared,
+        plan: &Plan,
+        lease: Lease,
+    ) -> Result<(Self, Box<Launch>, Streams), DriverError> {
+        let own_work = matches!(plan.work, Work::Own(_));
+        let mut site = Self { lease, own_work, held: Held::default() };
+        match site.furnish(shared, plan) {
+            Ok((launch, streams)) => Ok((site, launch, streams)),
+            Err(error) => {
+                site.clear(shared);
+                Err(error)
+            }
+        }
+    }
+
+    fn furnish(
+        &mut self,
+        shared: &Shared,
+        plan: &Plan,
+    ) -> Result<(Box<Launch>, Streams), DriverError> {
+        let owner = plan.owner.as_ref();
+        let failed = |what: &str| {
+            let context = format!("cannot {what} for task `{}`", plan.spec.name);
+            move |source: io::Error| DriverError::Io { context, source }
+        };
+        self.lease.make(self.own_work, owner).map_err(failed("make directories"))?;
+        let directory = match &plan.work {
+            Work::Own(below) => {
+                if below.as_os_str().is_empty() {
+                    // Joined with it, the path would end in a slash.
+                    self.lease.work.clone()
+                } else {
+                    make_directories(&self.lease.work, below, owner)?;
+                    self.lease.work.join(below)
+                }
+            }
+            Work::Foreign(path) => path.clone(),
+        };
+        let binds = self.mount(shared, plan, &directory)?;
+        let (env, search) = shared.environment.of_task(owner, &self.lease.tmp, &plan.spec.env);
+        let has_stdin = plan.spec.stdin.is_some();
+        let launch = Launch {
+            command: plan.spec.command.path.clone(),
+            args: plan.spec.command.args.clone(),
+            env,
+            search,
+            directory: directory.to_string_lossy().into_owned(),
+            has_stdin,
+            binds,
+            credentials: owner.map(Owner::credentials),
+        };
+        let streams = Streams::new(has_stdin).map_err(failed("make pipes"))?;
+        Ok((Box::new(launch), streams))
+    }
+
+    /// Prepares the mount points, or makes the links that stand in for mounts.
+    fn mount(
+        &mut self,
+        shared: &Shared,
+        plan: &Plan,
+        directory: &Path,
+    ) -> Result<Vec<super::wire::Bind>, DriverError> {
+        let (mounts, owner) = (&plan.mounts, plan.owner.as_ref());
+        if let Some(owner) = owner {
+            mounts.give_to(owner).map_err(|source| DriverError::Io {
+                context: format!("cannot give a volume to user `{}`", owner.name),
+                source,
+            })?;
+        }
+        if !shared.links() {
+            for (base, point) in mounts.points(directory) {
+                if self.own_work || base != directory {
+                    make_directories(base, point, owner)?;
+                } else {
+                    shared.fixtures.point(base, point, owner, &mut self.held)?;
+                }
+            }
+            return Ok(mounts.binds());
+        }
+        if let Some((above, below)) = mounts.nested() {
+            return Err(DriverError::Refused(format!(
+                "mount path `{}`: it is below the mount at `{}`, which is a link here; mount it \
+                 elsewhere, or run where mounts are possible",
+                below.display(),
+                above.display()
+            )));
+        }
+        for (volume, target) in mounts.targets() {
+            shared.fixtures.link(volume, directory, target, owner, &mut self.held)?;
+        }
+        Ok(Vec::new())
+    }
+
+    /// Takes everything away again, when nothing of the task runs any more.
+    pub fn clear(self, shared: &Shared) -> Lease {
+        shared.fixtures.release(self.held);
+        // What cannot be removed now stays for the end of the run, which reports it.
+        let _ = self.lease.clear(self.own_work);
+        self.lease
+    }
+}

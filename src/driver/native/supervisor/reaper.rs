@@ -1,0 +1,277 @@
+//! The process between the supervisor and one task at a time.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use super::descendants;
+use super::launch::Launcher;
+use crate::driver::native::wire::{self, Exit, Failure, Inbox, Launch, Order, Report};
+
+/// Carries out the orders that come through `control`, one launch after the other, until its other
+/// end is closed.
+pub fn serve(control: OwnedFd) -> ! {
+    let code = match Reaper::new(control).and_then(|mut reaper| reaper.serve()) {
+        Ok(()) => 0,
+        Err(_) => 1,
+    };
+    super::exit(code)
+}
+
+struct Reaper {
+    control: OwnedFd,
+    inbox: Inbox,
+    /// Readable when a child has ended.
+    ended: SignalFd,
+    launcher: Launcher,
+}
+
+/// The one launch that is going on.
+struct Task {
+    /// The command, as long as nobody has waited for it: its id and its group are its own until
+    /// then.
+    main: Option<Pid>,
+    /// When to look for processes that left the command's group, after it was asked to end.
+    look: Option<Instant>,
+    /// When to kill everything.
+    deadline: Option<Instant>,
+}
+
+/// How long a task whose command was asked to end may take before a walk through `/proc` looks
+/// for processes that were not in its group. Most tasks have none and are gone by then.
+const BEFORE_LOOKING: Duration = Duration::from_millis(10);
+
+impl Reaper {
+    fn new(control: OwnedFd) -> io::Result<Self> {
+        prctl::set_child_subreaper(true)?;
+        prctl::set_name(c"ci-reaper")?;
+        let mut child = SigSet::empty();
+        child.add(Signal::SIGCHLD);
+        child.thread_block()?;
+        // The supervisor discards how its children end.
+        // SAFETY: no handler is installed.
+        unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
+        let ended = SignalFd::with_flags(&child, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self { control, inbox: Inbox::default(), ended, launcher: Launcher::new() })
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            match self.inbox.take()? {
+                Some(Order::Launch(launch)) => self.launch(&launch)?,
+                // It crossed the message that the task is gone.
+                Some(Order::Terminate { .. }) => {}
+                None => {
+                    if !self.inbox.fill(self.control.as_fd())? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn launch(&mut self, launch: &Launch) -> io::Result<()> {
+        let expected = if launch.has_stdin { 3 } else { 2 };
+        let mut streams = std::mem::take(&mut self.inbox.descriptors);
+        if streams.len() != expected {
+            let reason = "the task's streams did not arrive, is the limit of open files too low?";
+            return self.report(&[Report::Failed(Failure::Start(reason.into()))]);
+        }
+        let stdin = if launch.has_stdin { Some(streams.remove(0)) } else { None };
+        let [stdout, stderr] = &streams[..] else { return Err(Errno::EINVAL.into()) };
+        let started = self.launcher.start(
+            launch,
+            stdin.as_ref().map(AsFd::as_fd),
+            stdout.as_fd(),
+            stderr.as_fd(),
+        );
+        // The driver sees the end of the output only when no copy is left.
+        drop((stdin, streams));
+        match started {
+            Ok(main) => {
+                self.report(&[Report::Started])?;
+                self.attend(Task { main: Some(main), look: None, deadline: None })
+            }
+            Err(failure) => self.report(&[Report::Failed(failure)]),
+        }
+    }
+
+    /// Stays with a task until nothing of it is left.
+    fn attend(&mut self, mut task: Task) -> io::Result<()> {
+        loop {
+            let (child, order) = self.wait(task.next_step())?;
+            if child && self.collect(&mut task)? {
+                return Ok(());
+            }
+            if order {
+                if !self.inbox.fill(self.control.as_fd()).unwrap_or(false) {
+                    self.kill(&mut task);
+                    return Err(Errno::EPIPE.into());
+                }
+                while let Some(order) = self.inbox.take()? {
+                    if let Order::Terminate { grace_ms } = order {
+                        task.terminate(Duration::from_millis(grace_ms));
+                    }
+                }
+            }
+            let now = Instant::now();
+            if task.deadline.is_some_and(|at| at <= now) {
+                let left = self.kill(&mut task);
+                self.report(&[Report::Gone { left }])?;
+                return if left == 0 { Ok(()) } else { Err(Errno::EPERM.into()) };
+            }
+            if task.look.is_some_and(|at| at <= now) {
+                task.look = None;
+                descendants::terminate(Pid::this(), task.main);
+            }
+        }
+    }
+
+    /// Waits for the end of a child or for an order, or until that time.
+    fn wait(&self, until: Option<Instant>) -> io::Result<(bool, bool)> {
+        let timeout = match until {
+            None => PollTimeout::NONE,
+            Some(at) => {
+                // Rounded up, so as not to wake just before.
+                let left = at.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+                PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+            }
+        };
+        let mut descriptors = [
+            PollFd::new(self.ended.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.control.as_fd(), PollFlags::POLLIN),
+        ];
+        match poll(&mut descriptors, timeout) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [child, order] = descriptors.map(|descriptor| descriptor.any().unwrap_or(false));
+        if child {
+            // Before the children are collected, or the end of a further one could be missed.
+            self.ended.read_signal()?;
+        }
+        Ok((child, order))
+    }
+
+    /// Waits for the children that have ended, reports what there is to say, and returns whether
+    /// none is left.
+    fn collect(&self, task: &mut Task) -> io::Result<bool> {
+        let (exit, gone) = reap(&mut task.main);
+        let exited = exit.map(Report::Exited);
+        let gone = gone.then_some(Report::Gone { left: 0 });
+        let done = gone.is_some();
+        let reports: Vec<Report> = exited.into_iter().chain(gone).collect();
+        if !reports.is_empty() {
+            self.report(&reports)?;
+        }
+        Ok(done)
+    }
+
+    /// Kills everything below this process. Returns how many could not be killed.
+    fn kill(&self, task: &mut Task) -> usize {
+        let mut exit = None;
+        let mut gone = |main: &mut Option<Pid>| {
+            let (found, gone) = reap(main);
+            exit = exit.or(found);
+            gone
+        };
+        // Most tasks are one group, which spares the walk through `/proc`.
+        if let Some(main) = task.main
+            && descendants::kill_group(main).is_ok()
+        {
+            let start = Instant::now();
+            while start.elapsed() < BEFORE_LOOKING {
+                let soon = Some(start + BEFORE_LOOKING);
+                if gone(&mut task.main) {
+                    return self.report_exit(exit, 0);
+                }
+                if self.wait_for_child(soon).is_err() {
+                    break;
+                }
+            }
+        }
+        let left = descendants::kill_until(Pid::this(), || gone(&mut task.main));
+        self.report_exit(exit, left)
+    }
+
+    fn wait_for_child(&self, until: Option<Instant>) -> io::Result<()> {
+        let left = until.map_or(Duration::ZERO, |at| at.saturating_duration_since(Instant::now()));
+        let timeout =
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let mut descriptors = [PollFd::new(self.ended.as_fd(), PollFlags::POLLIN)];
+        poll(&mut descriptors, timeout)?;
+        self.ended.read_signal()?;
+        Ok(())
+    }
+
+    fn report_exit(&self, exit: Option<Exit>, left: usize) -> usize {
+        if let Some(exit) = exit {
+            // The driver may be gone, which is one reason for all this.
+            let _ = self.report(&[Report::Exited(exit)]);
+        }
+        left
+    }
+
+    fn report(&self, reports: &[Report]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for report in reports {
+            bytes.extend(wire::encoded(report)?);
+        }
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            rest = &rest[wire::send(self.control.as_fd(), rest, &[])?..];
+        }
+        Ok(())
+    }
+}
+
+impl Task {
+    fn next_step(&self) -> Option<Instant> {
+        [self.look, self.deadline].into_iter().flatten().min()
+    }
+
+    fn terminate(&mut self, grace: Duration) {
+        let now = Instant::now();
+        let asked_before = self.deadline.is_some();
+        // A second order may only shorten the time.
+        let deadline = now + grace;
+        self.deadline = Some(self.deadline.map_or(deadline, |before| before.min(deadline)));
+        if asked_before || grace.is_zero() {
+            return;
+        }
+        match self.main {
+            Some(main) => {
+                descendants::ask(Pid::from_raw(-main.as_raw()));
+                self.look = Some(now + BEFORE_LOOKING);
+            }
+            None => self.look = Some(now),
+        }
+    }
+}
+
+/// Waits for every child that has ended. Returns how `main` ended, if it did now, and whether no
+/// child is left.
+fn reap(main: &mut Option<Pid>) -> (Option<Exit>, bool) {
+    let mut exit = None;
+    loop {
+        let (pid, how) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
+            Err(Errno::ECHILD) => return (exit, true),
+            Err(Errno::EINTR) => continue,
+            _ => return (exit, false),
+        };
+        if *main == Some(pid) {
+            *main = None;
+            exit = Some(how);
+        }
+    }
+}
