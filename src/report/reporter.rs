@@ -1,0 +1,324 @@
+//! The thread that reads the events of a run and writes its output.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::time::{Instant, timeout_at};
+
+use super::Format;
+use super::json::Json;
+use super::plain::Plain;
+use super::sink::Sink;
+use super::tty::Tty;
+use crate::event::RunEvent;
+
+/// Text is written when it is this long, at the latest.
+const FULL: usize = 64 * 1024;
+
+/// What turns events into text.
+pub trait Report {
+    /// Appends what there is to say about an event.
+    fn event(&mut self, event: &RunEvent, out: &mut Vec<u8>);
+
+    /// Appends what is left to say after the last event.
+    fn end(&mut self, out: &mut Vec<u8>);
+
+    /// Makes the text of one or more events ready to be written.
+    fn frame(&mut self, _out: &mut Vec<u8>) {}
+
+    /// The least time between two frames, unless there is much to write.
+    fn interval(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Whether the next frame differs from the last one even if no event comes.
+    fn is_moving(&self) -> bool {
+        false
+    }
+}
+
+/// Writes the events of a run to the standard output.
+///
+/// The events are read to the end whatever happens to the output, so that a run never waits for a
+/// reader that has gone.
+pub struct Reporter {
+    thread: JoinHandle<io::Result<()>>,
+}
+
+#[derive(Debug, Error)]
+pub enum ReportError {
+    /// Whoever read the output had enough of it, as in `ci run pipeline.ts | head -1`.
+    #[error("the standard output was closed")]
+    Closed,
+    #[error("could not write to the standard output")]
+    Write(#[source] io::Error),
+}
+
+impl Reporter {
+    /// Starts to read, up to the event that ends the run, or until every sender is gone.
+    pub fn start(format: Format, events: Receiver<RunEvent>) -> io::Result<Self> {
+        // Not `io::stdout()`, which would cut what it is given at the last line end and copy the
+        // rest.
+        let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+        Self::write_to(stdout, format, events)
+    }
+
+    fn write_to(file: File, format: Format, events: Receiver<RunEvent>) -> io::Result<Self> {
+        let timer = Builder::new_current_thread().enable_time().build()?;
+        let thread = thread::Builder::new().name("reporter".to_owned()).spawn(move || {
+            let mut report: Box<dyn Report> = match format {
+                Format::Json => Box::new(Json),
+                Format::Plain { color } => Box::new(Plain::new(color)),
+                Format::Tty { color } => {
+                    let terminal = file.try_clone()?;
+                    Box::new(Tty::new(color, move || Tty::size(&terminal)))
+                }
+            };
+            drain(&mut *report, events, &timer, Sink::new(file))
+        })?;
+        Ok(Self { thread })
+    }
+
+    /// Waits until every event is written.
+    pub fn finish(self) -> Result<(), ReportError> {
+        let panicked = |_| Err(io::Error::other("the reporter panicked"));
+        match self.thread.join().unwrap_or_else(panicked) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ReportError::Closed),
+            result => result.map_err(ReportError::Write),
+        }
+    }
+}
+
+fn drain<W: Write>(
+    report: &mut dyn Report,
+    mut events: Receiver<RunEvent>,
+    timer: &Runtime,
+    mut sink: Sink<W>,
+) -> io::Result<()> {
+    let mut text = Vec::with_capacity(2 * FULL);
+    let mut next_frame = Instant::now();
+    loop {
+        // While there is nothing to read, it is time to show what there is.
+        let pending = !text.is_empty() || report.is_moving();
+        match next(&mut events, timer, pending.then_some(next_frame)) {
+            Next::Event(event) => {
+                report.event(&event, &mut text);
+                if matches!(event, RunEvent::RunFinished { .. }) {
+                    break;
+                }
+                if text.len() < FULL {
+                    continue;
+                }
+            }
+            Next::Frame => {}
+            Next::End => break,
+        }
+        report.frame(&mut text);
+        sink.write(&mut text);
+        next_frame = Instant::now() + report.interval();
+    }
+    report.end(&mut text);
+    report.frame(&mut text);
+    sink.write(&mut text);
+    sink.finish()
+}
+
+enum Next {
+    Event(RunEvent),
+    /// No event came before the next frame was due.
+    Frame,
+    End,
+}
+
+fn next(events: &mut Receiver<RunEvent>, timer: &Runtime, frame: Option<Instant>) -> Next {
+    let received = match (events.try_recv(), frame) {
+        (Ok(event), _) => Some(event),
+        (Err(TryRecvError::Disconnected), _) => None,
+        (Err(TryRecvError::Empty), None) => events.blocking_recv(),
+        (Err(TryRecvError::Empty), Some(at)) if at <= Instant::now() => return Next::Frame,
+        (Err(TryRecvError::Empty), Some(at)) => {
+            match timer.block_on(async { timeout_at(at, events.recv()).await }) {
+                Ok(received) => received,
+                Err(_) => return Next::Frame,
+            }
+        }
+    };
+    received.map_or(Next::End, Next::Event)
+}
+
+/// Events for tests.
+#[cfg(test)]
+pub mod events {
+    use std::sync::Arc;
+
+    use super::RunEvent;
+    use crate::event::{RunStatus, TaskStatus};
+    use crate::task::Stream;
+
+    pub fn started(id: u64, task: &str, command: &[&str]) -> RunEvent {
+        let command = command.iter().map(ToString::to_string).collect();
+        RunEvent::TaskStarted { id, task: task.into(), image: String::new(), command }
+    }
+
+    pub fn output(id: u64, task: &str, stream: Stream, text: &str) -> RunEvent {
+        RunEvent::TaskOutput { id, task: task.into(), stream, text: Arc::new(text.into()) }
+    }
+
+    pub fn finished(
+        id: u64,
+        task: &str,
+        status: TaskStatus,
+        code: Option<i32>,
+        duration_ms: u64,
+    ) -> RunEvent {
+        RunEvent::TaskFinished {
+            id,
+            task: task.into(),
+            status,
+            code,
+            signal: None,
+            duration_ms,
+            message: String::new(),
+        }
+    }
+
+    pub fn run_finished(status: RunStatus, duration_ms: u64) -> RunEvent {
+        let exit_code = u8::from(status != RunStatus::Success);
+        RunEvent::RunFinished { status, exit_code, duration_ms, error: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::sync::mpsc;
+
+    use super::events::*;
+    use super::*;
+    use crate::event::RunStatus;
+    use crate::task::Stream;
+
+    /// A writer whose text, write by write, can be looked at from outside.
+    #[derive(Clone, Default)]
+    struct Writes(Arc<Mutex<Vec<String>>>);
+
+    impl Writes {
+        fn all(&self) -> Vec<String> {
+            self.0.lock().expect("no panic").clone()
+        }
+    }
+
+    impl Write for Writes {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            let text_is_utf8 = String::from_utf8_lossy(text).into_owned();
+            self.0.lock().expect("no panic").push(text_is_utf8);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn timer() -> Runtime {
+        Builder::new_current_thread().enable_time().build().expect("a runtime")
+    }
+
+    fn reporter_to(path: &str, events: Receiver<RunEvent>) -> Reporter {
+        let file = File::options().write(true).open(path).expect("a device");
+        Reporter::write_to(file, Format::Plain { color: false }, events).expect("a thread")
+    }
+
+    #[test]
+    fn a_flood_is_batched() {
+        let (sender, events) = mpsc::channel(1000);
+        for _ in 0..1000 {
+            let line = output(1, "a", Stream::Stdout, &("x".repeat(196) + "\n"));
+            sender.blocking_send(line).expect("room");
+        }
+        drop(sender);
+        let writes = Writes::default();
+        drain(&mut Plain::new(false), events, &timer(), Sink::new(writes.clone())).expect("memory");
+        let writes = writes.all();
+        assert_eq!(writes.concat(), format!("[a] {}\n", "x".repeat(196)).repeat(1000));
+        assert_eq!(writes.len(), 201_000_usize.div_ceil(FULL));
+    }
+
+    #[test]
+    fn a_single_line_is_written_at_once() {
+        let (sender, events) = mpsc::channel(1);
+        let writes = Writes::default();
+        let sink = Sink::new(writes.clone());
+        let reporter = thread::spawn(move || drain(&mut Plain::new(false), events, &timer(), sink));
+        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n")).expect("a reader");
+        while writes.all().is_empty() {
+            thread::yield_now();
+        }
+        assert_eq!(writes.all(), ["[a] x\n"]);
+        drop(sender);
+        reporter.join().expect("no panic").expect("memory");
+    }
+
+    #[test]
+    fn a_status_moves_without_events() {
+        let (sender, events) = mpsc::channel(1);
+        let writes = Writes::default();
+        let sink = Sink::new(writes.clone());
+        let reporter = thread::spawn(move || {
+            drain(&mut Tty::new(false, || Some((80, 24))), events, &timer(), sink)
+        });
+        sender.blocking_send(started(1, "a", &["x"])).expect("a reader");
+        while writes.all().len() < 3 {
+            thread::yield_now();
+        }
+        assert_eq!(writes.all()[2], "\r\x1b[J⠹ a");
+        drop(sender);
+        reporter.join().expect("no panic").expect("memory");
+        assert_eq!(writes.all().last().map(String::as_str), Some("\r\x1b[J"));
+    }
+
+    #[test]
+    fn the_last_event_is_the_end_whoever_could_still_send() {
+        let (sender, events) = mpsc::channel(2);
+        let reporter = reporter_to("/dev/null", events);
+        sender.blocking_send(run_finished(RunStatus::Success, 1)).expect("a reader");
+        reporter.finish().expect("a device that takes everything");
+        drop(sender);
+    }
+
+    #[test]
+    fn events_are_read_although_the_disk_is_full() {
+        let (sender, events) = mpsc::channel(1);
+        let reporter = reporter_to("/dev/full", events);
+        for _ in 0..1000 {
+            let line = output(1, "a", Stream::Stdout, &("x".repeat(1000) + "\n"));
+            sender.blocking_send(line).expect("a reader");
+        }
+        drop(sender);
+        let error = reporter.finish().expect_err("no room");
+        assert!(
+            matches!(error, ReportError::Write(error) if error.kind() == ErrorKind::StorageFull)
+        );
+    }
+
+    #[test]
+    fn a_reader_that_left_is_told_from_other_errors() {
+        let (sender, events) = mpsc::channel(1);
+        let (reader, writer) = io::pipe().expect("a pipe");
+        drop(reader);
+        let format = Format::Plain { color: false };
+        let reporter =
+            Reporter::write_to(File::from(std::os::fd::OwnedFd::from(writer)), format, events);
+        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n")).expect("a reader");
+        drop(sender);
+        assert!(matches!(reporter.expect("a thread").finish(), Err(ReportError::Closed)));
+    }
+}
