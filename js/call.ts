@@ -1,0 +1,18 @@
+// How the host calls a pipeline.
+
+import { inspected } from "ext:ci/inspect.ts";
+
+/** Rejects with an error, whatever the pipeline throws. */
+export async function call(pipeline: Pipeline): Promise<void> {
+  try {
+    await pipeline();
+  } catch (thrown) {
+    if (thrown instanceof Error) {
+      throw thrown;
+    }
+    // Shown with its content: of any other value the host can only tell the type.
+    const error = new Error(inspected(thrown));
+    error.name = "thrown value";
+    throw error;
+  }
+}

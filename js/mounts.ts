@@ -1,0 +1,80 @@
+// The two forms of `mounts`, and the paths in them.
+
+import { list, nonEmpty, record, type Shape, string, volumeName } from "ext:ci/checks.ts";
+import { type Field, quoted } from "ext:ci/field.ts";
+import type { MountRequest } from "ext:ci/ops.gen.ts";
+
+/** A mount, and the path of the field that says where it is. */
+interface Placed extends MountRequest {
+  readonly field: string;
+}
+
+/** Either form as a list. Refuses a path that leads out of its directory or is used twice. */
+export function mounts(field: Field<Mounts>): MountRequest[] {
+  if (field.value === null || typeof field.value !== "object") {
+    throw field.expected("array or object");
+  }
+  const placed = Array.isArray(field.value)
+    ? list(listed)(field as Field<readonly Mount[]>)
+    : Object.keys(field.value).map((path) => keyed(field, path));
+
+  const fields = new Map<string, string>();
+  for (const mount of placed) {
+    const other = fields.get(mount.path);
+    if (other !== undefined) {
+      const problem = `expected a path of its own, ${quoted(mount.path)} is taken by \`${other}\``;
+      throw field.error(problem, mount.field);
+    }
+    fields.set(mount.path, mount.field);
+  }
+  return placed.map(({ volume, path }) => ({ volume, path }));
+}
+
+/** `{ name: cache.name, path: "node_modules" }` */
+function listed(field: Field<Mount>): Placed {
+  const mount = record(field, { name: volumeName, path: mountPath } satisfies Shape<Mount>);
+  return { volume: mount.name, path: mount.path, field: field.keyPath("path") };
+}
+
+/** `node_modules: cache` */
+function keyed(mounts: Field<Mounts>, path: string): Placed {
+  const field = mounts.key<Volume>(path);
+  if (field.value === null || typeof field.value !== "object") {
+    throw field.expected("a volume from `runtime.createVolume`");
+  }
+  const volume = record(field, { name: volumeName, path: string } satisfies Shape<Volume>);
+  return { volume: volume.name, path: normalized(field, path), field: field.path };
+}
+
+const nonEmptyPath = nonEmpty("a path such as `node_modules`");
+
+function mountPath(field: Field<string>): string {
+  return normalized(field, nonEmptyPath(field));
+}
+
+/** The path without `.`, `..` and empty parts, so that two spellings of it are one path. */
+function normalized(field: Field, path: string): string {
+  if (path.includes("\0")) {
+    throw field.error("expected a path without NUL characters");
+  }
+  const root = path.startsWith("/") ? "/" : "";
+  const parts: string[] = [];
+  for (const part of path.split("/")) {
+    if (part === "..") {
+      if (parts.pop() === undefined) {
+        throw below(field, root, path);
+      }
+    } else if (part !== "" && part !== ".") {
+      parts.push(part);
+    }
+  }
+  if (parts.length === 0) {
+    throw below(field, root, path);
+  }
+  return root + parts.join("/");
+}
+
+function below(field: Field, root: string, path: string): TypeError {
+  const directory = root === "" ? "the working directory" : "`/`";
+  return field.error(`expected a path below ${directory}, got ${quoted(path)}`);
+}

@@ -1,0 +1,54 @@
+// What the Rust side offers. Generated from `src/script/ops/` by its tests: to update it,
+// run `UPDATE=1 cargo nextest run --release ops_are_declared`.
+
+export type CommandRequest = { path: string, args: Array<string>, user: string | null, };
+
+export type MountRequest = { volume: string, path: string, };
+
+export type LimitsRequest = { 
+/**
+ * In cores.
+ */
+cpu: number | null, 
+/**
+ * In bytes.
+ */
+memory: number | null, };
+
+export type TaskRequest = { name: string, image: string, command: CommandRequest, env: Array<[string, string]>, mounts: Array<MountRequest>, workDir: string | null, stdin: Uint8Array | null, timeoutMs: number | null, privileged: boolean, limits: LimitsRequest, 
+/**
+ * Whether the output is asked for with `op_task_output` while the task runs.
+ */
+streamOutput: boolean, };
+
+export type TaskResult = { code: number, stdout: string, stderr: string, status: "complete" | "abort", message: string, durationMs: number, truncated: boolean, };
+
+export type OutputChunk = { stream: "stdout" | "stderr", data: string, };
+
+export type VolumeRequest = { name: string | null, 
+/**
+ * In bytes.
+ */
+size: number | null, };
+
+export type VolumeInfo = { name: string, path: string, };
+
+export type PipelineContext = { runID: string, pipelineID: string, driverName: string, args: Array<string>, };
+
+export interface Ops {
+  op_console_write(stream: "stdout" | "stderr", text: string): void;
+  op_pipeline_context(): PipelineContext;
+  op_random_fill(buffer: Uint8Array): void;
+  op_random_uuid(): string;
+  op_task_start(request: TaskRequest): number;
+  op_task_output(task: number): Promise<OutputChunk | null>;
+  op_task_wait(task: number): Promise<TaskResult>;
+  op_task_cancel(task: number): void;
+  op_duration_ms(text: string): number | null;
+  op_size_bytes(text: string): number | null;
+  op_text_diff(actual: string, expected: string): string;
+  op_yaml_parse(text: string): unknown;
+  op_yaml_stringify(value: unknown): string;
+  op_volume_create(request: VolumeRequest): Promise<VolumeInfo>;
+  op_volume_name_error(name: string): string | null;
+}

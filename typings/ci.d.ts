@@ -1,0 +1,576 @@
+/**
+ * The API of a `ci` pipeline, for editors and compilers.
+ *
+ * Everything in this file is global: a pipeline imports nothing. An editor finds it through a
+ * `tsconfig.json` whose `files` or `include` names it, or through a first line such as
+ * `/// <reference path="../typings/ci.d.ts" />`. It needs TypeScript 5.7 or newer, and
+ * `lib: ["ES2023"]` or newer. Leave `types` empty: a pipeline has none of Node's globals.
+ *
+ * @packageDocumentation
+ */
+
+/// <reference path="./globals.d.ts" />
+
+/**
+ * What a pipeline file exports as `pipeline` or as its default: a function that runs the tasks.
+ *
+ * The run succeeds when the promise resolves and fails when it rejects. A task that exits with a
+ * code other than 0 does not reject by itself: check {@link RunResult.code}.
+ *
+ * @example
+ * export const pipeline: Pipeline = async () => {
+ *   const build = await runtime.run({
+ *     name: "build",
+ *     image: "golang:1.24",
+ *     command: { path: "go", args: ["build", "./..."] },
+ *   });
+ *   assert.equal(build.code, 0);
+ * };
+ */
+type Pipeline = () => Promise<void> | void;
+
+/**
+ * One of the two streams that a task writes to.
+ *
+ * @example
+ * const count: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
+ */
+type OutputStream = "stdout" | "stderr";
+
+/**
+ * A length of time: a number of milliseconds, or text made of numbers with units.
+ *
+ * The units are `ms`, `s`, `m`, `h` and `d`; several add up, as in `1h 30m`. It is always longer
+ * than zero.
+ *
+ * @example
+ * const timeout: Duration = "1h 30m";
+ * const same: Duration = 5_400_000;
+ */
+type Duration = number | string;
+
+/**
+ * A number of bytes: a whole number, or text with a unit.
+ *
+ * `KB`, `MB`, `GB`, `TB` are powers of 1000; `KiB`, `MiB`, `GiB`, `TiB` are powers of 1024. It is
+ * always more than zero.
+ *
+ * @example
+ * const memory: Size = "512MB"; // 512_000_000 bytes
+ * const volume: Size = "1GiB"; // 1_073_741_824 bytes
+ */
+type Size = number | string;
+
+/**
+ * A directory that outlives a task, so that the next task finds what the last one left there.
+ *
+ * @example
+ * const source: Volume = await runtime.createVolume({ name: "source" });
+ * const options = { mounts: { src: source } };
+ */
+interface Volume {
+  /** The volume's name: the one that was asked for, or one that the run made up. */
+  readonly name: string;
+
+  /** Where the driver keeps the volume, in the driver's own terms. Good for messages. */
+  readonly path: string;
+}
+
+/**
+ * What {@link Runtime.createVolume} takes; every field is optional.
+ *
+ * @example
+ * const options: VolumeOptions = { name: "node_modules", size: "2GiB" };
+ */
+interface VolumeOptions {
+  /**
+   * The volume's name: 1 to 512 bytes, without control characters, whose parts between slashes are
+   * not empty, `.` or `..`. Asking for the same name again gives the same volume. Without a name
+   * the run makes one up, and no other call gets the same volume.
+   *
+   * @example "node_modules"
+   */
+  name?: string | undefined;
+
+  /**
+   * How much the volume holds at most, where the driver can limit that.
+   *
+   * @example "1GiB"
+   */
+  size?: Size | undefined;
+}
+
+/**
+ * What a task executes. No shell is involved unless `path` names one.
+ *
+ * @example
+ * const direct: Command = { path: "go", args: ["test", "./..."] };
+ * const shell: Command = { path: "sh", args: ["-c", "make && make check"] };
+ */
+interface Command {
+  /** A path, or a name that is looked up in the task's `PATH`. Not empty. */
+  path: string;
+
+  /** The arguments, each passed on as it is. None by default. */
+  args?: readonly string[] | undefined;
+
+  /**
+   * Who runs the command: `name`, `uid`, `name:group` or `uid:gid`. The driver's own default
+   * otherwise. The native driver has to be root for it.
+   *
+   * @example "1000:1000"
+   */
+  user?: string | undefined;
+}
+
+/**
+ * A volume and the place where the task sees it.
+ *
+ * @example
+ * const cache = await runtime.createVolume({ name: "go-build" });
+ * const mount: Mount = { name: cache.name, path: ".cache/go-build" };
+ */
+interface Mount {
+  /** The volume's name. */
+  name: string;
+
+  /**
+   * Where the task sees the volume: relative to its working directory, and may be nested. An
+   * absolute path is mounted there where the driver can do that, and refused where it cannot. A
+   * path that leads out of the working directory is refused, and so is one that is used twice.
+   *
+   * @example "node_modules"
+   */
+  path: string;
+}
+
+/**
+ * A task's volumes: a list, or an object from paths to volumes. Both mean the same.
+ *
+ * @example
+ * const cache = await runtime.createVolume({ name: "npm" });
+ * const list: Mounts = [{ name: cache.name, path: "node_modules" }];
+ * const object: Mounts = { node_modules: cache };
+ */
+type Mounts = readonly Mount[] | { readonly [path: string]: Volume };
+
+/**
+ * Upper bounds on what a task may use, where the driver can enforce them.
+ *
+ * @example
+ * const limits: ContainerLimits = { cpu: 1.5, memory: "512MB" };
+ */
+interface ContainerLimits {
+  /** In cores, more than 0. `0.5` is half of one core's time. */
+  cpu?: number | undefined;
+
+  /** In bytes. A task that needs more is ended by the system. */
+  memory?: Size | undefined;
+}
+
+/**
+ * What {@link Runtime.run} takes. A key that is not listed here is an error.
+ *
+ * @example
+ * const options: RunOptions = {
+ *   name: "unit tests",
+ *   image: "node:22",
+ *   command: { path: "npm", args: ["test"] },
+ *   env: { CI: "true" },
+ *   timeout: "10m",
+ * };
+ */
+interface RunOptions {
+  /**
+   * What reports and logs call the task. Any text but the empty one; several tasks may share it.
+   * The native driver keeps one working directory for each name.
+   */
+  name: string;
+
+  /**
+   * The container image, such as `alpine:3.20`. Not empty. A driver without images, such as the
+   * native one, ignores it.
+   */
+  image: string;
+
+  /** What to execute. */
+  command: Command;
+
+  /**
+   * Environment variables of the task. Values are text: write `String(8080)`. Nothing of the
+   * machine's own environment reaches a task unless the driver is told so.
+   *
+   * @example { CI: "true", PORT: String(8080) }
+   */
+  env?: { readonly [name: string]: string } | undefined;
+
+  /** The volumes that the task sees. None by default. */
+  mounts?: Mounts | undefined;
+
+  /** The directory in which the command starts. The driver's own by default. Not empty. */
+  workDir?: string | undefined;
+
+  /**
+   * What the command reads from its standard input; text is sent as UTF-8. Without it the input is
+   * empty.
+   */
+  stdin?: string | Uint8Array | undefined;
+
+  /**
+   * How long the task may take. When that has passed, the task is ended and the result's `status`
+   * is `abort`. Unlimited by default.
+   *
+   * @example "90s"
+   */
+  timeout?: Duration | undefined;
+
+  /** Whether a container gets the rights of its host. Off by default. */
+  privileged?: boolean | undefined;
+
+  /** Upper bounds on what the task may use. */
+  containerLimits?: ContainerLimits | undefined;
+
+  /**
+   * Called with what the task writes, in the order in which it was read, never in the middle of a
+   * character, and never after {@link Runtime.run} settled. It sees all of the output, also what
+   * `stdout` and `stderr` of the result leave out.
+   *
+   * A promise that it returns is waited for, so that a slow consumer slows the task down. When it
+   * throws or rejects, the task is ended and {@link Runtime.run} rejects with the same error.
+   *
+   * @example (stream, data) => { if (stream === "stderr") warnings += data; }
+   */
+  onOutput?: ((stream: OutputStream, data: string) => void | PromiseLike<void>) | undefined;
+}
+
+/**
+ * How a task ended.
+ *
+ * @example
+ * const { code, status, message } = await runtime.run(options);
+ * if (status === "abort") throw new Error(`build: ${message}`);
+ * if (code !== 0) throw new Error(`build failed with code ${code}`);
+ */
+interface RunResult {
+  /**
+   * The exit code; 128 and the signal's number for a command that a signal ended. Never 0 for a
+   * task that was ended early.
+   */
+  readonly code: number;
+
+  /**
+   * What the command wrote to its standard output. Bytes that are not UTF-8 are U+FFFD. Bounded to
+   * 16 MiB by default, of which the head and the tail are kept; see `truncated`.
+   */
+  readonly stdout: string;
+
+  /** The same for its standard error output. */
+  readonly stderr: string;
+
+  /** `complete` when the command ended, `abort` when `ci` ended it before that. */
+  readonly status: "complete" | "abort";
+
+  /** Why the task ended early, or which signal ended it. Empty when there is nothing to say. */
+  readonly message: string;
+
+  /** How long the command ran, in milliseconds. */
+  readonly durationMs: number;
+
+  /** Whether `stdout` or `stderr` leaves something out. */
+  readonly truncated: boolean;
+}
+
+/**
+ * What a pipeline can do. Frozen: it cannot be replaced or extended.
+ *
+ * @example
+ * const cache = await runtime.createVolume({ name: "cache" });
+ * await runtime.run({
+ *   name: "hello",
+ *   image: "alpine:3.20",
+ *   command: { path: "echo", args: ["hello"] },
+ *   mounts: { cache },
+ * });
+ */
+interface Runtime {
+  /**
+   * Creates a volume, or finds the one that has this name already.
+   *
+   * Rejects with a `TypeError` that names the field when an option is wrong, and with an `Error`
+   * when the driver cannot make the volume.
+   *
+   * @param options The volume's name and its size in bytes; both may be left out.
+   * @returns The volume, ready to be mounted.
+   *
+   * @example
+   * const cache = await runtime.createVolume({ name: "node_modules", size: "1GiB" });
+   * await runtime.run({
+   *   name: "install",
+   *   image: "node:22",
+   *   command: { path: "npm", args: ["ci"] },
+   *   mounts: { node_modules: cache },
+   * });
+   */
+  createVolume(options?: VolumeOptions): Promise<Volume>;
+
+  /**
+   * Runs one command as a task and waits for its end. Several calls run at the same time: combine
+   * them with `Promise.all`.
+   *
+   * Resolves for every exit code. Rejects with a `TypeError` that names the field when an option is
+   * wrong (it never throws at once), with an `Error` when the command could not be started, and
+   * with whatever `onOutput` threw.
+   *
+   * @param options What to run, where, and with what.
+   * @returns How the task ended and what it wrote.
+   *
+   * @example
+   * const test = await runtime.run({
+   *   name: "test",
+   *   image: "golang:1.24",
+   *   command: { path: "go", args: ["test", "./..."] },
+   *   timeout: "10m",
+   * });
+   * assert.equal(test.code, 0, test.stderr);
+   */
+  run(options: RunOptions): Promise<RunResult>;
+}
+
+/**
+ * Creates volumes and runs tasks.
+ *
+ * @example
+ * const { stdout } = await runtime.run({
+ *   name: "version",
+ *   image: "node:22",
+ *   command: { path: "node", args: ["--version"] },
+ * });
+ * console.log(stdout.trim());
+ */
+declare const runtime: Runtime;
+
+/**
+ * Checks that end a pipeline when they fail. Frozen, as {@link runtime} is.
+ *
+ * Every check throws an {@link AssertionError} whose message starts with `message`, when there is
+ * one, and shows what was expected and what was found.
+ *
+ * @example
+ * assert.equal(result.code, 0, "the build has to succeed");
+ * assert.containsString(result.stdout, "ok");
+ */
+interface Assert {
+  /**
+   * Passes when both values have the same structure.
+   *
+   * Objects are compared by their prototypes and their own enumerable properties, symbols included;
+   * maps, sets, dates, regular expressions, errors, boxed primitives, buffers and typed arrays by
+   * their content; values that refer to themselves work. Primitives are compared as by `Object.is`:
+   * `NaN` equals `NaN`, and `0` does not equal `-0`.
+   *
+   * @param actual What was found.
+   * @param expected What it has to be.
+   * @param message What the error's message starts with.
+   *
+   * @example
+   * assert.equal(JSON.parse(result.stdout), { passed: 3, failed: 0 });
+   */
+  equal<T>(actual: T, expected: NoInfer<T>, message?: string): void;
+
+  /**
+   * Passes when {@link Assert.equal} would fail.
+   *
+   * @param actual What was found.
+   * @param expected What it must not be.
+   * @param message What the error's message starts with.
+   *
+   * @example
+   * assert.notEqual(result.stdout, "");
+   */
+  notEqual(actual: unknown, expected: unknown, message?: string): void;
+
+  /**
+   * Passes unless the value is `false`, `0`, `-0`, `0n`, `""`, `null`, `undefined` or `NaN`. The
+   * compiler knows from then on that it is none of these.
+   *
+   * @param value What was found.
+   * @param message What the error's message starts with.
+   *
+   * @example
+   * const match = /version (\S+)/.exec(result.stdout);
+   * assert.truthy(match, "no version in the output");
+   * console.log(match[1]);
+   */
+  truthy(value: unknown, message?: string): asserts value;
+
+  /**
+   * Passes when a text contains another one. Throws a `TypeError` when one of them is not text.
+   *
+   * @param text Where to look.
+   * @param part What to look for.
+   * @param message What the error's message starts with.
+   *
+   * @example
+   * assert.containsString(result.stdout, "3 tests passed");
+   */
+  containsString(text: string, part: string, message?: string): void;
+
+  /**
+   * Passes when an array has an element that equals the given one as by {@link Assert.equal}.
+   * Throws a `TypeError` when it is not an array.
+   *
+   * @param array Where to look.
+   * @param element What to look for.
+   * @param message What the error's message starts with.
+   *
+   * @example
+   * assert.containsElement(result.stdout.split("\n"), "done");
+   */
+  containsElement<T>(array: readonly T[], element: NoInfer<T>, message?: string): void;
+}
+
+/**
+ * Checks that end a pipeline when they fail.
+ *
+ * @example
+ * assert.equal(result.code, 0);
+ */
+declare const assert: Assert;
+
+/**
+ * What a failed check of {@link assert} throws.
+ *
+ * @example
+ * try {
+ *   assert.equal(1, 2);
+ * } catch (error) {
+ *   if (error instanceof AssertionError) console.log(error.actual, error.expected);
+ * }
+ */
+interface AssertionError extends Error {
+  /** Tells it apart from other errors. */
+  readonly name: "AssertionError";
+
+  /** What was found. */
+  readonly actual: unknown;
+
+  /** What was expected; absent for `truthy`. */
+  readonly expected: unknown;
+
+  /** The check that failed, such as `equal`. */
+  readonly operator: string;
+}
+
+/**
+ * The fields of an {@link AssertionError}.
+ *
+ * @example
+ * throw new AssertionError("no artifact", { actual: files, operator: "custom" });
+ */
+interface AssertionErrorOptions {
+  /** What was found. */
+  actual?: unknown;
+
+  /** What was expected. */
+  expected?: unknown;
+
+  /** The check that failed. `fail` by default. */
+  operator?: string | undefined;
+}
+
+/**
+ * The class of what a failed check throws; a pipeline may throw it for checks of its own.
+ *
+ * @example
+ * throw new AssertionError("no artifact", { actual: [], expected: ["app.tar"] });
+ */
+interface AssertionErrorConstructor {
+  /** What all of its errors have in common; `instanceof` looks for it. */
+  readonly prototype: AssertionError;
+
+  /**
+   * @param message What failed. It is used as it is.
+   * @param options The values that the message is about.
+   *
+   * @example
+   * new AssertionError("too slow", { actual: 12, expected: 10, operator: "atMost" });
+   */
+  new (message: string, options?: AssertionErrorOptions): AssertionError;
+}
+
+/**
+ * What a failed check of {@link assert} throws.
+ *
+ * @example
+ * const failed = error instanceof AssertionError;
+ */
+declare const AssertionError: AssertionErrorConstructor;
+
+/**
+ * Reads and writes YAML 1.2. Frozen, as {@link runtime} is.
+ *
+ * @example
+ * const { version } = YAML.parse(result.stdout) as { version: string };
+ */
+interface Yaml {
+  /**
+   * Turns a text with one YAML document into objects, arrays, strings, numbers, booleans and
+   * `null`; whole numbers beyond 2^53 are big integers. Throws a `SyntaxError` with the line and
+   * the column when the text is not YAML.
+   *
+   * @param text One document.
+   *
+   * @example
+   * YAML.parse("steps: [build, test]"); // { steps: ["build", "test"] }
+   */
+  parse(text: string): unknown;
+
+  /**
+   * Turns a value into a YAML document. Calls `toJSON` where it exists, so that a `Date` becomes
+   * text, and leaves out properties that are `undefined`. Throws a `TypeError` that names the place
+   * for everything that is not plain data, such as functions, maps, big integers and `NaN`, for
+   * values that refer to themselves, and for more than 128 levels.
+   *
+   * @param value Objects, arrays, strings, numbers, booleans and `null`.
+   *
+   * @example
+   * YAML.stringify({ steps: ["build", "test"] }); // "steps:\n- build\n- test\n"
+   */
+  stringify(value: unknown): string;
+}
+
+/**
+ * Reads and writes YAML.
+ *
+ * @example
+ * const config = YAML.parse("retries: 3");
+ */
+declare const YAML: Yaml;
+
+/**
+ * What a pipeline knows about its own run.
+ *
+ * @example
+ * const [target = "all"] = pipelineContext.args;
+ */
+interface PipelineContext {
+  /** Unique for every run. */
+  readonly runID: string;
+
+  /** The same for every run of the same pipeline. */
+  readonly pipelineID: string;
+
+  /** The driver that runs the tasks, such as `native`. */
+  readonly driverName: string;
+
+  /** What follows `--` on the command line. */
+  readonly args: readonly string[];
+}
+
+/**
+ * What a pipeline knows about its own run. Frozen, with its `args`.
+ *
+ * @example
+ * console.log(`run ${pipelineContext.runID} on ${pipelineContext.driverName}`);
+ */
+declare const pipelineContext: PipelineContext;
