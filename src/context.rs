@@ -1,0 +1,132 @@
+//! What a running pipeline can reach: its tasks, its volumes and the log.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::{Driver, RunIdentity};
+use crate::event::RunEvent;
+use crate::task_runner::TaskRunner;
+use crate::volume_manager::VolumeManager;
+
+/// Shared by everything that works for one run.
+pub struct RunContext {
+    pub identity: RunIdentity,
+    pub driver_name: &'static str,
+    /// What follows `--` on the command line.
+    pub args: Vec<String>,
+    pub tasks: Arc<TaskRunner>,
+    pub volumes: VolumeManager,
+    pub events: EventSink,
+    /// Where drivers work; the isolate has a thread of its own.
+    pub runtime: Handle,
+}
+
+impl RunContext {
+    pub fn new(
+        identity: RunIdentity,
+        args: Vec<String>,
+        driver: Arc<dyn Driver>,
+        events: EventSink,
+        stop: Arc<Stop>,
+    ) -> Self {
+        Self {
+            identity,
+            driver_name: driver.name(),
+            args,
+            tasks: Arc::new(TaskRunner::new(driver.clone(), events.clone(), stop)),
+            volumes: VolumeManager::new(driver, events.clone()),
+            events,
+            runtime: Handle::current(),
+        }
+    }
+}
+
+/// Where events go. Sending waits while the log is slower than the run.
+#[derive(Clone)]
+pub struct EventSink {
+    sender: mpsc::Sender<RunEvent>,
+    seen: Arc<Mutex<HashSet<String>>>,
+}
+
+impl EventSink {
+    /// How many events may wait for the log. With chunks of output of up to 64 KiB, this bounds
+    /// what a flood of output occupies to a few MiB.
+    const CAPACITY: usize = 64;
+
+    pub fn new() -> (Self, mpsc::Receiver<RunEvent>) {
+        let (sender, receiver) = mpsc::channel(Self::CAPACITY);
+        (Self { sender, seen: Arc::default() }, receiver)
+    }
+
+    pub async fn send(&self, event: RunEvent) {
+        // The reporter reads up to the event that ends the run; what comes later has no reader.
+        _ = self.sender.send(event).await;
+    }
+
+    /// For threads that run no tokio runtime of their own, or may hold it up.
+    pub fn send_blocking(&self, event: RunEvent) {
+        deno_core::futures::executor::block_on(self.send(event));
+    }
+
+    /// Tells the user something, once a run.
+    pub fn notice(&self, message: String) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.insert(message.clone()) {
+            let event = RunEvent::Notice { message };
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.sender.try_send(event) {
+                let sink = self.clone();
+                tokio::spawn(async move { sink.send(event).await });
+            }
+        }
+    }
+}
+
+/// Says that a run has to end before its pipeline does, and why.
+#[derive(Default)]
+pub struct Stop {
+    token: CancellationToken,
+    reason: OnceLock<StopReason>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The user or the machine asked for it.
+    Interrupted,
+    /// `--timeout` has passed.
+    TimedOut(Duration),
+    /// The pipeline has failed; what it left running is not waited for.
+    Failed,
+}
+
+impl Stop {
+    /// The first reason counts.
+    pub fn request(&self, reason: StopReason) {
+        _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    pub fn token(&self) -> &CancellationToken {
+        &self.token
+    }
+
+    pub fn reason(&self) -> Option<StopReason> {
+        self.reason.get().copied()
+    }
+}
+
+impl std::fmt::Display for StopReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Interrupted => write!(f, "the run was interrupted"),
+            Self::TimedOut(after) => {
+                write!(f, "the run timed out after {}", humantime::format_duration(*after))
+            }
+            Self::Failed => write!(f, "the pipeline failed"),
+        }
+    }
+}

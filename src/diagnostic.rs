@@ -1,0 +1,132 @@
+//! A problem in a user's file, shown with the place where it is.
+
+use std::fmt;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// What is wrong, where, and what to do about it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Diagnostic {
+    /// One or more lines; the first one stands alone in a heading.
+    pub message: String,
+    pub place: Option<Place>,
+    /// The calls that led there, innermost first.
+    pub stack: Vec<String>,
+    pub help: Option<String>,
+    /// What led to it, most recent first.
+    pub causes: Vec<Diagnostic>,
+}
+
+/// A position in a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place {
+    pub path: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// In UTF-16 code units as JavaScript has it, counted from 1.
+    pub column: usize,
+    /// The text of the line.
+    pub text: String,
+}
+
+impl Diagnostic {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), ..Self::default() }
+    }
+
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// As it is shown to a person, without a line feed at the end.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut text = self.part(&renderer, Level::ERROR);
+        for cause in &self.causes {
+            text.push('\n');
+            text.push_str(&cause.part(&renderer, Level::ERROR.with_name("caused by")));
+        }
+        text
+    }
+
+    fn part(&self, renderer: &Renderer, level: Level<'_>) -> String {
+        let (heading, details) = self.message.split_once('\n').unwrap_or((&self.message, ""));
+        let mut group: Group<'_> = Group::with_title(level.primary_title(heading));
+        if let Some(place) = &self.place {
+            let at = place.byte_offset();
+            let len = place.text[at..].chars().next().map_or(0, char::len_utf8);
+            group = group.element(
+                Snippet::source(&place.text)
+                    .line_start(place.line)
+                    .path(&place.path)
+                    .annotation(AnnotationKind::Primary.span(at..at + len)),
+            );
+        }
+        let mut text = renderer.render(&[group]);
+        if !details.is_empty() {
+            text.push('\n');
+            text.push_str(details.trim_end());
+        }
+        for frame in &self.stack {
+            text.push_str("\n    at ");
+            text.push_str(frame);
+        }
+        if let Some(help) = &self.help {
+            text.push_str("\nhelp: ");
+            text.push_str(help);
+        }
+        text
+    }
+}
+
+impl Place {
+    /// Where the column is in the bytes of the line.
+    fn byte_offset(&self) -> usize {
+        let mut units = 1;
+        for (offset, character) in self.text.char_indices() {
+            if units >= self.column {
+                return offset;
+            }
+            units += character.len_utf16();
+        }
+        self.text.len()
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.render(false).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_is_shown_with_a_caret() {
+        let diagnostic = Diagnostic {
+            message: "Error: boom".into(),
+            place: Some(Place {
+                path: "ci.ts".into(),
+                line: 12,
+                column: 8,
+                text: "  f(\"🚀\", x);".into(),
+            }),
+            stack: vec!["pipeline (ci.ts:12:8)".into()],
+            help: Some("try again".into()),
+            causes: vec![Diagnostic::new("Error: deeper")],
+        };
+        insta::assert_snapshot!(diagnostic.render(false), @r#"
+        error: Error: boom
+          --> ci.ts:12:7
+           |
+        12 |   f("🚀", x);
+           |        ^
+            at pipeline (ci.ts:12:8)
+        help: try again
+        caused by: Error: deeper
+        "#);
+    }
+}

@@ -1,0 +1,244 @@
+//! Finds and reads the modules that a pipeline imports.
+
+use std::borrow::Cow;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use deno_core::error::ModuleLoaderError;
+use deno_core::url::Url;
+use deno_core::{
+    ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSource,
+    ModuleSourceCode, ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind,
+};
+use deno_error::JsErrorBox;
+
+use super::error::{place_in, place_of_import, relative};
+use super::packages::Packages;
+use super::transpile::transpile;
+use crate::diagnostic::Diagnostic;
+
+/// What a module may import, for errors that refuse something else.
+const SUPPORTED: &str = "a pipeline imports files by relative path (`./build.ts`), JSON with \
+    `with { type: \"json\" }`, and ES modules from the nearest `node_modules` by name";
+
+/// Reads modules from the file system, TypeScript transpiled.
+#[derive(Default)]
+pub struct Loader {
+    packages: OnceCell<Packages>,
+    source_maps: RefCell<HashMap<String, Vec<u8>>>,
+    /// What made the last load fail, with more than an exception's text can carry.
+    problem: RefCell<Option<Diagnostic>>,
+}
+
+impl Loader {
+    /// What made loading fail, when it was a file's own fault.
+    pub fn take_problem(&self) -> Option<Diagnostic> {
+        self.problem.take()
+    }
+
+    fn find(&self, specifier: &str, referrer: &str) -> Result<ModuleSpecifier, Problem> {
+        if is_relative(specifier) {
+            let base = Url::parse(referrer).map_err(|error| Problem::new(error.to_string()))?;
+            return base.join(specifier).map_err(|error| Problem::new(error.to_string()));
+        }
+        if specifier.starts_with('#') {
+            return Err(refused(specifier, "imports that start with `#` are not supported"));
+        }
+        if let Some((scheme, _)) = specifier.split_once(':') {
+            return match scheme {
+                "file" => Url::parse(specifier).map_err(|error| Problem::new(error.to_string())),
+                "node" => Err(refused(specifier, NO_BUILT_INS)),
+                "npm" | "jsr" => Err(refused(
+                    specifier,
+                    "packages are not downloaded: install it into `node_modules` with your \
+                     package manager and import it by its name",
+                )),
+                "http" | "https" => Err(refused(
+                    specifier,
+                    "modules are not loaded from the network: keep a copy beside the pipeline",
+                )),
+                _ => Err(refused(specifier, &format!("`{scheme}:` imports are not supported"))),
+            };
+        }
+        let directory = Url::parse(referrer)
+            .ok()
+            .and_then(|url| url.to_file_path().ok())
+            .and_then(|path| path.parent().map(Path::to_owned))
+            .ok_or_else(|| refused(specifier, "only files can import packages"))?;
+        let path = self.packages.get_or_init(Packages::new).find(&directory, specifier)?;
+        Url::from_file_path(&path)
+            .map_err(|()| Problem::new(format!("`{}` is not an absolute path", path.display())))
+    }
+
+    fn read(&self, url: &Url, requested: &RequestedModuleType) -> Result<ModuleSource, Problem> {
+        let path = url
+            .to_file_path()
+            .map_err(|()| Problem::new(format!("`{url}` is not a file of this machine")))?;
+        let source = read(&path)?;
+        let kind = Kind::of(&path)?;
+        let (module_type, code) = match (kind, requested) {
+            (Kind::Json, RequestedModuleType::Json) => (ModuleType::Json, source),
+            (Kind::Json, _) => {
+                return Err(Problem::new(format!("`{}` is JSON", relative(&path)))
+                    .help("import it with `with { type: \"json\" }`"));
+            }
+            (_, RequestedModuleType::None) if kind == Kind::JavaScript => {
+                (ModuleType::JavaScript, source)
+            }
+            (_, RequestedModuleType::None) => (ModuleType::JavaScript, self.strip(url, source)?),
+            (..) => {
+                return Err(Problem::new(format!(
+                    "`{}` is a module; it is imported without attributes",
+                    relative(&path)
+                )));
+            }
+        };
+        Ok(ModuleSource::new(module_type, ModuleSourceCode::String(code.into()), url, None))
+    }
+
+    fn strip(&self, url: &Url, source: String) -> Result<String, Problem> {
+        let script = transpile(url.as_str(), source).map_err(|error| {
+            let path = url.to_file_path().unwrap_or_default();
+            Problem(Box::new(Diagnostic {
+                message: format!("syntax error: {}", error.message),
+                place: place_in(&path, error.line, error.column),
+                ..Diagnostic::default()
+            }))
+        })?;
+        self.source_maps.borrow_mut().insert(url.to_string(), script.source_map);
+        Ok(script.code)
+    }
+
+    /// Keeps the problem for whoever started the load, and gives V8 its text.
+    fn report<T>(&self, result: Result<T, Problem>) -> Result<T, ModuleLoaderError> {
+        result.map_err(|Problem(diagnostic)| {
+            let message = match &diagnostic.help {
+                Some(help) => format!("{}; {help}", diagnostic.message),
+                None => diagnostic.message.clone(),
+            };
+            *self.problem.borrow_mut() = Some(*diagnostic);
+            JsErrorBox::type_error(message)
+        })
+    }
+}
+
+impl ModuleLoader for Loader {
+    fn resolve(
+        &self,
+        specifier: &str,
+        referrer: &str,
+        kind: ResolutionKind,
+    ) -> Result<ModuleSpecifier, ModuleLoaderError> {
+        // The pipeline's own file comes as a URL, from a path that was checked before.
+        if kind == ResolutionKind::MainModule {
+            return Url::parse(specifier).map_err(JsErrorBox::from_err);
+        }
+        self.report(self.find(specifier, referrer).map_err(|mut problem| {
+            let importer = Url::parse(referrer).ok().and_then(|url| url.to_file_path().ok());
+            problem.0.place = importer.and_then(|path| place_of_import(&path, specifier));
+            problem
+        }))
+    }
+
+    fn load(
+        &self,
+        url: &ModuleSpecifier,
+        referrer: Option<&ModuleLoadReferrer>,
+        options: ModuleLoadOptions,
+    ) -> ModuleLoadResponse {
+        let result = self.read(url, &options.requested_module_type).map_err(|mut problem| {
+            // The import is what the user has to look at, unless the file itself was read.
+            if let (None, Some(referrer)) = (&problem.0.place, referrer) {
+                problem.0.place = referrer.specifier.to_file_path().ok().and_then(|path| {
+                    let line = usize::try_from(referrer.line_number).ok()?;
+                    let column = usize::try_from(referrer.column_number).ok()?;
+                    place_in(&path, line, column)
+                });
+            }
+            problem
+        });
+        ModuleLoadResponse::Sync(self.report(result))
+    }
+
+    fn get_source_map(&self, file_name: &str) -> Option<Cow<'_, [u8]>> {
+        self.source_maps.borrow().get(file_name).map(|map| map.clone().into())
+    }
+}
+
+/// Why a module cannot be loaded.
+#[derive(Debug)]
+pub struct Problem(pub Box<Diagnostic>);
+
+impl Problem {
+    pub fn new(message: impl Into<String>) -> Self {
+        Self(Box::new(Diagnostic::new(message)))
+    }
+
+    pub fn help(self, help: impl Into<String>) -> Self {
+        Self(Box::new(self.0.help(help)))
+    }
+}
+
+/// A specifier that names something which exists but is of no use here.
+pub fn refused(specifier: &str, reason: &str) -> Problem {
+    Problem::new(format!("cannot import `{specifier}`: {reason}")).help(SUPPORTED)
+}
+
+/// The answer to an import of a module that Node.js has built in.
+pub const NO_BUILT_INS: &str =
+    "pipelines have no Node.js built-ins; what touches files or the network belongs into a task";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    TypeScript,
+    JavaScript,
+    Json,
+}
+
+impl Kind {
+    fn of(path: &Path) -> Result<Self, Problem> {
+        let name = relative(path);
+        match path.extension().and_then(|end| end.to_str()) {
+            Some("ts" | "mts") => Ok(Self::TypeScript),
+            Some("js" | "mjs") => Ok(Self::JavaScript),
+            Some("json") => Ok(Self::Json),
+            Some("cjs" | "cts") => Err(refused(&name, "it is a CommonJS module")),
+            Some("tsx" | "jsx") => Err(refused(&name, "JSX is not supported")),
+            _ => Err(refused(&name, "it ends with none of .ts, .mts, .js, .mjs and .json")),
+        }
+    }
+}
+
+fn is_relative(specifier: &str) -> bool {
+    ["./", "../", "/"].iter().any(|start| specifier.starts_with(start))
+        || matches!(specifier, "." | "..")
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    match std::fs::read(path) {
+        Ok(bytes) => String::from_utf8(bytes)
+            .map_err(|_| Problem::new(format!("`{}` is not UTF-8 text", relative(path)))),
+        Err(error) => {
+            let problem = Problem::new(format!("cannot read `{}`: {error}", relative(path)));
+            Err(match neighbour(path) {
+                Some(name) => problem.help(format!("did you mean `{name}`?")),
+                None => problem,
+            })
+        }
+    }
+}
+
+/// The file that somebody meant who left the ending away, or wrote the one that a compiler or
+/// bundler would have made.
+fn neighbour(path: &Path) -> Option<String> {
+    let mut candidates: Vec<PathBuf> = Vec::new();
+    for end in ["ts", "mts", "js", "mjs", "json"] {
+        let mut name = path.file_name()?.to_owned();
+        name.push(format!(".{end}"));
+        candidates.push(path.with_file_name(name));
+        candidates.push(path.with_extension(end));
+        candidates.push(path.join(format!("index.{end}")));
+    }
+    candidates.iter().find(|path| path.is_file()).map(|path| relative(path))
+}

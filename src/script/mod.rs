@@ -1,0 +1,13 @@
+//! The isolate that hosts a pipeline.
+
+mod engine;
+pub mod error;
+mod extension;
+mod heap;
+mod loader;
+mod ops;
+mod packages;
+mod transpile;
+
+pub use engine::{Engine, EngineOptions};
+pub use error::ScriptError;

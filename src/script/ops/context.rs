@@ -1,0 +1,31 @@
+use std::sync::Arc;
+
+use deno_core::{OpState, op2};
+use serde::Serialize;
+
+use crate::context::RunContext;
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineContext {
+    #[serde(rename = "runID")]
+    run_id: String,
+    #[serde(rename = "pipelineID")]
+    pipeline_id: String,
+    driver_name: String,
+    args: Vec<String>,
+}
+
+/// What the pipeline may know of its own run.
+#[op2]
+#[serde]
+pub fn op_pipeline_context(state: &mut OpState) -> PipelineContext {
+    let context = state.borrow::<Arc<RunContext>>();
+    PipelineContext {
+        run_id: context.identity.run.clone(),
+        pipeline_id: context.identity.pipeline.clone(),
+        driver_name: context.driver_name.to_owned(),
+        args: context.args.clone(),
+    }
+}

@@ -1,0 +1,38 @@
+//! What the code in `js/` can ask of the Rust side.
+//!
+//! Each op reads its arguments, calls the library and maps the error. `js/ops.gen.ts` declares
+//! them for the TypeScript compiler; a test keeps it current.
+
+mod console;
+mod context;
+mod random;
+mod tasks;
+mod text;
+mod volumes;
+
+#[cfg(test)]
+mod declarations;
+
+pub use tasks::Tasks;
+
+deno_core::extension!(
+    ci_ops,
+    ops = [
+        console::op_console_write,
+        context::op_pipeline_context,
+        random::op_random_fill,
+        random::op_random_uuid,
+        tasks::op_task_start,
+        tasks::op_task_output,
+        tasks::op_task_wait,
+        tasks::op_task_cancel,
+        text::op_duration_ms,
+        text::op_size_bytes,
+        text::op_text_diff,
+        text::op_yaml_parse,
+        text::op_yaml_stringify,
+        volumes::op_volume_create,
+        volumes::op_volume_name_error,
+    ],
+    state = |state| state.put(Tasks::default()),
+);

@@ -1,0 +1,327 @@
+//! Runs a pipeline's tasks through the driver: numbers, timeouts, output, events.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{EventSink, Stop, StopReason};
+use crate::driver::{Driver, DriverError};
+use crate::event::{RunEvent, TaskStatus};
+use crate::output::{Capture, Decoder};
+use crate::task::{Stream, TaskExit, TaskId, TaskSpec};
+
+/// How much of each stream a result carries, in bytes.
+const CAPTURE_LIMIT: usize = 16 * 1024 * 1024;
+
+/// How many chunks may wait between the driver and the log, and between the log and `onOutput`.
+const CHUNKS_IN_FLIGHT: usize = 8;
+
+/// The code of a task that its own timeout ended, as `timeout(1)` has it.
+const CODE_TIMED_OUT: i32 = 124;
+/// The code of a task that ended for any other reason than its own: 128 and SIGINT.
+const CODE_ABORTED: i32 = 130;
+
+pub struct TaskRunner {
+    driver: Arc<dyn Driver>,
+    events: EventSink,
+    stop: Arc<Stop>,
+    next: AtomicU64,
+    /// What has been asked for and has not ended.
+    running: Mutex<HashMap<TaskId, CancellationToken>>,
+    ended: Notify,
+}
+
+/// What a pipeline learns of a task that was started.
+#[derive(Debug)]
+pub struct TaskResult {
+    pub exit: TaskExit,
+    /// Never 0 unless the command returned 0.
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    /// Whether something of the streams was left out.
+    pub truncated: bool,
+    /// Why, when there is more to say than the code.
+    pub message: String,
+    pub duration: Duration,
+}
+
+/// A chunk of what a task wrote, whole characters only.
+pub type TextChunk = (Stream, Arc<String>);
+
+impl TaskRunner {
+    pub fn new(driver: Arc<dyn Driver>, events: EventSink, stop: Arc<Stop>) -> Self {
+        Self {
+            driver,
+            events,
+            stop,
+            next: AtomicU64::new(1),
+            running: Mutex::default(),
+            ended: Notify::new(),
+        }
+    }
+
+    pub fn next_id(&self) -> TaskId {
+        TaskId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Waits until no task is running.
+    pub async fn idle(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.running().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Ends a task as an abort. A task that has ended already is left alone.
+    pub fn cancel(&self, id: TaskId) {
+        if let Some(token) = self.running().get(&id) {
+            token.cancel();
+        }
+    }
+
+    /// Counts the task as running from this call on, not from the future's first poll.
+    pub fn start(
+        self: &Arc<Self>,
+        spec: TaskSpec,
+        timeout: Option<Duration>,
+        listener: Option<mpsc::Sender<TextChunk>>,
+    ) -> impl Future<Output = Result<TaskResult, DriverError>> + Send + use<> {
+        let runner = self.clone();
+        let cancel = self.stop.token().child_token();
+        self.running().insert(spec.id, cancel.clone());
+        async move {
+            let id = spec.id;
+            let result = runner.run(spec, timeout, listener, cancel).await;
+            runner.running().remove(&id);
+            runner.ended.notify_waiters();
+            result
+        }
+    }
+
+    fn running(&self) -> std::sync::MutexGuard<'_, HashMap<TaskId, CancellationToken>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn run(
+        &self,
+        spec: TaskSpec,
+        timeout: Option<Duration>,
+        listener: Option<mpsc::Sender<TextChunk>>,
+        cancel: CancellationToken,
+    ) -> Result<TaskResult, DriverError> {
+        if let Some(reason) = self.stop.reason() {
+            return Err(DriverError::Refused(format!("`{}` was not started: {reason}", spec.name)));
+        }
+        self.events
+            .send(RunEvent::TaskStarted {
+                id: spec.id.0,
+                task: spec.name.clone(),
+                image: spec.image.clone(),
+                command: std::iter::once(&spec.command.path)
+                    .chain(&spec.command.args)
+                    .cloned()
+                    .collect(),
+            })
+            .await;
+        let started = Instant::now();
+        let (sink, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let mut output = TaskOutput::new(&spec, self.events.clone(), listener);
+
+        let mut timed_out = false;
+        let exit = {
+            let mut driver = pin!(self.driver.run(&spec, sink, cancel.clone()));
+            let mut deadline = pin!(expiry(timeout));
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(chunk) = chunks.recv() => output.take(chunk).await,
+                    exit = &mut driver => break exit,
+                    () = &mut deadline, if !timed_out => {
+                        timed_out = true;
+                        cancel.cancel();
+                    }
+                }
+            }
+        };
+        while let Ok(chunk) = chunks.try_recv() {
+            output.take(chunk).await;
+        }
+        let duration = started.elapsed();
+        let (log, stdout, stderr, truncated) = output.finish().await;
+        // What outlived its command may go on writing to the log.
+        if !chunks.is_closed() {
+            tokio::spawn(log.follow(chunks));
+        }
+
+        let exit = match exit {
+            Ok(exit) => exit,
+            Err(error) => {
+                self.finished(&spec, TaskStatus::Error, None, None, duration, error.to_string())
+                    .await;
+                return Err(error);
+            }
+        };
+        let (code, message) = match exit {
+            TaskExit::Code(code) => (code, String::new()),
+            TaskExit::Signal(signal) => (128 + signal, format!("ended by {}", signal_name(signal))),
+            TaskExit::Cancelled => match (timed_out, timeout, self.stop.reason()) {
+                (true, Some(after), _) => (
+                    CODE_TIMED_OUT,
+                    format!("timed out after {}", humantime::format_duration(after)),
+                ),
+                (_, _, Some(reason @ StopReason::TimedOut(_))) => {
+                    (CODE_TIMED_OUT, reason.to_string())
+                }
+                (_, _, Some(reason)) => (CODE_ABORTED, reason.to_string()),
+                (_, _, None) => (CODE_ABORTED, "cancelled by the pipeline".to_owned()),
+            },
+        };
+        let status = match exit {
+            TaskExit::Cancelled => TaskStatus::Abort,
+            exit if exit.is_success() => TaskStatus::Success,
+            TaskExit::Code(_) | TaskExit::Signal(_) => TaskStatus::Failure,
+        };
+        let signal = match exit {
+            TaskExit::Signal(signal) => Some(signal_name(signal)),
+            TaskExit::Code(_) | TaskExit::Cancelled => None,
+        };
+        // The event has the signal in a field of its own.
+        let reason = if signal.is_some() { String::new() } else { message.clone() };
+        self.finished(&spec, status, Some(code), signal, duration, reason).await;
+        Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration })
+    }
+
+    async fn finished(
+        &self,
+        spec: &TaskSpec,
+        status: TaskStatus,
+        code: Option<i32>,
+        signal: Option<&'static str>,
+        duration: Duration,
+        message: String,
+    ) {
+        self.events
+            .send(RunEvent::TaskFinished {
+                id: spec.id.0,
+                task: spec.name.clone(),
+                status,
+                code,
+                signal,
+                duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+                message,
+            })
+            .await;
+    }
+}
+
+/// Ends after `timeout`, or never.
+async fn expiry(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    Signal::try_from(signal).map_or("a real-time signal", Signal::as_str)
+}
+
+/// The way of a task's output to the log, to `onOutput` and into the result.
+struct TaskOutput {
+    log: TaskLog,
+    listener: Option<mpsc::Sender<TextChunk>>,
+    stdout: Capture,
+    stderr: Capture,
+}
+
+impl TaskOutput {
+    fn new(spec: &TaskSpec, events: EventSink, listener: Option<mpsc::Sender<TextChunk>>) -> Self {
+        Self {
+            log: TaskLog {
+                id: spec.id,
+                task: spec.name.clone(),
+                events,
+                stdout: Decoder::default(),
+                stderr: Decoder::default(),
+            },
+            listener,
+            stdout: Capture::new(CAPTURE_LIMIT),
+            stderr: Capture::new(CAPTURE_LIMIT),
+        }
+    }
+
+    async fn take(&mut self, (stream, bytes): (Stream, Vec<u8>)) {
+        let text = self.log.decoder(stream).push(bytes);
+        self.deliver(stream, text).await;
+    }
+
+    async fn deliver(&mut self, stream: Stream, text: String) {
+        if text.is_empty() {
+            return;
+        }
+        let text = Arc::new(text);
+        match stream {
+            Stream::Stdout => self.stdout.push(&text),
+            Stream::Stderr => self.stderr.push(&text),
+        }
+        self.log.write(stream, text.clone()).await;
+        if let Some(listener) = &self.listener {
+            // A pipeline that no longer listens still gets the result.
+            _ = listener.send((stream, text)).await;
+        }
+    }
+
+    async fn finish(mut self) -> (TaskLog, String, String, bool) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let rest = self.log.decoder(stream).finish();
+            self.deliver(stream, rest).await;
+        }
+        let (stdout, stdout_truncated) = self.stdout.finish();
+        let (stderr, stderr_truncated) = self.stderr.finish();
+        (self.log, stdout, stderr, stdout_truncated || stderr_truncated)
+    }
+}
+
+/// Writes a task's output to the log.
+struct TaskLog {
+    id: TaskId,
+    task: String,
+    events: EventSink,
+    stdout: Decoder,
+    stderr: Decoder,
+}
+
+impl TaskLog {
+    fn decoder(&mut self, stream: Stream) -> &mut Decoder {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    async fn write(&self, stream: Stream, text: Arc<String>) {
+        self.events
+            .send(RunEvent::TaskOutput { id: self.id.0, task: self.task.clone(), stream, text })
+            .await;
+    }
+
+    async fn follow(mut self, mut chunks: mpsc::Receiver<(Stream, Vec<u8>)>) {
+        while let Some((stream, bytes)) = chunks.recv().await {
+            let text = self.decoder(stream).push(bytes);
+            if !text.is_empty() {
+                self.write(stream, Arc::new(text)).await;
+            }
+        }
+    }
+}
