@@ -1,0 +1,97 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+
+use super::{Failure, Problem};
+use crate::driver::DriverConfig;
+use crate::pipeline;
+use crate::report::{Format, Output};
+use crate::run::{self, RunOptions};
+
+/// Runs a pipeline.
+#[derive(Args)]
+#[command(after_help = "\
+Exit codes:
+    0  the pipeline succeeded
+    1  the pipeline failed
+    2  the command line or the pipeline's file is wrong
+    3  the driver or another outside system is unavailable
+  124  the run timed out
+  130  the run was interrupted")]
+pub struct Run {
+    /// The pipeline's file: .ts, .mts, .js or .mjs
+    file: PathBuf,
+
+    /// Where tasks run, as a DSN such as `native` or `native://?env=SSH_AUTH_SOCK`
+    #[arg(long, value_name = "DSN", env = "CI_DRIVER", default_value = "native")]
+    driver: DriverConfig,
+
+    /// End the run after this time, such as `90s` or `1h 30m`
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+
+    /// How to show the run: `auto` is `tty` on a terminal and `plain` elsewhere
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Output::Auto)]
+    output: Output,
+
+    /// The most memory that the pipeline's own code may use, such as `512MiB`
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
+    js_heap: ByteSize,
+
+    /// What the pipeline finds in `pipelineContext.args`
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+impl Run {
+    pub fn execute(self) -> Result<(), Failure> {
+        let source = pipeline::locate(&self.file)
+            .map_err(|diagnostic| Failure { problem: diagnostic.into(), exit_code: 2 })?;
+        let options = RunOptions {
+            source,
+            driver: self.driver,
+            timeout: self.timeout,
+            format: Format::choose(self.output),
+            heap_limit: self.js_heap.as_u64(),
+            args: self.args,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure {
+                problem: Problem::Message(format!("cannot start the run: {error}")),
+                exit_code: 3,
+            })?;
+        let result = runtime.block_on(run::run(options));
+        // The isolate's thread and reads that nobody waits for must not hold up the end.
+        runtime.shutdown_background();
+        result.map_err(|error| Failure {
+            exit_code: error.exit_code(),
+            problem: match error.diagnostic() {
+                Some(diagnostic) => diagnostic.clone().into(),
+                None => Problem::Message(error.to_string()),
+            },
+        })
+    }
+}
+
+impl From<crate::diagnostic::Diagnostic> for Problem {
+    fn from(diagnostic: crate::diagnostic::Diagnostic) -> Self {
+        Self::Diagnostic(Box::new(diagnostic))
+    }
+}
+
+/// The engine itself needs a few MiB before a pipeline has done anything.
+const SMALLEST_HEAP: ByteSize = ByteSize::mib(16);
+
+fn heap_size(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize =
+        text.parse().map_err(|_| "expected a size such as `512MiB` or `2GiB`".to_owned())?;
+    if size < SMALLEST_HEAP {
+        return Err(format!("expected at least {}", SMALLEST_HEAP.display().iec()));
+    }
+    Ok(size)
+}

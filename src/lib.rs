@@ -1,0 +1,20 @@
+//! Runs pipelines written in TypeScript or JavaScript.
+//!
+//! The way of a run: [`cli`] parses the command line and calls [`run`], which starts a driver from
+//! [`driver`], hosts the pipeline in [`script`] and shows what happens through [`report`].
+//! ARCHITECTURE.md tells more.
+
+pub mod cli;
+pub mod context;
+pub mod diagnostic;
+pub mod driver;
+pub mod event;
+pub mod output;
+pub mod pipeline;
+pub mod report;
+pub mod run;
+pub mod script;
+pub mod task;
+pub mod task_runner;
+pub mod volume;
+pub mod volume_manager;

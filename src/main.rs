@@ -1,0 +1,6 @@
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ci::driver::native::supervisor::run_if_asked();
+    ci::cli::run()
+}

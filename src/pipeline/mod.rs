@@ -1,0 +1,50 @@
+//! From what the user names on the command line to a pipeline that can be run.
+
+use std::path::{Path, PathBuf};
+
+use crate::diagnostic::Diagnostic;
+
+/// A pipeline's file, before anybody has read it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// As the user wrote it.
+    pub given: String,
+    /// Absolute, without symbolic links.
+    pub file: PathBuf,
+}
+
+/// Checks that the file is one that can hold a pipeline.
+pub fn locate(given: &Path) -> Result<Source, Diagnostic> {
+    let name = given.display();
+    let file = given
+        .canonicalize()
+        .map_err(|error| Diagnostic::new(format!("cannot read the pipeline `{name}`: {error}")))?;
+    if file.is_dir() {
+        return Err(Diagnostic::new(format!("`{name}` is a directory"))
+            .help("name the pipeline's file, such as `ci run ci/pipeline.ts`"));
+    }
+    match file.extension().and_then(|end| end.to_str()) {
+        Some("ts" | "mts" | "js" | "mjs") => Ok(Source { given: name.to_string(), file }),
+        Some("yml" | "yaml") => Err(Diagnostic::new(format!(
+            "`{name}` is a YAML pipeline, which this version does not run"
+        ))
+        .help(SUPPORTED)),
+        _ => Err(Diagnostic::new(format!("`{name}` is not a pipeline")).help(SUPPORTED)),
+    }
+}
+
+const SUPPORTED: &str = "pipelines end in .ts, .mts, .js or .mjs";
+
+impl Source {
+    /// A name that is the same for every run of this file, and safe as a file name.
+    pub fn id(&self) -> String {
+        let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
+        let stem: String = stem
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' })
+            .take(40)
+            .collect();
+        let hash = blake3::hash(self.file.as_os_str().as_encoded_bytes()).to_hex();
+        format!("{stem}-{}", &hash[..8])
+    }
+}

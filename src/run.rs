@@ -1,0 +1,195 @@
+//! The story of one run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::context::{EventSink, RunContext, Stop, StopReason};
+use crate::diagnostic::Diagnostic;
+use crate::driver::{self, DriverConfig, DriverError, RunIdentity};
+use crate::event::{RunEvent, RunStatus};
+use crate::pipeline::Source;
+use crate::report::{Format, ReportError, Reporter};
+use crate::script::{Engine, EngineOptions, ScriptError};
+
+/// How long a pipeline's own code may go on after its tasks were ended, to handle that.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+pub struct RunOptions {
+    pub source: Source,
+    pub driver: DriverConfig,
+    pub timeout: Option<Duration>,
+    pub format: Format,
+    /// In bytes.
+    pub heap_limit: u64,
+    pub args: Vec<String>,
+}
+
+/// Why a run did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    #[error("{0}")]
+    Stopped(StopReason),
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error("the log is incomplete: {0}")]
+    Log(std::io::Error),
+    #[error("cannot start the run: {0}")]
+    Start(std::io::Error),
+}
+
+impl RunError {
+    /// As documented in `ci run --help`.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Script(ScriptError::Invalid(_)) => 2,
+            Self::Script(ScriptError::Failed(_)) => 1,
+            Self::Stopped(StopReason::TimedOut(_)) => 124,
+            Self::Script(ScriptError::Terminated)
+            | Self::Stopped(StopReason::Interrupted | StopReason::Failed) => 130,
+            Self::Driver(_) | Self::Log(_) | Self::Start(_) => 3,
+        }
+    }
+
+    /// The place in the user's files, for errors that have one.
+    pub fn diagnostic(&self) -> Option<&Diagnostic> {
+        match self {
+            Self::Script(ScriptError::Invalid(diagnostic) | ScriptError::Failed(diagnostic)) => {
+                Some(diagnostic)
+            }
+            _ => None,
+        }
+    }
+
+    fn status(&self) -> RunStatus {
+        match self.exit_code() {
+            124 | 130 => RunStatus::Abort,
+            3 => RunStatus::Error,
+            _ => RunStatus::Failure,
+        }
+    }
+}
+
+/// Runs a pipeline to its end and leaves nothing behind.
+pub async fn run(options: RunOptions) -> Result<(), RunError> {
+    let started = Instant::now();
+    let stop = Arc::new(Stop::default());
+    watch(&stop, options.timeout).map_err(RunError::Start)?;
+
+    let (events, log) = EventSink::new();
+    let reporter = Reporter::start(options.format, log).map_err(RunError::Start)?;
+    let result = execute(&options, &stop, &events).await;
+    events
+        .send(RunEvent::RunFinished {
+            status: result.as_ref().map_or_else(RunError::status, |()| RunStatus::Success),
+            exit_code: result.as_ref().map_or_else(RunError::exit_code, |()| 0),
+            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            error: result.as_ref().err().map(ToString::to_string),
+        })
+        .await;
+    match reporter.finish() {
+        // Who closes the log has seen enough of it.
+        Ok(()) | Err(ReportError::Closed) => result,
+        Err(ReportError::Write(error)) => result.and(Err(RunError::Log(error))),
+    }
+}
+
+async fn execute(
+    options: &RunOptions,
+    stop: &Arc<Stop>,
+    events: &EventSink,
+) -> Result<(), RunError> {
+    let identity =
+        RunIdentity { run: uuid::Uuid::new_v4().to_string(), pipeline: options.source.id() };
+    // V8 starts and the pipeline is read while the driver is made ready.
+    let (hand_over, context) = oneshot::channel();
+    let mut engine = Engine::start(
+        EngineOptions { file: options.source.file.clone(), heap_limit: options.heap_limit },
+        context,
+    )
+    .map_err(RunError::Start)?;
+    events
+        .send(RunEvent::RunStarted {
+            run: identity.run.clone(),
+            pipeline: identity.pipeline.clone(),
+            file: options.source.given.clone(),
+            driver: options.driver.name().to_owned(),
+        })
+        .await;
+    let notices = {
+        let events = events.clone();
+        Arc::new(move |text| events.notice(text))
+    };
+    let driver = driver::connect(&options.driver, identity.clone(), notices).await?;
+    let context = Arc::new(RunContext::new(
+        identity,
+        options.args.clone(),
+        driver.clone(),
+        events.clone(),
+        stop.clone(),
+    ));
+    _ = hand_over.send(context.clone());
+
+    let outcome = settle(&mut engine, stop, &context).await;
+    // What still runs now was left behind by a failure; it ends as aborted.
+    stop.request(StopReason::Failed);
+    context.tasks.idle().await;
+    let closed = driver.close().await;
+    outcome?;
+    Ok(closed?)
+}
+
+/// Waits for the pipeline. When the run has to stop first, the tasks end and the pipeline's own
+/// code gets a moment for last words.
+async fn settle(engine: &mut Engine, stop: &Stop, context: &RunContext) -> Result<(), RunError> {
+    let outcome = tokio::select! {
+        biased;
+        outcome = engine.outcome() => outcome,
+        () = async {
+            stop.token().cancelled().await;
+            context.tasks.idle().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        } => {
+            engine.terminate();
+            Err(ScriptError::Terminated)
+        }
+    };
+    match stop.reason() {
+        Some(reason) => Err(RunError::Stopped(reason)),
+        None => Ok(outcome?),
+    }
+}
+
+/// Turns signals and the timeout into a request to stop. The second signal ends the process.
+fn watch(stop: &Arc<Stop>, timeout: Option<Duration>) -> std::io::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let signalled = stop.clone();
+    tokio::spawn(async move {
+        let mut next = async || {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        };
+        next().await;
+        signalled.request(StopReason::Interrupted);
+        next().await;
+        // Without this process, the driver's own safeguards end the tasks.
+        std::process::exit(130);
+    });
+    if let Some(after) = timeout {
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            stop.request(StopReason::TimedOut(after));
+        });
+    }
+    Ok(())
+}
