@@ -1,0 +1,15 @@
+// The same in JavaScript.
+//
+//     ci run examples/hello-world.js
+
+const pipeline = async () => {
+  const result = await runtime.run({
+    name: "hello",
+    image: "busybox",
+    command: { path: "echo", args: ["Hello, World!"] },
+  });
+  assert.equal(result.code, 0);
+  assert.containsString(result.stdout, "Hello");
+};
+
+export { pipeline };
