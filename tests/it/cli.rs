@@ -1,0 +1,110 @@
+//! The command line, as a user who makes mistakes meets it.
+
+use std::process::Stdio;
+
+use crate::support::Ci;
+
+const HELLO: &str = r#"await runtime.run({ name: "hello", image: "busybox", command: { path: "echo", args: ["hello"] } });"#;
+
+#[test]
+fn help_documents_the_exit_codes() {
+    Ci::new().args(["run", "--help"]).run().exits(0).stdout_has("124  the run timed out");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    Ci::new()
+        .args(["run", "nowhere.ts"])
+        .run()
+        .exits(2)
+        .stderr_has("error: cannot read the pipeline `nowhere.ts`: No such file or directory");
+}
+
+#[test]
+fn a_directory_is_no_pipeline() {
+    Ci::new().args(["run", "."]).run().exits(2).stderr_has("`.` is a directory");
+}
+
+#[test]
+fn other_files_are_no_pipelines() {
+    let ci = || Ci::new().file("notes.txt", "x").file("pipeline.yml", "jobs: []");
+    ci().args(["run", "notes.txt"]).run().exits(2).stderr_has(".ts, .mts, .js or .mjs");
+    ci().args(["run", "pipeline.yml"]).run().exits(2).stderr_has("YAML");
+}
+
+#[test]
+fn an_unknown_driver_lists_the_known_ones() {
+    Ci::pipeline("").args(["--driver", "dokcer"]).run().exits(2).stderr_has("native");
+    Ci::pipeline("").args(["--driver", "docker"]).run().exits(2).stderr_has("not built into");
+    Ci::pipeline("").args(["--driver", "native://?enb=X"]).run().exits(2).stderr_has("`env`");
+}
+
+#[test]
+fn the_driver_may_come_from_the_environment() {
+    Ci::pipeline("").env("CI_DRIVER", "nope").run().exits(2).stderr_has("nope");
+    Ci::pipeline("console.log(pipelineContext.driverName)")
+        .env("CI_DRIVER", "nope")
+        .args(["--driver", "native"])
+        .run()
+        .exits(0)
+        .stdout_has("native");
+}
+
+#[test]
+fn bad_values_say_what_is_expected() {
+    Ci::pipeline("").args(["--timeout", "soon"]).run().exits(2).stderr_has("--timeout");
+    Ci::pipeline("").args(["--js-heap", "1MiB"]).run().exits(2).stderr_has("at least 16.0 MiB");
+}
+
+#[test]
+fn arguments_reach_the_pipeline() {
+    Ci::pipeline("console.log(pipelineContext.args.join('|'));")
+        .args(["--", "a b", "--flag"])
+        .run()
+        .exits(0)
+        .stdout_has("a b|--flag");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_changes_no_result() {
+    let body = r#"
+        for (let i = 0; i < 50; i++) {
+            await runtime.run({ name: `t${i}`, image: "busybox", command: { path: "seq", args: ["1000"] } });
+        }
+        await runtime.run({ name: "last", image: "busybox", command: { path: "touch", args: [`${pipelineContext.args[0]}`] } });
+    "#;
+    let ci = Ci::pipeline(body);
+    let proof = ci.dir().join("proof");
+    let ci = ci.args(["--".as_ref(), proof.as_os_str()]);
+    let mut child = ci.command().stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(proof.exists(), "the pipeline went on to its end");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_no_success() {
+    let ci = Ci::pipeline(HELLO);
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output = ci.command().stdout(full).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+}
+
+#[test]
+fn ten_thousand_tasks_are_summed_up() {
+    Ci::pipeline(
+        r#"
+        let left = 10_000;
+        const worker = async () => {
+            while (left-- > 0) await runtime.run({ name: "one of many", image: "busybox", command: { path: "true" } });
+        };
+        await Promise.all(Array.from({ length: 8 }, worker));
+        "#,
+    )
+    .run()
+    .exits(0)
+    .stdout_has("and 9950 more: 9950 succeeded")
+    .stdout_has("10000 tasks");
+}

@@ -1,0 +1,490 @@
+//! What every driver keeps its word about, as functions over `&dyn Driver`.
+//!
+//! Each driver's file runs all of them. They need a POSIX shell and `flock` where tasks run, and
+//! use nothing but the contract: whether a process still runs shows in a lock that it holds on a
+//! file in a volume.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use ci::driver::{Driver, DriverError, Volume};
+use ci::task::{Command, Limits, Mount, Stream, TaskExit, TaskId, TaskSpec};
+use ci::volume::VolumeName;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// Long enough for any machine; a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn task(name: &str, path: &str, args: &[&str]) -> TaskSpec {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    TaskSpec {
+        id: TaskId(NEXT.fetch_add(1, Ordering::Relaxed)),
+        name: name.into(),
+        image: "debian:12".into(),
+        command: Command {
+            path: path.into(),
+            args: args.iter().map(|arg| (*arg).into()).collect(),
+            user: None,
+        },
+        env: Vec::new(),
+        mounts: Vec::new(),
+        work_dir: None,
+        stdin: None,
+        privileged: false,
+        limits: Limits::default(),
+    }
+}
+
+pub fn sh(script: &str) -> TaskSpec {
+    task("test", "sh", &["-c", script])
+}
+
+pub fn mounted(mut spec: TaskSpec, mounts: &[(&Volume, &str)]) -> TaskSpec {
+    spec.mounts = mounts
+        .iter()
+        .map(|(volume, path)| Mount { volume: volume.name.clone(), path: path.into() })
+        .collect();
+    spec
+}
+
+pub async fn volume(driver: &dyn Driver, name: &str) -> Volume {
+    driver.create_volume(&VolumeName::new(name).unwrap(), None).await.unwrap()
+}
+
+/// A task that ended, with all that it wrote.
+#[derive(Debug)]
+pub struct Finished {
+    pub exit: TaskExit,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+pub async fn finish(driver: &dyn Driver, spec: &TaskSpec) -> Result<Finished, DriverError> {
+    let (sink, mut chunks) = mpsc::channel(4);
+    let mut finished =
+        Finished { exit: TaskExit::Cancelled, stdout: Vec::new(), stderr: Vec::new() };
+    let run = driver.run(spec, sink, CancellationToken::new());
+    tokio::pin!(run);
+    let exit = loop {
+        tokio::select! {
+            biased;
+            Some((stream, bytes)) = chunks.recv() => add(&mut finished, stream, bytes),
+            exit = &mut run => break exit,
+        }
+    };
+    while let Ok((stream, bytes)) = chunks.try_recv() {
+        add(&mut finished, stream, bytes);
+    }
+    finished.exit = exit?;
+    Ok(finished)
+}
+
+fn add(finished: &mut Finished, stream: Stream, bytes: Vec<u8>) {
+    assert!(!bytes.is_empty(), "an empty chunk was handed over");
+    match stream {
+        Stream::Stdout => finished.stdout.extend(bytes),
+        Stream::Stderr => finished.stderr.extend(bytes),
+    }
+}
+
+/// Runs a task that must succeed, and returns what it wrote to stdout.
+pub async fn succeed(driver: &dyn Driver, spec: &TaskSpec) -> String {
+    let finished = timeout(PATIENCE, finish(driver, spec)).await.unwrap().unwrap();
+    assert_eq!(finished.exit, TaskExit::Code(0), "{spec:?}: {finished:?}");
+    String::from_utf8(finished.stdout).unwrap()
+}
+
+/// Starts a task, and cancels it when it has written `ready`.
+async fn cancel_when_ready(driver: &dyn Driver, spec: &TaskSpec) -> (TaskExit, String) {
+    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let cancel = CancellationToken::new();
+    let listen = async {
+        let mut text = String::new();
+        while let Some((_, bytes)) = chunks.recv().await {
+            text.push_str(&String::from_utf8(bytes).unwrap());
+            if text.contains("ready") {
+                cancel.cancel();
+            }
+        }
+        text
+    };
+    let both = async { tokio::join!(driver.run(spec, sink, cancel.clone()), listen) };
+    let (exit, text) = timeout(PATIENCE, both).await.unwrap();
+    (exit.unwrap(), text)
+}
+
+/// Takes a lock that every process started afterwards inherits.
+const TAKE_LOCK: &str = "exec 9>v/lock; flock 9;";
+
+/// A task that succeeds if no process holds the lock any more.
+fn lock_is_free(volume: &Volume) -> TaskSpec {
+    mounted(task("probe", "flock", &["-n", "v/lock", "true"]), &[(volume, "v")])
+}
+
+pub async fn exit_codes_are_reported(driver: &dyn Driver) {
+    for code in [0, 1, 42, 127, 255] {
+        let finished = finish(driver, &sh(&format!("exit {code}"))).await.unwrap();
+        assert_eq!(finished.exit, TaskExit::Code(code));
+    }
+}
+
+pub async fn signals_are_reported(driver: &dyn Driver) {
+    for (name, number) in [("TERM", 15), ("KILL", 9), ("SEGV", 11), ("PIPE", 13), ("INT", 2)] {
+        let finished = finish(driver, &sh(&format!("kill -{name} $$"))).await.unwrap();
+        assert_eq!(finished.exit, TaskExit::Signal(number), "{name}");
+    }
+}
+
+pub async fn output_is_bytes_as_written(driver: &dyn Driver) {
+    let script = r"printf 'a\377\000\303'; printf '\000\n\n' >&2; printf '\244b'";
+    let finished = finish(driver, &sh(script)).await.unwrap();
+    assert_eq!(finished.stdout, b"a\xff\0\xc3\xa4b");
+    assert_eq!(finished.stderr, b"\0\n\n");
+}
+
+pub async fn output_is_whole_and_in_order(driver: &dyn Driver) {
+    let script = "i=0; while [ $i -lt 20000 ]; do echo out $i; echo err $i >&2; i=$((i+1)); done";
+    let finished = finish(driver, &sh(script)).await.unwrap();
+    let expected = |word: &str| -> String { (0..20000).map(|i| format!("{word} {i}\n")).collect() };
+    assert_eq!(finished.exit, TaskExit::Code(0));
+    assert!(finished.stdout == expected("out").as_bytes());
+    assert!(finished.stderr == expected("err").as_bytes());
+}
+
+pub async fn much_output_at_once_is_whole(driver: &dyn Driver) {
+    let spec = sh("head -c 50000000 /dev/zero; printf end");
+    let finished = finish(driver, &spec).await.unwrap();
+    assert_eq!(finished.stdout.len(), 50_000_003);
+    assert!(finished.stdout.ends_with(b"\0end"));
+}
+
+pub async fn a_slow_listener_makes_the_task_wait(driver: &dyn Driver) {
+    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(1);
+    let cancel = CancellationToken::new();
+    let spec = sh("echo ready; exec cat /dev/zero");
+    let listen = async {
+        let mut delivered = chunks.recv().await.unwrap().1.len();
+        // Meanwhile a driver without back-pressure would read on and on.
+        for _ in 0..20 {
+            succeed(driver, &sh("head -c 1000000 /dev/zero | cksum")).await;
+        }
+        cancel.cancel();
+        while let Some((_, bytes)) = chunks.recv().await {
+            delivered += bytes.len();
+        }
+        delivered
+    };
+    let both = async { tokio::join!(driver.run(&spec, sink, cancel.clone()), listen) };
+    let (exit, delivered) = timeout(PATIENCE, both).await.unwrap();
+    assert_eq!(exit.unwrap(), TaskExit::Cancelled);
+    assert!(delivered < 8 << 20, "{delivered} bytes were buffered");
+}
+
+pub async fn nobody_has_to_listen(driver: &dyn Driver) {
+    let (sink, chunks) = mpsc::channel(1);
+    drop(chunks);
+    let spec = sh("head -c 10000000 /dev/zero && echo done >&2");
+    let exit = timeout(PATIENCE, driver.run(&spec, sink, CancellationToken::new())).await.unwrap();
+    assert_eq!(exit.unwrap(), TaskExit::Code(0));
+}
+
+pub async fn stdin_is_passed_on(driver: &dyn Driver) {
+    let bytes: Vec<u8> = (0..8_000_000_u32).map(|i| (i % 251) as u8).collect();
+    let echo = TaskSpec { stdin: Some(bytes.clone()), ..task("echo", "cat", &[]) };
+    let finished = timeout(PATIENCE, finish(driver, &echo)).await.unwrap().unwrap();
+    assert_eq!(finished.exit, TaskExit::Code(0));
+    assert!(finished.stdout == bytes);
+
+    let deaf = TaskSpec { stdin: Some(bytes), ..task("deaf", "true", &[]) };
+    succeed(driver, &deaf).await;
+    assert_eq!(succeed(driver, &task("nothing", "cat", &[])).await, "");
+    let empty = TaskSpec { stdin: Some(Vec::new()), ..task("empty", "cat", &[]) };
+    assert_eq!(succeed(driver, &empty).await, "");
+}
+
+pub async fn the_environment_is_clean(driver: &dyn Driver) {
+    // Cargo sets it for every test.
+    assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
+    let mut spec = task("env", "env", &[]);
+    spec.env = vec![("GREETING".into(), "hello\nworld".into()), ("EMPTY".into(), String::new())];
+    let text = succeed(driver, &spec).await;
+    assert!(text.contains("GREETING=hello\nworld\n") && text.contains("EMPTY=\n"), "{text}");
+    assert!(text.contains("PATH=/") && !text.contains("CARGO"), "{text}");
+}
+
+pub async fn the_pipeline_overrides_variables(driver: &dyn Driver) {
+    let mut spec = task("env", "/usr/bin/env", &[]);
+    spec.env = vec![
+        ("PATH".into(), "/nowhere".into()),
+        ("A".into(), "1".into()),
+        ("A".into(), "2".into()),
+    ];
+    let text = succeed(driver, &spec).await;
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.contains(&"PATH=/nowhere") && lines.contains(&"A=2"), "{text}");
+    assert!(!lines.contains(&"A=1"), "{text}");
+}
+
+pub async fn temporary_files_have_a_place(driver: &dyn Driver) {
+    let spec = sh("test -z \"$(ls -A \"${TMPDIR:-/tmp}\" 2>&1)\"; f=$(mktemp) && echo x > $f");
+    succeed(driver, &spec).await;
+    succeed(driver, &spec).await;
+}
+
+pub async fn the_working_directory_is_stable_and_empty_at_the_start(driver: &dyn Driver) {
+    let fill = "pwd; test -z \"$(ls -A)\" && mkdir -p a/b && echo x > a/b/c && touch .hidden";
+    let first = succeed(driver, &sh(fill)).await;
+    assert!(first.starts_with('/'), "{first}");
+    assert_eq!(succeed(driver, &sh(fill)).await, first);
+
+    let mut below = sh("pwd; test -z \"$(ls -A)\"");
+    below.work_dir = Some("some/where".into());
+    assert_eq!(succeed(driver, &below).await, format!("{}/some/where\n", first.trim_end()));
+
+    let mut outside = sh("pwd");
+    outside.work_dir = Some("a/../..".into());
+    let refused = finish(driver, &outside).await.unwrap_err().to_string();
+    assert!(refused.contains("a/../.."), "{refused}");
+
+    let mut absolute = sh("pwd");
+    absolute.work_dir = Some("/usr".into());
+    assert_eq!(succeed(driver, &absolute).await, "/usr\n");
+}
+
+pub async fn tasks_see_each_others_files_in_volumes(driver: &dyn Driver) {
+    let cache = volume(driver, "cache").await;
+    let write = mounted(sh("echo text > deep/er/file"), &[(&cache, "deep/er")]);
+    succeed(driver, &write).await;
+    let read = mounted(task("read", "cat", &["here/file"]), &[(&cache, "here")]);
+    assert_eq!(succeed(driver, &read).await, "text\n");
+
+    // At the same time, too: each end of a fifo waits for the other.
+    succeed(driver, &mounted(sh("mkfifo v/fifo"), &[(&cache, "v")])).await;
+    let write = mounted(sh("echo hello > v/fifo"), &[(&cache, "v")]);
+    let read = mounted(task("read", "cat", &["v/fifo"]), &[(&cache, "v")]);
+    let (_, text) = tokio::join!(succeed(driver, &write), succeed(driver, &read));
+    assert_eq!(text, "hello\n");
+}
+
+pub async fn volumes_keep_modes_links_and_times(driver: &dyn Driver) {
+    let kept = volume(driver, "kept").await;
+    let make = "cd v; echo x > file; chmod 751 file; ln -s file link; ln file hard; mkdir dir; \
+                chmod 555 dir; touch -d '2001-02-03 04:05:06.789 UTC' file";
+    succeed(driver, &mounted(sh(make), &[(&kept, "v")])).await;
+    let look = "cd v; stat -c '%n %a %h' file; readlink link; stat -c %a dir .; \
+                date -u -r file +%FT%T.%3N";
+    let found = succeed(driver, &mounted(sh(look), &[(&kept, "v")])).await;
+    assert_eq!(found, "file 751 2\nfile\n555\n755\n2001-02-03T04:05:06.789\n");
+}
+
+pub async fn a_volume_is_created_once(driver: &dyn Driver) {
+    for name in ["once", "a/b c", "🚀", &"x".repeat(300)] {
+        let first = volume(driver, name).await;
+        succeed(driver, &mounted(sh("echo kept > v/file"), &[(&first, "v")])).await;
+        let second = volume(driver, name).await;
+        assert_eq!(first, second);
+        let read = mounted(task("read", "cat", &["v/file"]), &[(&second, "v")]);
+        assert_eq!(succeed(driver, &read).await, "kept\n");
+    }
+    let other = volume(driver, "A/b c").await;
+    assert_eq!(succeed(driver, &mounted(sh("ls -A v"), &[(&other, "v")])).await, "");
+}
+
+/// For drivers whose volumes are mounted, not linked.
+pub async fn volumes_can_be_mounted_in_volumes(driver: &dyn Driver) {
+    let (outer, inner) = (volume(driver, "outer").await, volume(driver, "inner").await);
+    let mounts = [(&inner, "a/b/c"), (&outer, "a")];
+    succeed(driver, &mounted(sh("echo o > a/file; echo i > a/b/c/file"), &mounts)).await;
+    let look = "cat x/file y/file; ls x/b/c; test -d y -a ! -L y; cd y; basename $(pwd -P)";
+    let text = succeed(driver, &mounted(sh(look), &[(&outer, "x"), (&inner, "y")])).await;
+    assert_eq!(text, "o\ni\ny\n");
+}
+
+pub async fn mounts_that_make_no_sense_are_refused(driver: &dyn Driver) {
+    let known = volume(driver, "known").await;
+    let missing = Volume { name: VolumeName::new("missing").unwrap(), ..known.clone() };
+    let table: [(&[(&Volume, &str)], &str); 4] = [
+        (&[(&missing, "x")], "`missing`"),
+        (&[(&known, "../x")], "`../x`"),
+        (&[(&known, "x"), (&known, "./x")], "`x`"),
+        (&[(&known, ".")], "`.`"),
+    ];
+    for (mounts, part) in table {
+        let error = finish(driver, &mounted(sh("echo ran"), mounts)).await.unwrap_err();
+        assert!(matches!(error, DriverError::Refused(_)), "{error:?}");
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+pub async fn a_command_that_does_not_exist_is_named(driver: &dyn Driver) {
+    for path in ["no-such-command", "/no/such/command", "./no-such-command", ""] {
+        let error = finish(driver, &task("test", path, &["x"])).await.unwrap_err();
+        assert!(matches!(error, DriverError::CannotStart { .. }), "{error:?}");
+        assert!(error.to_string().contains(&format!("`{path}`")), "{error}");
+    }
+    // The driver is none the worse for it.
+    succeed(driver, &sh("true")).await;
+}
+
+pub async fn many_tasks_run_at_the_same_time(driver: &dyn Driver) {
+    let tasks = (0..200).map(|i| {
+        let name = if i % 2 == 0 { "same".into() } else { format!("task {i}") };
+        let spec = TaskSpec { name, ..sh(&format!("echo {i} > file; pwd; cat file")) };
+        async move { (i, succeed(driver, &spec).await) }
+    });
+    let mut directories = BTreeSet::new();
+    for (i, text) in futures_util::future::join_all(tasks).await {
+        let (directory, content) = text.trim_end().rsplit_once('\n').unwrap();
+        assert_eq!(content, i.to_string());
+        if i % 2 != 0 {
+            directories.insert(directory.to_owned());
+        }
+    }
+    assert_eq!(directories.len(), 100);
+}
+
+pub async fn names_may_be_any_text(driver: &dyn Driver) {
+    let long = "x".repeat(300);
+    let names = ["a/b", "a b", "🚀", "..", ".", "", "-rf", "A", "a", "a.2", "a\nb", "nul\0", &long];
+    let mut directories = BTreeSet::new();
+    for name in names {
+        let spec = TaskSpec { name: name.into(), ..sh("pwd; echo ok") };
+        directories.insert(succeed(driver, &spec).await);
+    }
+    assert_eq!(directories.len(), names.len(), "{directories:#?}");
+}
+
+pub async fn a_cancelled_task_leaves_no_process(driver: &dyn Driver) {
+    let locks = volume(driver, "locks").await;
+    let script = format!(
+        "{TAKE_LOCK}
+         (trap '' TERM; while :; do sleep 1000; done) &
+         setsid sh -c 'trap \"\" TERM HUP; while :; do sleep 1000; done' &
+         sh -c 'setsid sh -c \"sleep 1000 & sleep 1000 & wait\" >/dev/null 2>&1 </dev/null &'
+         sh -c 'kill -STOP $$' &
+         echo ready
+         sleep 1000"
+    );
+    let (exit, _) = cancel_when_ready(driver, &mounted(sh(&script), &[(&locks, "v")])).await;
+    assert_eq!(exit, TaskExit::Cancelled);
+    succeed(driver, &lock_is_free(&locks)).await;
+}
+
+pub async fn a_cancelled_task_may_clean_up(driver: &dyn Driver) {
+    let script = "trap 'echo cleaned up; exit 0' TERM; echo ready; sleep 1000 & wait";
+    let (exit, text) = cancel_when_ready(driver, &sh(script)).await;
+    assert_eq!((exit, text.as_str()), (TaskExit::Cancelled, "ready\ncleaned up\n"));
+}
+
+pub async fn a_task_that_is_cancelled_before_it_starts_does_not_run(driver: &dyn Driver) {
+    let trace = volume(driver, "trace").await;
+    let (sink, _chunks) = mpsc::channel(1);
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let spec = mounted(sh("echo ran > v/file"), &[(&trace, "v")]);
+    assert_eq!(driver.run(&spec, sink, cancel).await.unwrap(), TaskExit::Cancelled);
+    assert_eq!(succeed(driver, &mounted(sh("ls -A v"), &[(&trace, "v")])).await, "");
+}
+
+pub async fn dropping_a_run_ends_its_task(driver: &dyn Driver) {
+    let locks = volume(driver, "locks").await;
+    let script = format!(
+        "{TAKE_LOCK} trap '' TERM; setsid sleep 1000 & echo ready; while :; do sleep 1000; done"
+    );
+    let spec = mounted(sh(&script), &[(&locks, "v")]);
+    let (sink, mut chunks) = mpsc::channel(1);
+    tokio::select! {
+        exit = driver.run(&spec, sink, CancellationToken::new()) => panic!("{exit:?}"),
+        chunk = chunks.recv() => assert_eq!(chunk.unwrap().1, b"ready\n"),
+    }
+    let wait = task("probe", "flock", &["-w", "50", "v/lock", "true"]);
+    succeed(driver, &mounted(wait, &[(&locks, "v")])).await;
+}
+
+pub async fn a_process_in_the_background_stays_until_the_end(driver: &dyn Driver) {
+    let shared = volume(driver, "shared").await;
+    let script = format!(
+        "{TAKE_LOCK} mkfifo v/door
+         (trap '' HUP; read word < v/door; echo heard $word; exec sleep 1000) &
+         echo started"
+    );
+    let spec = mounted(sh(&script), &[(&shared, "v")]);
+    let (sink, mut chunks) = mpsc::channel(4);
+    let exit = driver.run(&spec, sink, CancellationToken::new());
+    assert_eq!(timeout(PATIENCE, exit).await.unwrap().unwrap(), TaskExit::Code(0));
+    assert_eq!(chunks.recv().await, Some((Stream::Stdout, b"started\n".to_vec())));
+
+    let probe = timeout(PATIENCE, finish(driver, &lock_is_free(&shared))).await.unwrap().unwrap();
+    assert_eq!(probe.exit, TaskExit::Code(1));
+    succeed(driver, &mounted(sh("echo hello > v/door"), &[(&shared, "v")])).await;
+    let heard = timeout(PATIENCE, chunks.recv()).await.unwrap();
+    assert_eq!(heard, Some((Stream::Stdout, b"heard hello\n".to_vec())));
+
+    // It holds the output open for as long as it lives.
+    let both = async { tokio::join!(driver.close(), chunks.recv()) };
+    let (closed, end) = timeout(PATIENCE, both).await.unwrap();
+    closed.unwrap();
+    assert_eq!(end, None);
+}
+
+pub async fn a_process_that_never_stops_writing_does_not_keep_its_task(driver: &dyn Driver) {
+    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let run = async {
+        let spec = sh("yes & echo started");
+        driver.run(&spec, sink, CancellationToken::new()).await
+    };
+    let read = async { while chunks.recv().await.is_some() {} };
+    let rest = async {
+        assert_eq!(timeout(PATIENCE, run).await.unwrap().unwrap(), TaskExit::Code(0));
+        driver.close().await.unwrap();
+    };
+    timeout(PATIENCE, async { tokio::join!(rest, read) }).await.unwrap();
+}
+
+pub async fn closing_ends_running_tasks(driver: &dyn Driver) {
+    let (sink, mut chunks) = mpsc::channel(4);
+    let spec = sh("trap '' TERM; echo ready; while :; do sleep 1000; done");
+    let close = async {
+        assert_eq!(chunks.recv().await, Some((Stream::Stdout, b"ready\n".to_vec())));
+        driver.close().await.unwrap();
+        driver.close().await.unwrap();
+    };
+    let both = async { tokio::join!(driver.run(&spec, sink, CancellationToken::new()), close) };
+    let (exit, ()) = timeout(PATIENCE, both).await.unwrap();
+    assert_eq!(exit.unwrap(), TaskExit::Cancelled);
+}
+
+/// A listener that neither listens nor goes away does not keep a run from ending.
+pub async fn closing_does_not_wait_for_a_listener(driver: &dyn Driver) {
+    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(1);
+    let spec = sh("yes & yes >&2 & echo started");
+    {
+        let run = driver.run(&spec, sink, CancellationToken::new());
+        tokio::pin!(run);
+        loop {
+            tokio::select! {
+                exit = &mut run => break assert_eq!(exit.unwrap(), TaskExit::Code(0)),
+                Some(_) = chunks.recv() => {}
+            }
+        }
+    }
+    timeout(PATIENCE, driver.close()).await.unwrap().unwrap();
+    drop(chunks);
+}
+
+/// Nor one that stops listening to a task that it cancelled.
+pub async fn cancelling_does_not_wait_for_a_listener(driver: &dyn Driver) {
+    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(1);
+    let cancel = CancellationToken::new();
+    let spec = sh("echo ready; yes & exec yes >&2");
+    let listen = async {
+        chunks.recv().await;
+        cancel.cancel();
+    };
+    let both = async { tokio::join!(driver.run(&spec, sink, cancel.clone()), listen) };
+    let (exit, ()) = timeout(PATIENCE, both).await.unwrap();
+    assert_eq!(exit.unwrap(), TaskExit::Cancelled);
+}

@@ -1,0 +1,81 @@
+//! Every example runs, and prints what it says.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::support::Ci;
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+
+fn run(example: &str, args: &[&str]) -> (Output, String) {
+    let ci =
+        Ci::new().args(["run", "--output", "plain", &format!("{EXAMPLES}/{example}")]).args(args);
+    let output = ci.command().output().unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    (output, text)
+}
+
+#[track_caller]
+fn succeeds(example: &str, args: &[&str], parts: &[&str]) {
+    let (output, text) = run(example, args);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    for part in parts {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+}
+
+#[test]
+fn hello_world() {
+    for file in ["hello-world.ts", "hello-world.js"] {
+        succeeds(file, &[], &["[hello] Hello, World!", "run succeeded"]);
+    }
+}
+
+#[test]
+fn volumes() {
+    succeeds("volumes.ts", &[], &["[read] from the first task"]);
+}
+
+#[test]
+fn parallel() {
+    succeeds("parallel.ts", &["--", "5"], &["squares: [ 0, 1, 4, 9, 16 ]", "5 tasks"]);
+}
+
+#[test]
+fn failure() {
+    let (output, text) = run("failure.ts", &[]);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for part in [
+        "lint ended with 3, which is only a warning here",
+        "the build has to succeed",
+        "failure.ts:20",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+}
+
+#[test]
+fn c_project() {
+    succeeds(
+        "c-project/pipeline.ts",
+        &[],
+        &["[test] 0 failures", "[try-release] 2 4 18", "run succeeded"],
+    );
+}
+
+#[test]
+fn every_example_is_tested() {
+    let source = include_str!("examples.rs");
+    for folder in ["", "c-project"] {
+        for entry in std::fs::read_dir(Path::new(EXAMPLES).join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let is_pipeline = path.extension().is_some_and(|end| end == "ts" || end == "js");
+            let name = path.strip_prefix(EXAMPLES).unwrap().to_str().unwrap();
+            assert!(!is_pipeline || source.contains(&format!("\"{name}\"")), "{name} has no test");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Folders in `tests/scenarios`: a pipeline, and beside it what running it prints, kept current with
+//! `INSTA_UPDATE=always`.
+//!
+//! The first line of a pipeline may hold more arguments: `// args: --timeout 1s`.
+
+use std::path::Path;
+
+use crate::support::Ci;
+
+macro_rules! scenarios {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                check(stringify!($name));
+            }
+        )*
+
+        #[test]
+        fn every_folder_is_a_test() {
+            let mut folders: Vec<String> = std::fs::read_dir(root())
+                .unwrap()
+                .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+                .collect();
+            folders.sort();
+            assert_eq!(folders, [$(stringify!($name)),*]);
+        }
+    };
+}
+
+scenarios! {
+    assertion
+    bad_arguments
+    circular_import
+    command_not_found
+    commonjs_package
+    console_formats
+    default_export
+    empty_file
+    error_cause
+    failing_task
+    globals
+    heap_limit
+    heap_limit_at_once
+    import_built_in
+    import_json_without_attribute
+    import_missing
+    import_missing_export
+    import_missing_package
+    import_network
+    import_npm
+    import_syntax_error
+    imports
+    javascript
+    javascript_error
+    javascript_syntax_error
+    many_names
+    mount_escape
+    non_error_throw
+    not_a_function
+    nothing_exported
+    on_output
+    output_without_newline
+    own_context
+    same_import_twice_in_types
+    signals
+    stack_trace
+    syntax_error
+    task_timeout
+    throw_at_top_level
+    types_only
+    typescript
+    unawaited_task
+    unhandled_rejection
+    unsettled_promise
+    unsettled_top_level
+    volume_modes
+    while_true
+    yaml
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios"))
+}
+
+fn check(name: &str) {
+    let folder = root().join(name);
+    let mut ci = Ci::new();
+    let mut pipeline = None;
+    for file in walk(&folder) {
+        let path = file.strip_prefix(&folder).unwrap().to_str().unwrap();
+        if path.starts_with("pipeline.") {
+            pipeline = Some((path.to_owned(), std::fs::read_to_string(&file).unwrap()));
+        }
+        ci = ci.file(path, std::fs::read(&file).unwrap());
+    }
+    let (path, source) = pipeline.expect("a scenario has a pipeline");
+    ci = ci.args(["run", "--output", "plain"]);
+    if let Some(args) = source.lines().next().and_then(|line| line.strip_prefix("// args: ")) {
+        ci = ci.args(args.split(' '));
+    }
+    let outcome = ci.args([path]).run();
+    insta::with_settings!({
+        snapshot_path => &folder,
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!("expected", outcome.transcript());
+    });
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(walk(&path));
+        } else if path.extension().is_none_or(|end| end != "snap" && end != "new") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}

@@ -1,0 +1,3 @@
+import { one } from "./pipeline.ts";
+
+export const two = () => `two after ${one()}`;

@@ -1,0 +1,3 @@
+export const pipeline = async () => {
+  await runtime.run({ name: "typo", image: "busybox", command: { path: "ehco", args: ["hello"] } });
+};

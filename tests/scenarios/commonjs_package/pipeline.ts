@@ -1,0 +1,3 @@
+import { value } from "old";
+
+export const pipeline = async () => console.log(value);

@@ -1,0 +1,3 @@
+export default async function () {
+  console.log("the default export ran");
+}

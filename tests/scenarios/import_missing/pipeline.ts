@@ -1,0 +1,3 @@
+import { greeting } from "./greeting";
+
+export const pipeline = async () => console.log(greeting);

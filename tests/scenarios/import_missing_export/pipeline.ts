@@ -1,0 +1,3 @@
+import { greetings } from "./greeting.ts";
+
+export const pipeline = async () => console.log(greetings);

@@ -1,0 +1,3 @@
+import chalk from "chalk";
+
+export const pipeline = async () => console.log(chalk);

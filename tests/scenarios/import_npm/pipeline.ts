@@ -1,0 +1,3 @@
+import chalk from "npm:chalk@5";
+
+export const pipeline = async () => console.log(chalk);

@@ -1,0 +1,2 @@
+export const fine: number = 1;
+export const broken = ;

@@ -1,0 +1,3 @@
+import { broken } from "./broken.ts";
+
+export const pipeline = async () => console.log(broken);

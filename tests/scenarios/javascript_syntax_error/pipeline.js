@@ -1,0 +1,3 @@
+export const pipeline = async () => {
+  const x = ;
+};

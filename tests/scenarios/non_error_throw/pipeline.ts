@@ -1,0 +1,3 @@
+export const pipeline = async () => {
+  throw { code: 42, why: "because" };
+};

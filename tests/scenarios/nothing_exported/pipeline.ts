@@ -1,0 +1,2 @@
+export const pipelines = 1;
+export function helper() {}

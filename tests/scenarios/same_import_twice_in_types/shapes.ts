@@ -1,0 +1,3 @@
+export interface Shape { size: number }
+export type Size = number;
+export const area = (size: Size) => size * size;

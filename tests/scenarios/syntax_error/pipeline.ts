@@ -1,0 +1,3 @@
+export const pipeline = async () => {
+  const result = await runtime.run({ name: "x" image: "y" });
+};

@@ -1,0 +1,3 @@
+const settings = JSON.parse("{ nope");
+
+export const pipeline = async () => console.log(settings);

@@ -1,0 +1,3 @@
+export const pipeline = async () => {
+  await new Promise(() => {});
+};

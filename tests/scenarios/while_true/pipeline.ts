@@ -1,0 +1,4 @@
+// args: --timeout 500ms
+export const pipeline = async () => {
+  while (true) {}
+};

@@ -1,0 +1,41 @@
+// What the ops of the host return is what the typings promise: no field more, and none less.
+
+import type * as Host from "../../../js/ops.gen.ts";
+
+type Same<A, B> = [Mutable<A>, Mutable<B>] extends [Mutable<B>, Mutable<A>]
+  ? keyof A extends keyof B ? keyof B extends keyof A ? true : false : false
+  : false;
+
+/** The typings do not let a pipeline change a result; to the host it is plain data. */
+type Mutable<T> = T extends readonly (infer Element)[] ? Element[]
+  : T extends object ? { -readonly [K in keyof T]: Mutable<T[K]> }
+  : T;
+
+export const result: Same<Host.TaskResult, RunResult> = true;
+export const volume: Same<Host.VolumeInfo, Volume> = true;
+export const context: Same<Host.PipelineContext, PipelineContext> = true;
+export const stream: Same<Host.OutputChunk["stream"], OutputStream> = true;
+
+/** Every option has a place in the request, under the name that the host uses for it. */
+type Renamed = {
+  timeout: "timeoutMs";
+  containerLimits: "limits";
+  onOutput: "streamOutput";
+};
+type Request<K> = K extends keyof Renamed ? Renamed[K] : K;
+export const options: Same<
+  Record<Request<keyof RunOptions>, true>,
+  Record<keyof Host.TaskRequest, true>
+> = true;
+export const command: Same<
+  Record<keyof Command, true>,
+  Record<keyof Host.CommandRequest, true>
+> = true;
+export const limits: Same<
+  Record<keyof ContainerLimits, true>,
+  Record<keyof Host.LimitsRequest, true>
+> = true;
+export const volumeOptions: Same<
+  Record<keyof VolumeOptions, true>,
+  Record<keyof Host.VolumeRequest, true>
+> = true;
