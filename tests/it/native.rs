@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ci::driver::native::{MountMode, NativeConfig, NativeDriver};
 use ci::driver::{Driver, DriverError, RunIdentity};
@@ -241,9 +241,10 @@ async fn a_task_has_a_session_of_its_own_and_default_signals() {
 #[tokio::test]
 async fn variables_of_this_machine_are_passed_by_name() {
     let root = tempfile::tempdir().unwrap();
+    let passed = conformance::unexpected_variables().remove(0);
     let config = NativeConfig {
         dir: Some(root.path().into()),
-        env: vec!["CARGO_PKG_NAME".into(), "NOT_SET_ANYWHERE".into()],
+        env: vec![passed.clone(), "NOT_SET_ANYWHERE".into()],
         supervisor: Some(supervisor()),
         ..NativeConfig::default()
     };
@@ -251,8 +252,10 @@ async fn variables_of_this_machine_are_passed_by_name() {
     let text = succeed(&driver, &task("env", "env", &[])).await;
     let mut names: Vec<&str> =
         text.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    names.retain(|name| *name != passed);
     names.sort();
-    assert_eq!(names, ["CARGO_PKG_NAME", "HOME", "LANG", "PATH", "TMPDIR", "USER"]);
+    assert_eq!(names, ["HOME", "LANG", "PATH", "TMPDIR", "USER"]);
+    assert!(text.contains(&format!("{passed}={}", std::env::var(&passed).unwrap())));
     driver.close().await.unwrap();
 }
 
@@ -477,6 +480,15 @@ fn kill(pid: &str) {
     nix::sys::signal::kill(pid, nix::sys::signal::SIGKILL).unwrap();
 }
 
+/// Waits for what nothing announces.
+async fn until(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited in vain");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 fn runs(pid: &str) -> bool {
     Path::new("/proc").join(pid).exists()
 }
@@ -494,10 +506,33 @@ async fn a_task_whose_reaper_is_killed_is_lost_and_nothing_stays() {
     kill(stat.split_whitespace().nth(3).unwrap());
     let error = rest.await.unwrap_err().to_string();
     assert!(error.contains("was ended from outside"), "{error}");
+    // The command goes with its reaper, and what else there was at the end of the run.
+    until(|| !runs(shell)).await;
     // Others are not affected.
     succeed(&run.driver, &sh("true")).await;
     run.end().await;
-    assert!(!runs(daemon.trim()) && !Path::new("/proc").join(shell).exists());
+    assert!(!runs(daemon.trim()));
+}
+
+#[tokio::test]
+async fn a_stopped_process_hears_that_it_is_to_end() {
+    let run = Run::start(MountMode::Auto).await;
+    let script = "sh -c 'trap \"echo woken; exit\" TERM; kill -STOP $$; wait' & trap '' TERM
+                  until grep -q '^State:.*stopped' /proc/$!/status; do :; done; echo ready; wait";
+    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let cancel = CancellationToken::new();
+    let listen = async {
+        let mut text = Vec::new();
+        while let Some((_, bytes)) = chunks.recv().await {
+            text.extend(bytes);
+            cancel.cancel();
+        }
+        String::from_utf8(text).unwrap()
+    };
+    let spec = sh(script);
+    let (exit, text) = tokio::join!(run.driver.run(&spec, sink, cancel.clone()), listen);
+    assert_eq!((exit.unwrap(), text.as_str()), (TaskExit::Cancelled, "ready\nwoken\n"));
+    run.end().await;
 }
 
 #[tokio::test]
@@ -614,6 +649,47 @@ fn a_cache_directory_that_cannot_be_written_is_replaced() {
     assert_eq!(files(&private), Vec::<PathBuf>::new());
 }
 
+#[tokio::test]
+#[ignore = "started by the test below, without the right to mount"]
+async fn a_run_that_may_not_mount() {
+    let run = Run::start(MountMode::Auto).await;
+    let (a, b) = (volume(&run.driver, "a").await, volume(&run.driver, "b").await);
+    for _ in 0..2 {
+        let spec = mounted(sh("test -L x/a -a -L b; touch b/f"), &[(&a, "x/a"), (&b, "b")]);
+        succeed(&run.driver, &spec).await;
+    }
+    for notice in run.notices.lock().unwrap().iter() {
+        println!("\nnotice {notice}");
+    }
+    run.end().await;
+    let run = Run::start(MountMode::Bind).await;
+    let a = volume(&run.driver, "a").await;
+    let error = finish(&run.driver, &mounted(sh("true"), &[(&a, "a")])).await.unwrap_err();
+    println!("error {error}");
+    run.end().await;
+}
+
+#[test]
+fn where_mounts_are_impossible_volumes_are_linked() {
+    if !is_root() {
+        return;
+    }
+    let program = this_program("native::a_run_that_may_not_mount");
+    let output = Command::new("setpriv")
+        .arg("--bounding-set=-sys_admin")
+        .arg(program.get_program())
+        .args(program.get_args())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    let notices: Vec<&str> = text.lines().filter(|line| line.contains("symbolic links")).collect();
+    let expected = "notice volumes are symbolic links in the working directory, because they \
+                    cannot be mounted here (cannot make a mount namespace: ";
+    assert!(notices.len() == 1 && notices[0].starts_with(expected), "{text}");
+    assert!(text.contains("error volumes cannot be mounted, run as root, allow user"), "{text}");
+}
+
 /// Runs tests of this program once more as an ordinary user, for whom its files may be out of
 /// reach where they are.
 #[test]
@@ -675,7 +751,7 @@ async fn an_ordinary_user_cannot_run_tasks_as_another() {
 }
 
 #[tokio::test]
-async fn ten_thousand_tasks_leave_nothing() {
+async fn thousands_of_tasks_leave_nothing() {
     let run = Run::start(MountMode::Auto).await;
     let mut batch = tokio::task::JoinSet::new();
     let driver: Arc<NativeDriver> = Arc::new(run.driver);

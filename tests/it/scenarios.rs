@@ -43,6 +43,7 @@ scenarios! {
     heap_limit
     heap_limit_at_once
     import_built_in
+    import_failure_caught
     import_json_without_attribute
     import_missing
     import_missing_export
@@ -60,6 +61,7 @@ scenarios! {
     not_a_function
     nothing_exported
     on_output
+    on_output_stuck
     output_without_newline
     own_context
     same_import_twice_in_types

@@ -267,6 +267,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]
@@ -283,6 +285,44 @@ mod tests {
         drop((first, third));
         assert_eq!(name(&directories.lease("a")), "a");
         assert!(lock(&directories.taken).is_empty());
+    }
+
+    #[test]
+    fn directories_are_used_again_if_they_are_as_new() {
+        let slot = tempfile::tempdir().unwrap();
+        let directories = Directories::new(slot.path()).unwrap();
+        let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+        let first = directories.lease("a");
+        first.make(true, None).unwrap();
+        let (work, tmp) = (inode(&first.work), inode(&first.tmp));
+        first.clear(true).unwrap();
+        let second = directories.lease("b");
+        second.make(true, None).unwrap();
+        assert_eq!((inode(&second.work), inode(&second.tmp)), (work, tmp));
+        assert!(!first.work.exists() && !first.tmp.exists());
+
+        let changes: [fn(&Path); 3] = [
+            |path| fs::write(path.join("file"), "").unwrap(),
+            |path| fs::set_permissions(path, PermissionsExt::from_mode(0o1777)).unwrap(),
+            |path| {
+                fs::remove_dir(path).unwrap();
+                std::os::unix::fs::symlink("/", path).unwrap();
+            },
+        ];
+        for change in changes {
+            // Whether the task itself made the change or somebody else after it.
+            for after in [false, true] {
+                if !after {
+                    change(&second.work);
+                }
+                second.clear(true).unwrap();
+                if after {
+                    change(&second.work);
+                }
+                second.make(true, None).unwrap();
+                assert!(is_new(&second.work, WORK_MODE) && is_new(&second.tmp, TMP_MODE));
+            }
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::path::Path;
 use nix::NixPath;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
 use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{Mode, fchmod, fstat};
+use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 /// Removes whatever is at `path`, if anything.
@@ -57,7 +57,8 @@ struct Removal<'a> {
 }
 
 impl Removal<'_> {
-    fn entry(&mut self, parent: BorrowedFd<'_>, name: &CStr, depth: usize) {
+    /// Returns whether nothing is at this name any more.
+    fn entry(&mut self, parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> bool {
         let result = match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
             // The usual case: it is empty.
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -68,6 +69,7 @@ impl Removal<'_> {
         if let Err(error) = result {
             self.first_error.get_or_insert(error);
         }
+        result.is_ok()
     }
 
     fn directory(
@@ -108,24 +110,19 @@ impl Removal<'_> {
             let _ = fchmod(&directory, mode | Mode::S_IRWXU);
         }
         let mut directory = Dir::from_fd(directory)?;
-        let names: Vec<(CString, bool)> = directory
-            .iter()
-            .filter_map(|entry| match entry {
-                Ok(entry) => {
-                    let name = entry.file_name();
-                    let is_file = !matches!(entry.file_type(), Some(Type::Directory) | None);
-                    (name != c"." && name != c"..").then(|| Ok((name.to_owned(), is_file)))
-                }
-                Err(error) => Some(Err(error)),
-            })
-            .collect::<Result<_, _>>()?;
-        for (name, is_file) in names {
-            // A file saves the call that finds out that it is not a directory.
-            if !(is_file && unlink(directory.as_fd(), &name).is_ok()) {
-                self.entry(directory.as_fd(), &name, depth + 1);
+        loop {
+            let batch = batch(&mut directory)?;
+            let mut failed = 0;
+            for (name, is_file) in &batch {
+                // A file saves the call that finds out that it is not a directory.
+                let gone = (*is_file && unlink(directory.as_fd(), name).is_ok())
+                    || self.entry(directory.as_fd(), name, depth + 1);
+                failed += usize::from(!gone);
+            }
+            if failed == batch.len() {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Takes away what a task left mounted, and then the directory below it.
@@ -134,9 +131,22 @@ impl Removal<'_> {
         path.extend(name.to_bytes());
         let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
         umount2(Path::new(OsStr::from_bytes(&path)), flags)?;
-        self.entry(parent, name, depth);
-        Ok(())
+        // Another one may have been below it.
+        if self.entry(parent, name, depth) { Ok(()) } else { Err(Errno::EBUSY) }
     }
+}
+
+/// Some of a directory's entries, and whether they are files. A directory may hold millions.
+fn batch(directory: &mut Dir) -> Result<Vec<(CString, bool)>, Errno> {
+    let named = |entry: Result<nix::dir::Entry, Errno>| match entry {
+        Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => None,
+        Ok(entry) => {
+            let is_file = !matches!(entry.file_type(), Some(Type::Directory) | None);
+            Some(Ok((entry.file_name().to_owned(), is_file)))
+        }
+        Err(error) => Some(Err(error)),
+    };
+    directory.iter().filter_map(named).take(4096).collect()
 }
 
 fn unlink(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
@@ -173,12 +183,7 @@ pub fn make_writable<P: ?Sized + NixPath>(parent: BorrowedFd<'_>, name: &P) -> R
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let directory = openat(parent, name, flags, Mode::empty())?;
     let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    nix::sys::stat::fchmodat(
-        nix::fcntl::AT_FDCWD,
-        &*path,
-        Mode::S_IRWXU,
-        nix::sys::stat::FchmodatFlags::FollowSymlink,
-    )
+    fchmodat(AT_FDCWD, &*path, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)
 }
 
 fn c_name(name: &OsStr) -> io::Result<CString> {

@@ -53,12 +53,8 @@ impl Supervision {
             return Ok(Channel { was_idle: true, ..idle });
         }
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
-        wire::send(self.socket.as_fd(), &[REAPER], &[theirs.as_fd()]).map_err(
-            |error| match error.kind() {
-                ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => supervisor_ended(),
-                _ => error,
-            },
-        )?;
+        wire::send(self.socket.as_fd(), &[REAPER], &[theirs.as_fd()])
+            .map_err(|error| if is_end(&error) { supervisor_ended() } else { error })?;
         ours.set_nonblocking(true)?;
         Ok(Channel {
             stream: UnixStream::from_std(ours)?,
@@ -84,6 +80,11 @@ impl Supervision {
         }
         Ok(())
     }
+}
+
+/// Whether the other side of a socket has gone.
+fn is_end(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 fn supervisor_ended() -> io::Error {
@@ -114,7 +115,11 @@ impl Channel {
             let descriptors = if sent == 0 { descriptors } else { &[] };
             let rest = &bytes[sent..];
             let step = || wire::send(self.stream.as_fd(), rest, descriptors);
-            sent += self.stream.async_io(Interest::WRITABLE, step).await?;
+            sent += self
+                .stream
+                .async_io(Interest::WRITABLE, step)
+                .await
+                .map_err(|error| if is_end(&error) { reaper_ended() } else { error })?;
         }
         Ok(())
     }
@@ -129,10 +134,7 @@ impl Channel {
             let more = stream
                 .async_io(Interest::READABLE, || inbox.fill(stream.as_fd()))
                 .await
-                .or_else(|error| match error.kind() {
-                    ErrorKind::ConnectionReset => Ok(false),
-                    _ => Err(error),
-                })?;
+                .or_else(|error| if is_end(&error) { Ok(false) } else { Err(error) })?;
             if !more {
                 return Err(reaper_ended());
             }

@@ -47,6 +47,11 @@ pub fn ask(pid: Pid) {
     let _ = kill(pid, Signal::SIGCONT);
 }
 
+/// Kills the whole group of a child that has not been waited for, which keeps its id taken.
+pub fn kill_group(leader: Pid) -> Result<(), Errno> {
+    kill(Pid::from_raw(-leader.as_raw()), Signal::SIGKILL)
+}
+
 /// Kills what is below `root` again and again until `done`, with growing pauses.
 /// Returns how many processes are left.
 pub fn kill_until(root: Pid, mut done: impl FnMut() -> bool) -> usize {
@@ -140,11 +145,6 @@ fn parse_stat(pid: Pid, line: &[u8]) -> Option<(Process, Pid)> {
     let group = fields.next()?.parse().ok()?;
     let started = fields.nth(16)?.parse().ok()?;
     Some((Process { pid, group: Pid::from_raw(group), started }, Pid::from_raw(parent)))
-}
-
-/// Kills the whole group of a child that has not been waited for, which keeps its id taken.
-pub fn kill_group(leader: Pid) -> Result<(), Errno> {
-    kill(Pid::from_raw(-leader.as_raw()), Signal::SIGKILL)
 }
 
 #[cfg(test)]

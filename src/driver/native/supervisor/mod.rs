@@ -24,7 +24,9 @@ mod reaper;
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
@@ -34,7 +36,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, waitpid};
-use nix::unistd::{ForkResult, Pid, chdir, dup2_stdin, fork};
+use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork};
 
 use super::wire::{self, Failure, Report};
 
@@ -130,31 +132,35 @@ fn set_up(nofile: Option<u64>) -> Result<OwnedFd, Errno> {
     // A working directory would keep a file system from being unmounted.
     chdir("/")?;
 
-    // Standard input is the socket. Everything else that was inherited belongs to somebody else,
-    // who may wait for the last copy to be closed.
-    const SOCKET: i32 = 3;
-    let raw = fcntl(std::io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(SOCKET))?;
+    // Standard input is the socket.
+    let raw = fcntl(std::io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(FIRST_OTHER))?;
     // SAFETY: the descriptor was made in the line above.
     let socket = unsafe { OwnedFd::from_raw_fd(raw) };
     let null = open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())?;
     dup2_stdin(&null)?;
-    nix::unistd::dup2_stdout(&null)?;
-    nix::unistd::dup2_stderr(&null)?;
+    dup2_stdout(&null)?;
+    dup2_stderr(&null)?;
     drop(null);
-    let (below, above) = (3..raw as u32, raw as u32 + 1..=u32::MAX);
-    for (first, last) in [(below.start, below.end.wrapping_sub(1)), (*above.start(), *above.end())]
-    {
-        if first <= last {
-            // SAFETY: this process owns no descriptor in these ranges but those it inherited.
-            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        }
-    }
+    close_others(raw);
     if let Some(soft) = nofile {
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard)?;
     }
-    debug_assert!(socket.as_raw_fd() >= SOCKET);
     Ok(socket)
+}
+
+/// The first descriptor after the standard streams.
+const FIRST_OTHER: RawFd = 3;
+
+/// Closes every descriptor but the standard streams and this one. The others were inherited, and
+/// somebody may wait for their last copy to be closed.
+fn close_others(kept: RawFd) {
+    for (first, last) in [(FIRST_OTHER, kept - 1), (kept + 1, RawFd::MAX)] {
+        if first <= last {
+            // SAFETY: nothing in this process owns a descriptor in these ranges.
+            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        }
+    }
 }
 
 /// Answers in the place of a reaper that could not be made.
@@ -173,7 +179,7 @@ fn end_all() {
         if no_children() {
             return;
         }
-        std::thread::sleep(std::time::Duration::from_millis(pause_ms));
+        thread::sleep(Duration::from_millis(pause_ms));
     }
     descendants::kill_until(Pid::this(), no_children);
 }
