@@ -16,18 +16,23 @@ export class Field<Declared = unknown> {
 
   readonly entry: Entry;
   readonly value: unknown;
-  readonly path: string;
+  readonly #path: string | (() => string);
 
-  constructor(entry: Entry, value: unknown, path = "") {
+  /** Most paths are never shown, so a field may come with a way to its path instead. */
+  constructor(entry: Entry, value: unknown, path: string | (() => string) = "") {
     this.entry = entry;
     this.value = value;
-    this.path = path;
+    this.#path = path;
+  }
+
+  get path(): string {
+    return typeof this.#path === "string" ? this.#path : this.#path();
   }
 
   /** The property of this name. `this.value` has to be an object. */
   key<Inner>(name: string): Field<Inner> {
     const object = this.value as Readonly<Record<string, unknown>>;
-    return new Field(this.entry, object[name], this.keyPath(name));
+    return new Field(this.entry, object[name], () => this.keyPath(name));
   }
 
   /** The path of the property of this name. */
@@ -41,12 +46,12 @@ export class Field<Declared = unknown> {
   /** The element at this index. `this.value` has to be an array. */
   index<Inner>(index: number): Field<Inner> {
     const array = this.value as readonly unknown[];
-    return new Field(this.entry, array[index], `${this.path}[${index}]`);
+    return new Field(this.entry, array[index], () => `${this.path}[${index}]`);
   }
 
   /** Another value at the same path. */
   with<Inner>(value: Inner): Field<Inner> {
-    return new Field(this.entry, value, this.path);
+    return new Field(this.entry, value, () => this.path);
   }
 
   /** The error for a value of another type than `what`. */

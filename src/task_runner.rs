@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -22,6 +21,9 @@ const CAPTURE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// How many chunks may wait between the driver and the log, and between the log and `onOutput`.
 const CHUNKS_IN_FLIGHT: usize = 8;
+
+/// How long a cancelled task's output waits for an `onOutput` that does not return.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The code of a task that its own timeout ended, as `timeout(1)` has it.
 const CODE_TIMED_OUT: i32 = 124;
@@ -136,27 +138,40 @@ impl TaskRunner {
             .await;
         let started = Instant::now();
         let (sink, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let mut output = TaskOutput::new(&spec, self.events.clone(), listener);
+        let mut output = TaskOutput::new(&spec, self.events.clone(), listener, cancel.clone());
+        let ended = CancellationToken::new();
+        let timed_out = AtomicBool::new(false);
 
-        let mut timed_out = false;
-        let exit = {
-            let mut driver = pin!(self.driver.run(&spec, sink, cancel.clone()));
-            let mut deadline = pin!(expiry(timeout));
+        let work = async {
+            let exit = self.driver.run(&spec, sink, cancel.clone()).await;
+            ended.cancel();
+            exit
+        };
+        let listen = async {
             loop {
                 tokio::select! {
-                    biased;
+                    () = ended.cancelled() => break,
                     Some(chunk) = chunks.recv() => output.take(chunk).await,
-                    exit = &mut driver => break exit,
-                    () = &mut deadline, if !timed_out => {
-                        timed_out = true;
-                        cancel.cancel();
-                    }
+                }
+            }
+            // All that was written until then is here; what a daemon adds is not waited for.
+            for _ in 0..chunks.len() {
+                if let Ok(chunk) = chunks.try_recv() {
+                    output.take(chunk).await;
                 }
             }
         };
-        while let Ok(chunk) = chunks.try_recv() {
-            output.take(chunk).await;
-        }
+        let watch = async {
+            expiry(timeout).await;
+            timed_out.store(true, Ordering::Relaxed);
+            cancel.cancel();
+            std::future::pending().await
+        };
+        let exit = tokio::select! {
+            (exit, ()) = async { tokio::join!(work, listen) } => exit,
+            never = watch => never,
+        };
+        let timed_out = timed_out.into_inner();
         let duration = started.elapsed();
         let (log, stdout, stderr, truncated) = output.finish().await;
         // What outlived its command may go on writing to the log.
@@ -241,12 +256,18 @@ fn signal_name(signal: i32) -> &'static str {
 struct TaskOutput {
     log: TaskLog,
     listener: Option<mpsc::Sender<TextChunk>>,
+    cancel: CancellationToken,
     stdout: Capture,
     stderr: Capture,
 }
 
 impl TaskOutput {
-    fn new(spec: &TaskSpec, events: EventSink, listener: Option<mpsc::Sender<TextChunk>>) -> Self {
+    fn new(
+        spec: &TaskSpec,
+        events: EventSink,
+        listener: Option<mpsc::Sender<TextChunk>>,
+        cancel: CancellationToken,
+    ) -> Self {
         Self {
             log: TaskLog {
                 id: spec.id,
@@ -256,6 +277,7 @@ impl TaskOutput {
                 stderr: Decoder::default(),
             },
             listener,
+            cancel,
             stdout: Capture::new(CAPTURE_LIMIT),
             stderr: Capture::new(CAPTURE_LIMIT),
         }
@@ -277,9 +299,20 @@ impl TaskOutput {
         }
         self.log.write(stream, text.clone()).await;
         if let Some(listener) = &self.listener {
-            // A pipeline that no longer listens still gets the result.
-            _ = listener.send((stream, text)).await;
+            let listens = tokio::select! {
+                sent = listener.send((stream, text)) => sent.is_ok(),
+                () = self.patience() => false,
+            };
+            if !listens {
+                self.listener = None;
+            }
         }
+    }
+
+    /// Ends when a task that has to end has waited long enough for a pipeline to listen.
+    async fn patience(&self) {
+        self.cancel.cancelled().await;
+        tokio::time::sleep(PATIENCE).await;
     }
 
     async fn finish(mut self) -> (TaskLog, String, String, bool) {

@@ -146,14 +146,16 @@ async fn run(
     context: oneshot::Receiver<Arc<RunContext>>,
 ) -> Result<(), ScriptError> {
     let invalid = |error: CoreError| {
-        ScriptError::invalid(loader.take_problem().unwrap_or_else(|| describe_invalid(&error)))
+        ScriptError::invalid(
+            loader.problem_behind(&error).unwrap_or_else(|| describe_invalid(&error)),
+        )
     };
     let failed = |error: CoreError| match error.as_kind() {
         CoreErrorKind::PendingPromiseResolution => stalled(None),
         CoreErrorKind::Js(js) if js.exception_message.contains(STALLED_TOP_LEVEL) => {
             stalled(describe(&error).place)
         }
-        _ => ScriptError::failed(loader.take_problem().unwrap_or_else(|| describe(&error))),
+        _ => ScriptError::failed(loader.problem_behind(&error).unwrap_or_else(|| describe(&error))),
     };
 
     let url = Url::from_file_path(&options.file).map_err(|()| {

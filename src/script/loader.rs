@@ -5,7 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use deno_core::error::ModuleLoaderError;
+use deno_core::error::{CoreError, ModuleLoaderError};
 use deno_core::url::Url;
 use deno_core::{
     ModuleLoadOptions, ModuleLoadReferrer, ModuleLoadResponse, ModuleLoader, ModuleSource,
@@ -27,14 +27,18 @@ const SUPPORTED: &str = "a pipeline imports files by relative path (`./build.ts`
 pub struct Loader {
     packages: OnceCell<Packages>,
     source_maps: RefCell<HashMap<String, Vec<u8>>>,
-    /// What made the last load fail, with more than an exception's text can carry.
-    problem: RefCell<Option<Diagnostic>>,
+    /// What made the last load fail, with more than an exception's text can carry, and that text.
+    problem: RefCell<Option<(String, Diagnostic)>>,
 }
 
 impl Loader {
-    /// What made loading fail, when it was a file's own fault.
-    pub fn take_problem(&self) -> Option<Diagnostic> {
-        self.problem.take()
+    /// What is behind an error, if that is a module that could not be loaded.
+    pub fn problem_behind(&self, error: &CoreError) -> Option<Diagnostic> {
+        let error = error.to_string();
+        self.problem
+            .take()
+            .filter(|(message, _)| error.contains(message))
+            .map(|(_, diagnostic)| diagnostic)
     }
 
     fn find(&self, specifier: &str, referrer: &str) -> Result<ModuleSpecifier, Problem> {
@@ -117,7 +121,7 @@ impl Loader {
                 Some(help) => format!("{}; {help}", diagnostic.message),
                 None => diagnostic.message.clone(),
             };
-            *self.problem.borrow_mut() = Some(*diagnostic);
+            *self.problem.borrow_mut() = Some((message.clone(), *diagnostic));
             JsErrorBox::type_error(message)
         })
     }

@@ -166,9 +166,12 @@ pub async fn op_task_wait(
     })
 }
 
-/// Ends a task that is running.
+/// Ends a task that is running. What it still writes is not asked for any more.
 #[op2(fast)]
 pub fn op_task_cancel(state: &mut OpState, #[smi] task: u32) {
+    if let Some(started) = state.borrow_mut::<Tasks>().0.get_mut(&task) {
+        started.output = None;
+    }
     state.borrow::<Arc<RunContext>>().tasks.cancel(TaskId(task.into()));
 }
 

@@ -1,5 +1,8 @@
+use std::time::Duration;
+
 use deno_core::op2;
 use deno_error::JsErrorBox;
+use serde_saphyr::UserMessageFormatter;
 use similar::TextDiff;
 
 /// Milliseconds in a duration such as `1h 30m`; `None` when it is not one.
@@ -20,7 +23,10 @@ pub fn op_size_bytes(#[string] text: &str) -> Option<f64> {
 #[op2]
 #[string]
 pub fn op_text_diff(#[string] actual: &str, #[string] expected: &str) -> String {
-    TextDiff::from_lines(expected, actual)
+    // What is not compared by then is shown as replaced.
+    TextDiff::configure()
+        .timeout(Duration::from_millis(500))
+        .diff_lines(expected, actual)
         .unified_diff()
         .context_radius(3)
         .missing_newline_hint(false)
@@ -28,12 +34,15 @@ pub fn op_text_diff(#[string] actual: &str, #[string] expected: &str) -> String 
         .to_string()
 }
 
-/// The value of a YAML document.
+/// The value of a YAML document, by the core schema of YAML 1.2.
 #[op2]
 #[serde]
 pub fn op_yaml_parse(#[string] text: &str) -> Result<serde_json::Value, JsErrorBox> {
-    serde_saphyr::from_str(text)
-        .map_err(|error| JsErrorBox::new("SyntaxError", format!("YAML.parse: {error}")))
+    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        let message = error.render_with_formatter(&UserMessageFormatter);
+        JsErrorBox::new("SyntaxError", format!("YAML.parse: {message}"))
+    })
 }
 
 /// A value as a YAML document.

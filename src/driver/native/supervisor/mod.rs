@@ -175,11 +175,11 @@ fn refuse(control: &OwnedFd, error: Errno) {
 /// Kills what is below this process until nothing is left, but for what cannot be killed.
 fn end_all() {
     // The reapers see the same end of the driver and are usually gone within this time.
-    for pause_ms in [0, 1, 2, 4, 8] {
+    for pause_us in [0, 100, 200, 400, 800, 1_600, 3_200, 6_400] {
         if no_children() {
             return;
         }
-        thread::sleep(Duration::from_millis(pause_ms));
+        thread::sleep(Duration::from_micros(pause_us));
     }
     descendants::kill_until(Pid::this(), no_children);
 }
