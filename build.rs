@@ -40,7 +40,7 @@ fn main() {
             skip_op_registration: false,
             extensions: extension::with_sources(),
             extension_transpiler: Some(Rc::new(|specifier, source| {
-                if !Path::new(specifier.as_str()).extension().is_some_and(|end| end == "ts") {
+                if Path::new(specifier.as_str()).extension().is_none_or(|end| end != "ts") {
                     return Ok((source, None));
                 }
                 let script = transpile::transpile(specifier.as_str(), source.as_str().to_owned())

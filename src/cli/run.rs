@@ -47,8 +47,10 @@ pub struct Run {
 
 impl Run {
     pub fn execute(self) -> Result<(), Failure> {
-        let source = pipeline::locate(&self.file)
-            .map_err(|diagnostic| Failure { problem: diagnostic.into(), exit_code: 2 })?;
+        let source = pipeline::locate(&self.file).map_err(|diagnostic| Failure {
+            problem: Problem::Diagnostic(diagnostic),
+            exit_code: 2,
+        })?;
         let options = RunOptions {
             source,
             driver: self.driver,
@@ -71,16 +73,10 @@ impl Run {
         result.map_err(|error| Failure {
             exit_code: error.exit_code(),
             problem: match error.diagnostic() {
-                Some(diagnostic) => diagnostic.clone().into(),
+                Some(diagnostic) => Problem::Diagnostic(Box::new(diagnostic.clone())),
                 None => Problem::Message(error.to_string()),
             },
         })
-    }
-}
-
-impl From<crate::diagnostic::Diagnostic> for Problem {
-    fn from(diagnostic: crate::diagnostic::Diagnostic) -> Self {
-        Self::Diagnostic(Box::new(diagnostic))
     }
 }
 

@@ -14,22 +14,25 @@ pub struct Source {
 }
 
 /// Checks that the file is one that can hold a pipeline.
-pub fn locate(given: &Path) -> Result<Source, Diagnostic> {
+pub fn locate(given: &Path) -> Result<Source, Box<Diagnostic>> {
     let name = given.display();
-    let file = given
-        .canonicalize()
-        .map_err(|error| Diagnostic::new(format!("cannot read the pipeline `{name}`: {error}")))?;
+    let wrong = |what: String, help: &str| Err(Box::new(Diagnostic::new(what).help(help)));
+    let file = given.canonicalize().map_err(|error| {
+        Box::new(Diagnostic::new(format!("cannot read the pipeline `{name}`: {error}")))
+    })?;
     if file.is_dir() {
-        return Err(Diagnostic::new(format!("`{name}` is a directory"))
-            .help("name the pipeline's file, such as `ci run ci/pipeline.ts`"));
+        return wrong(
+            format!("`{name}` is a directory"),
+            "name the pipeline's file, such as `ci run ci/pipeline.ts`",
+        );
     }
     match file.extension().and_then(|end| end.to_str()) {
         Some("ts" | "mts" | "js" | "mjs") => Ok(Source { given: name.to_string(), file }),
-        Some("yml" | "yaml") => Err(Diagnostic::new(format!(
-            "`{name}` is a YAML pipeline, which this version does not run"
-        ))
-        .help(SUPPORTED)),
-        _ => Err(Diagnostic::new(format!("`{name}` is not a pipeline")).help(SUPPORTED)),
+        Some("yml" | "yaml") => wrong(
+            format!("`{name}` is a YAML pipeline, which this version does not run"),
+            SUPPORTED,
+        ),
+        _ => wrong(format!("`{name}` is not a pipeline"), SUPPORTED),
     }
 }
 

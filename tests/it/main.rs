@@ -1,5 +1,7 @@
 //! Tests that run the real binary. One binary for all of them, since each one links V8.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod cli;
 mod conformance;
 mod ending;
