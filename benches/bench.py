@@ -172,7 +172,7 @@ def output(cwd):
     commands = {
         "lines": "for i in $(seq %d); do cat %s; done" % (copies, cwd / "lines"),
         "zeros": "head -c 1G /dev/zero",
-        "short lines (`yes`)": "yes | head -c 1G",
+        "short lines (`yes`)": "yes 2>/dev/null | head -c 1G",
     }
     results = {}
     for name, command in commands.items():

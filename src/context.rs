@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::{Driver, RunIdentity};
 use crate::event::RunEvent;
 use crate::task_runner::TaskRunner;
-use crate::volume_manager::VolumeManager;
+use crate::volume::VolumeManager;
 
 /// Shared by everything that works for one run.
 pub struct RunContext {

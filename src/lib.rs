@@ -17,4 +17,3 @@ pub mod script;
 pub mod task;
 pub mod task_runner;
 pub mod volume;
-pub mod volume_manager;

@@ -29,14 +29,15 @@ pub struct Run {
     driver: DriverConfig,
 
     /// End the run after this time, such as `90s` or `1h 30m`
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
 
     /// How to show the run: `auto` is `tty` on a terminal and `plain` elsewhere
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Output::Auto)]
     output: Output,
 
-    /// The most memory that the pipeline's own code may use, such as `512MiB`
+    /// The most memory for the pipeline's own objects, and again for its typed arrays, such as
+    /// `512MiB`
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
     js_heap: ByteSize,
 
@@ -82,6 +83,13 @@ impl Run {
 
 /// The engine itself needs a few MiB before a pipeline has done anything.
 const SMALLEST_HEAP: ByteSize = ByteSize::mib(16);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected a duration longer than zero, such as `90s` or `1h 30m`".to_owned()),
+    }
+}
 
 fn heap_size(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize =

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use super::error::{ScriptError, describe, describe_invalid, relative};
 use super::heap::{HeapGuard, exhausted};
 use super::loader::Loader;
-use super::{extension, ops};
+use super::{buffers, extension, ops};
 use crate::context::RunContext;
 use crate::diagnostic::{Diagnostic, Place};
 
@@ -132,7 +132,11 @@ fn create(options: &EngineOptions, loader: Rc<Loader>) -> Result<JsRuntime, Core
         module_loader: Some(loader),
         extensions,
         startup_snapshot: Some(SNAPSHOT),
-        create_params: Some(v8::CreateParams::default().heap_limits(0, limit)),
+        create_params: Some(
+            v8::CreateParams::default()
+                .heap_limits(0, limit)
+                .array_buffer_allocator(buffers::limited(limit)),
+        ),
         ..RuntimeOptions::default()
     })?;
     Ok(js)

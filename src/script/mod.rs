@@ -1,5 +1,6 @@
 //! The isolate that hosts a pipeline.
 
+mod buffers;
 mod engine;
 pub mod error;
 mod extension;

@@ -42,6 +42,7 @@ scenarios! {
     globals
     heap_limit
     heap_limit_at_once
+    heap_limit_buffers
     import_built_in
     import_failure_caught
     import_json_without_attribute

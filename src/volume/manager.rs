@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
+use super::VolumeName;
 use crate::context::EventSink;
 use crate::driver::{Driver, DriverError, Volume};
 use crate::event::RunEvent;
-use crate::volume::VolumeName;
 
 pub struct VolumeManager {
     driver: Arc<dyn Driver>,
