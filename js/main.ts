@@ -43,7 +43,8 @@ define("__ciStart", {
     startGlobals();
     // V8 adds this property to the context that it makes from a snapshot, so it cannot be in there.
     Error.stackTraceLimit = STACK_FRAMES;
-    for (const name of ["__ciStart", "__bootstrap", "Deno"]) {
+    // The last two keep memory that no limit of the run reaches, and a pipeline has no threads.
+    for (const name of ["__ciStart", "__bootstrap", "Deno", "SharedArrayBuffer", "WebAssembly"]) {
       Reflect.deleteProperty(globalThis, name);
     }
     return call;

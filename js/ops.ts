@@ -1,10 +1,43 @@
 // The host's side of the runtime.
 //
 // The host registers its ops when a run starts, long after these modules were evaluated into the
-// snapshot. So this is the one name to reach them by, and only from inside of functions: an op that
-// is taken out of it while a module is evaluated is `undefined`.
+// snapshot. So each one is looked up when it is called.
 
 import { core } from "ext:core/mod.js";
 import type { Ops } from "ext:ci/ops.gen.ts";
 
-export const ops = core.ops as Ops;
+const NAMES: Record<keyof Ops, true> = {
+  op_console_write: true,
+  op_duration_ms: true,
+  op_pipeline_context: true,
+  op_random_fill: true,
+  op_random_uuid: true,
+  op_size_bytes: true,
+  op_task_cancel: true,
+  op_task_output: true,
+  op_task_start: true,
+  op_task_wait: true,
+  op_text_diff: true,
+  op_volume_create: true,
+  op_volume_name_error: true,
+  op_yaml_parse: true,
+  op_yaml_stringify: true,
+};
+
+type Op = (...args: readonly unknown[]) => unknown;
+
+/**
+ * The ops of this project.
+ *
+ * They are called as plain functions: an op that is called as a method would show its receiver, the
+ * object that holds every op of the engine, to a pipeline that replaced `Function.prototype.call`.
+ */
+export const ops = Object.fromEntries(
+  Object.keys(NAMES).map((name) => [
+    name,
+    (...args: readonly unknown[]) => {
+      const op = (core.ops as Record<string, Op>)[name] as Op;
+      return op(...args);
+    },
+  ]),
+) as unknown as Ops;

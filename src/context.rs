@@ -70,7 +70,9 @@ impl EventSink {
 
     /// For threads that run no tokio runtime of their own, or may hold it up.
     pub fn send_blocking(&self, event: RunEvent) {
-        deno_core::futures::executor::block_on(self.send(event));
+        // Unconstrained, since a thread that waits here never yields to have its budget renewed.
+        let send = tokio::task::unconstrained(self.send(event));
+        deno_core::futures::executor::block_on(send);
     }
 
     /// Tells the user something, once a run.

@@ -66,18 +66,33 @@ impl Diagnostic {
         let mut text = renderer.render(&[group]);
         if !details.is_empty() {
             text.push('\n');
-            text.push_str(details.trim_end());
+            text.push_str(&printable(details.trim_end()));
         }
         for frame in &self.stack {
             text.push_str("\n    at ");
-            text.push_str(frame);
+            text.push_str(&printable(frame));
         }
         if let Some(help) = &self.help {
             text.push_str("\nhelp: ");
-            text.push_str(help);
+            text.push_str(&printable(help));
         }
         text
     }
+}
+
+/// Without what would make a terminal do something: messages may repeat what a task wrote.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(
+            |c| {
+                if c.is_control() && c != '\n' && c != '\t' {
+                    char::REPLACEMENT_CHARACTER
+                } else {
+                    c
+                }
+            },
+        )
+        .collect()
 }
 
 impl Place {

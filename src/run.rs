@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -83,18 +84,26 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
     let (events, log) = EventSink::new();
     let reporter = Reporter::start(options.format, log).map_err(RunError::Start)?;
     let result = execute(&options, &stop, &events).await;
-    events
-        .send(RunEvent::RunFinished {
-            status: result.as_ref().map_or_else(RunError::status, |()| RunStatus::Success),
-            exit_code: result.as_ref().map_or_else(RunError::exit_code, |()| 0),
-            duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            error: result.as_ref().err().map(ToString::to_string),
-        })
-        .await;
-    match reporter.finish() {
+    let finished = events.send(RunEvent::RunFinished {
+        status: result.as_ref().map_or_else(RunError::status, |()| RunStatus::Success),
+        exit_code: result.as_ref().map_or_else(RunError::exit_code, |()| 0),
+        duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        error: result.as_ref().err().map(ToString::to_string),
+    });
+    let log = async {
+        finished.await;
+        tokio::task::spawn_blocking(move || reporter.finish()).await
+    };
+    // A run that has to stop does not wait for somebody who has stopped reading its log.
+    let stopped = matches!(result, Err(RunError::Stopped(_)));
+    let log = match stopped {
+        true => tokio::time::timeout(LAST_WORDS, log).await.unwrap_or(Ok(Ok(()))),
+        false => log.await,
+    };
+    match log {
+        Ok(Err(ReportError::Write(error))) => result.and(Err(RunError::Log(error))),
         // Who closes the log has seen enough of it.
-        Ok(()) | Err(ReportError::Closed) => result,
-        Err(ReportError::Write(error)) => result.and(Err(RunError::Log(error))),
+        Ok(Ok(()) | Err(ReportError::Closed)) | Err(_) => result,
     }
 }
 
@@ -164,18 +173,29 @@ async fn settle(engine: &mut Engine, stop: &Stop, context: &RunContext) -> Resul
     }
 }
 
+fn ignores_hangup() -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: without a new action, `sigaction` only writes the current one, for which there is room;
+    // it is read when the call says that it was written.
+    unsafe {
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Turns signals and the timeout into a request to stop. The second signal ends the process.
 fn watch(stop: &Arc<Stop>, timeout: Option<Duration>) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    // Under `nohup` a hangup is ignored, and stays so.
+    let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     let signalled = stop.clone();
     tokio::spawn(async move {
         let mut next = async || {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+                Some(_) = async { hangup.as_mut()?.recv().await } => {}
             }
         };
         next().await;

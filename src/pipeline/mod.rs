@@ -26,6 +26,9 @@ pub fn locate(given: &Path) -> Result<Source, Box<Diagnostic>> {
             "name the pipeline's file, such as `ci run ci/pipeline.ts`",
         );
     }
+    if !file.is_file() {
+        return wrong(format!("`{name}` is not a regular file"), SUPPORTED);
+    }
     match file.extension().and_then(|end| end.to_str()) {
         Some("ts" | "mts" | "js" | "mjs") => Ok(Source { given: name.to_string(), file }),
         Some("yml" | "yaml") => wrong(

@@ -175,7 +175,7 @@ impl End<'_> {
                 (None, None) => format!("failed in {duration}"),
             },
             TaskStatus::Abort => format!("aborted after {duration}"),
-            TaskStatus::Error => "could not start".to_owned(),
+            TaskStatus::Error => "could not be run".to_owned(),
         };
         if !self.message.is_empty() {
             text.push_str(": ");
@@ -263,7 +263,7 @@ run succeeded in 3.4s: 1 task
             ),
             (
                 end(TaskStatus::Error, None, None, "no `cc`\nin `PATH`"),
-                "! [a] could not start: no `cc`\\nin `PATH`\n",
+                "! [a] could not be run: no `cc`\\nin `PATH`\n",
             ),
         ];
         for (found, expected) in ends {

@@ -152,7 +152,7 @@ impl Counts {
             (self.succeeded, "succeeded"),
             (self.failed, "failed"),
             (self.aborted, "aborted"),
-            (self.not_started, "not started"),
+            (self.not_started, "not run"),
         ];
         let found = ways.into_iter().filter(|(count, _)| *count > 0);
         let texts: Vec<_> = found.map(|(count, way)| format!("{count} {way}")).collect();
@@ -207,7 +207,7 @@ run failed in 3.4s: 4 tasks, 1 failed, 1 aborted
     fn one_task_is_not_tasks() {
         let mut summary = Summary::default();
         summary.add(1, row("a", TaskStatus::Error, "-", 0));
-        assert!(render(&summary, RunStatus::Failure).ends_with(": 1 task, 1 not started\n"));
+        assert!(render(&summary, RunStatus::Failure).ends_with(": 1 task, 1 not run\n"));
     }
 
     #[test]

@@ -21,8 +21,9 @@ use crate::diagnostic::{Diagnostic, Place};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/snapshot.bin"));
 
-/// The stack of the isolate's thread, in bytes; V8 uses less than 1 MiB of it.
-const STACK: usize = 4 * 1024 * 1024;
+/// The stack of the isolate's thread, in bytes. V8 uses less than 1 MiB of it, but the parser of
+/// TypeScript goes down with each level of nesting. Only what is used takes memory.
+const STACK: usize = 256 * 1024 * 1024;
 
 pub struct EngineOptions {
     /// The pipeline's file, absolute.
@@ -68,8 +69,10 @@ impl Engine {
     pub async fn outcome(&mut self) -> Result<(), ScriptError> {
         tokio::select! {
             biased;
-            // No result means that the thread panicked, which has printed why.
-            outcome = &mut self.outcome => outcome.unwrap_or(Err(ScriptError::Terminated)),
+            outcome = &mut self.outcome => outcome.unwrap_or_else(|_| {
+                let message = "the JavaScript engine ended unexpectedly, for the reason above";
+                Err(ScriptError::failed(Diagnostic::new(message)))
+            }),
             Ok(()) = &mut self.gave_up => Err(exhausted(self.heap_limit)),
         }
     }

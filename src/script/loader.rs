@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use deno_core::error::{CoreError, ModuleLoaderError};
@@ -21,6 +22,9 @@ use crate::diagnostic::Diagnostic;
 /// What a module may import, for errors that refuse something else.
 const SUPPORTED: &str = "a pipeline imports files by relative path (`./build.ts`), JSON with \
     `with { type: \"json\" }`, and ES modules from the nearest `node_modules` by name";
+
+/// The longest string that V8 takes, in bytes: `v8::String::kMaxLength`.
+const MAX_SCRIPT: usize = (1 << 29) - 24;
 
 /// Reads modules from the file system, TypeScript transpiled.
 #[derive(Default)]
@@ -98,6 +102,10 @@ impl Loader {
                 )));
             }
         };
+        if code.len() > MAX_SCRIPT {
+            return Err(Problem::new(format!("`{}` is too large to be compiled", relative(&path)))
+                .help("look for values that are nested many thousand levels deep"));
+        }
         Ok(ModuleSource::new(module_type, ModuleSourceCode::String(code.into()), url, None))
     }
 
@@ -225,7 +233,8 @@ fn read(path: &Path) -> Result<String, Problem> {
             .map_err(|_| Problem::new(format!("`{}` is not UTF-8 text", relative(path)))),
         Err(error) => {
             let problem = Problem::new(format!("cannot read `{}`: {error}", relative(path)));
-            Err(match neighbour(path) {
+            let other = (error.kind() == ErrorKind::NotFound).then(|| neighbour(path)).flatten();
+            Err(match other {
                 Some(name) => problem.help(format!("did you mean `{name}`?")),
                 None => problem,
             })

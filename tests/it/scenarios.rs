@@ -34,10 +34,12 @@ scenarios! {
     circular_import
     command_not_found
     commonjs_package
+    console_flood
     console_formats
     default_export
     empty_file
     error_cause
+    escapes_in_an_error
     failing_task
     globals
     heap_limit
@@ -63,6 +65,7 @@ scenarios! {
     nothing_exported
     on_output
     on_output_stuck
+    ops_out_of_reach
     output_without_newline
     own_context
     same_import_twice_in_types

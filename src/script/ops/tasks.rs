@@ -107,7 +107,11 @@ pub fn op_task_start(
     let context = state.borrow::<Arc<RunContext>>().clone();
     let id = context.tasks.next_id();
     let key = u32::try_from(id.0).map_err(|_| JsErrorBox::generic("too many tasks in one run"))?;
-    let timeout = request.timeout_ms.map(|ms| Duration::from_secs_f64(ms / 1000.0));
+    let timeout = request
+        .timeout_ms
+        .map(|ms| Duration::try_from_secs_f64(ms / 1000.0))
+        .transpose()
+        .map_err(|error| JsErrorBox::type_error(format!("runtime.run: timeout: {error}")))?;
     let (listener, output) = match request.stream_output {
         true => {
             let (sender, receiver) = mpsc::channel(1);

@@ -35,7 +35,6 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::stat::Mode;
-use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork};
 
 use super::wire::{self, Failure, Report};
@@ -186,10 +185,9 @@ fn end_all() {
 
 fn no_children() -> bool {
     loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        match reaper::ended_child() {
             Err(Errno::ECHILD) => return true,
-            Err(Errno::EINTR) => {}
-            Ok(status) if status.pid().is_some() => {}
+            Err(Errno::EINTR) | Ok(Some(_)) => {}
             _ => return false,
         }
     }

@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use super::descendants;
@@ -262,9 +262,8 @@ impl Task {
 fn reap(main: &mut Option<Pid>) -> (Option<Exit>, bool) {
     let mut exit = None;
     loop {
-        let (pid, how) = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => (pid, Exit::Code(code)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) => (pid, Exit::Signal(signal as i32)),
+        let (pid, how) = match ended_child() {
+            Ok(Some(ended)) => ended,
             Err(Errno::ECHILD) => return (exit, true),
             Err(Errno::EINTR) => continue,
             _ => return (exit, false),
@@ -274,4 +273,20 @@ fn reap(main: &mut Option<Pid>) -> (Option<Exit>, bool) {
             exit = Some(how);
         }
     }
+}
+
+/// A child that has ended, and how. Signals may be real-time ones, for which `nix` has no names.
+pub fn ended_child() -> nix::Result<Option<(Pid, Exit)>> {
+    let mut status = 0;
+    // SAFETY: `waitpid` writes one `int`, to one that lives until the call returns.
+    let pid = Errno::result(unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG) })?;
+    if pid == 0 {
+        return Ok(None);
+    }
+    let how = if libc::WIFEXITED(status) {
+        Exit::Code(libc::WEXITSTATUS(status))
+    } else {
+        Exit::Signal(libc::WTERMSIG(status))
+    };
+    Ok(Some((Pid::from_raw(pid), how)))
 }
