@@ -1,11 +1,13 @@
 //! What a running pipeline can reach: its tasks, its volumes and the log.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::{Driver, RunIdentity};
@@ -50,6 +52,9 @@ impl RunContext {
 #[derive(Clone)]
 pub struct EventSink {
     sender: mpsc::Sender<RunEvent>,
+    stop: Arc<Stop>,
+    /// Nobody reads the log any more.
+    abandoned: Arc<AtomicBool>,
     seen: Arc<Mutex<HashSet<String>>>,
 }
 
@@ -58,14 +63,33 @@ impl EventSink {
     /// what a flood of output occupies to a few MiB.
     const CAPACITY: usize = 64;
 
-    pub fn new() -> (Self, mpsc::Receiver<RunEvent>) {
+    /// How long the events of a run that has to stop wait for a log that nobody reads.
+    const PATIENCE: Duration = Duration::from_secs(1);
+
+    pub fn new(stop: Arc<Stop>) -> (Self, mpsc::Receiver<RunEvent>) {
         let (sender, receiver) = mpsc::channel(Self::CAPACITY);
-        (Self { sender, seen: Arc::default() }, receiver)
+        (Self { sender, stop, abandoned: Arc::default(), seen: Arc::default() }, receiver)
     }
 
     pub async fn send(&self, event: RunEvent) {
         // The reporter reads up to the event that ends the run; what comes later has no reader.
-        _ = self.sender.send(event).await;
+        if let Err(TrySendError::Full(event)) = self.sender.try_send(event)
+            && !self.abandoned.load(Ordering::Relaxed)
+        {
+            tokio::select! {
+                _ = self.sender.send(event) => {}
+                () = self.patience() => self.abandoned.store(true, Ordering::Relaxed),
+            }
+        }
+    }
+
+    /// Ends a while after the run was asked to stop from outside.
+    async fn patience(&self) {
+        self.stop.token().cancelled().await;
+        if self.stop.reason() == Some(StopReason::Failed) {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(Self::PATIENCE).await;
     }
 
     /// For threads that run no tokio runtime of their own, or may hold it up.
@@ -80,7 +104,7 @@ impl EventSink {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.insert(message.clone()) {
             let event = RunEvent::Notice { message };
-            if let Err(mpsc::error::TrySendError::Full(event)) = self.sender.try_send(event) {
+            if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
                 let sink = self.clone();
                 tokio::spawn(async move { sink.send(event).await });
             }

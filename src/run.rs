@@ -81,7 +81,7 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
     let stop = Arc::new(Stop::default());
     watch(&stop, options.timeout).map_err(RunError::Start)?;
 
-    let (events, log) = EventSink::new();
+    let (events, log) = EventSink::new(stop.clone());
     let reporter = Reporter::start(options.format, log).map_err(RunError::Start)?;
     let result = execute(&options, &stop, &events).await;
     let finished = events.send(RunEvent::RunFinished {

@@ -297,11 +297,7 @@ impl TaskOutput {
             Stream::Stdout => self.stdout.push(&text),
             Stream::Stderr => self.stderr.push(&text),
         }
-        // Nobody reads the log: a task that has to end does not wait for that.
-        tokio::select! {
-            () = self.log.write(stream, text.clone()) => {}
-            () = self.patience() => {}
-        }
+        self.log.write(stream, text.clone()).await;
         if let Some(listener) = &self.listener {
             let listens = tokio::select! {
                 sent = listener.send((stream, text)) => sent.is_ok(),

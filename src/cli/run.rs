@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::{Failure, Problem};
-use crate::driver::DriverConfig;
+use crate::driver::{DriverConfig, DsnError};
 use crate::pipeline;
 use crate::report::{Format, Output};
 use crate::run::{self, RunOptions};
@@ -25,7 +25,7 @@ pub struct Run {
     file: PathBuf,
 
     /// Where tasks run, as a DSN such as `native` or `native://?env=SSH_AUTH_SOCK`
-    #[arg(long, value_name = "DSN", env = "CI_DRIVER", default_value = "native")]
+    #[arg(long, value_name = "DSN", env = "CI_DRIVER", default_value = "native", value_parser = driver)]
     driver: DriverConfig,
 
     /// End the run after this time, such as `90s` or `1h 30m`
@@ -83,6 +83,11 @@ impl Run {
 
 /// The engine itself needs a few MiB before a pipeline has done anything.
 const SMALLEST_HEAP: ByteSize = ByteSize::mib(16);
+
+/// An empty `$CI_DRIVER` is as good as none.
+fn driver(text: &str) -> Result<DriverConfig, DsnError> {
+    if text.is_empty() { "native".parse() } else { text.parse() }
+}
 
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {

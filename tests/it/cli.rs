@@ -42,6 +42,7 @@ fn an_unknown_driver_lists_the_known_ones() {
 #[test]
 fn the_driver_may_come_from_the_environment() {
     Ci::pipeline("").env("CI_DRIVER", "nope").run().exits(2).stderr_has("nope");
+    Ci::pipeline("").env("CI_DRIVER", "").run().exits(0);
     Ci::pipeline("console.log(pipelineContext.driverName)")
         .env("CI_DRIVER", "nope")
         .args(["--driver", "native"])

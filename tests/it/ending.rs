@@ -166,6 +166,16 @@ fn a_run_that_takes_too_long_ends_with_124() {
 }
 
 #[test]
+fn a_reader_that_stopped_reading_does_not_hold_up_the_end() {
+    let ci = Ci::pipeline(
+        r#"await runtime.run({ name: "work", image: "busybox", command: { path: "yes" } });"#,
+    )
+    .args(["--timeout", "1s"]);
+    let mut child = ci.spawn();
+    assert_eq!(child.wait().unwrap().code(), Some(124));
+}
+
+#[test]
 fn a_daemon_serves_the_next_task_and_ends_with_the_run() {
     let ci = Ci::pipeline(
         r#"
