@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::{Driver, RunIdentity};
 use crate::event::RunEvent;
 use crate::task_runner::TaskRunner;
-use crate::volume::VolumeManager;
+use crate::volume::{VolumeCache, VolumeManager};
 
 /// Shared by everything that works for one run.
 pub struct RunContext {
@@ -22,7 +22,7 @@ pub struct RunContext {
     /// What follows `--` on the command line.
     pub args: Vec<String>,
     pub tasks: Arc<TaskRunner>,
-    pub volumes: VolumeManager,
+    pub volumes: Arc<VolumeManager>,
     pub events: EventSink,
     /// Where drivers work; the isolate has a thread of its own.
     pub runtime: Handle,
@@ -33,15 +33,17 @@ impl RunContext {
         identity: RunIdentity,
         args: Vec<String>,
         driver: Arc<dyn Driver>,
+        cache: Option<Arc<VolumeCache>>,
         events: EventSink,
         stop: Arc<Stop>,
     ) -> Self {
+        let volumes = Arc::new(VolumeManager::new(driver.clone(), events.clone(), cache));
         Self {
             identity,
             driver_name: driver.name(),
             args,
-            tasks: Arc::new(TaskRunner::new(driver.clone(), events.clone(), stop)),
-            volumes: VolumeManager::new(driver, events.clone()),
+            tasks: Arc::new(TaskRunner::new(driver, volumes.clone(), events.clone(), stop)),
+            volumes,
             events,
             runtime: Handle::current(),
         }
@@ -101,9 +103,18 @@ impl EventSink {
 
     /// Tells the user something, once a run.
     pub fn notice(&self, message: String) {
+        self.once(message, |message| RunEvent::Notice { message });
+    }
+
+    /// Tells the user what went wrong without ending the run, once a run.
+    pub fn warning(&self, message: String) {
+        self.once(message, |message| RunEvent::Warning { message });
+    }
+
+    fn once(&self, message: String, event: fn(String) -> RunEvent) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.insert(message.clone()) {
-            let event = RunEvent::Notice { message };
+            let event = event(message);
             if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
                 let sink = self.clone();
                 tokio::spawn(async move { sink.send(event).await });
@@ -116,6 +127,8 @@ impl EventSink {
 #[derive(Default)]
 pub struct Stop {
     token: CancellationToken,
+    /// Cancelled for what comes from outside, also when the pipeline has failed before.
+    outside: CancellationToken,
     reason: OnceLock<StopReason>,
 }
 
@@ -134,10 +147,18 @@ impl Stop {
     pub fn request(&self, reason: StopReason) {
         _ = self.reason.set(reason);
         self.token.cancel();
+        if reason != StopReason::Failed {
+            self.outside.cancel();
+        }
     }
 
     pub fn token(&self) -> &CancellationToken {
         &self.token
+    }
+
+    /// Fires when the user or the clock wants the run to end, not when the pipeline has failed.
+    pub fn outside(&self) -> &CancellationToken {
+        &self.outside
     }
 
     pub fn reason(&self) -> Option<StopReason> {

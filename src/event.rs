@@ -28,6 +28,27 @@ pub enum RunEvent {
         volume: String,
         path: String,
     },
+    /// The archive of a volume was found and is being unpacked.
+    CacheRestoring {
+        volume: String,
+        key: String,
+        /// Of the archive.
+        bytes: u64,
+    },
+    /// The cache has nothing for a volume.
+    CacheMiss {
+        volume: String,
+        /// The volume's own key; fallbacks have nothing either.
+        key: String,
+        reason: String,
+    },
+    /// A volume has changed and is being packed and uploaded.
+    CachePersisting {
+        volume: String,
+        key: String,
+    },
+    /// A restore or a persist of a volume has ended, in whatever way.
+    CacheFinished(CacheReport),
     TaskStarted {
         id: u64,
         task: String,
@@ -67,6 +88,10 @@ pub enum RunEvent {
     Notice {
         message: String,
     },
+    /// Something went wrong that the run goes on without.
+    Warning {
+        message: String,
+    },
     /// Always the last event.
     RunFinished {
         status: RunStatus,
@@ -76,6 +101,51 @@ pub enum RunEvent {
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+}
+
+/// What the cache did for a volume.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CacheReport {
+    pub volume: String,
+    pub operation: CacheOperation,
+    pub outcome: CacheOutcome,
+    /// Where the archive is, or would be.
+    pub key: String,
+    /// Of the archive, as far as it was transferred.
+    pub bytes: u64,
+    /// Of the files in it.
+    pub content_bytes: u64,
+    pub duration_ms: u64,
+    /// Why, when the outcome alone does not say it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheOperation {
+    /// From the cache into the volume.
+    Restore,
+    /// From the volume into the cache.
+    Persist,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CacheOutcome {
+    /// Restored from the volume's own key.
+    Hit,
+    /// Restored from the key of a fallback prefix.
+    Fallback,
+    /// There was nothing to restore.
+    Miss,
+    /// The cache holds the same already.
+    Unchanged,
+    Uploaded,
+    /// A failed restore left the volume empty, a failed persist left the cache as it was.
+    Failed,
+    /// Nothing was to be done, by configuration or because of how the run went.
+    Skipped,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

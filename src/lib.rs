@@ -4,16 +4,22 @@
 //! [`driver`], hosts the pipeline in [`script`] and shows what happens through [`report`].
 //! ARCHITECTURE.md tells more.
 
+pub mod archive;
+pub mod cache;
 pub mod cli;
 pub mod context;
 pub mod diagnostic;
 pub mod driver;
+pub mod dsn;
 pub mod event;
 pub mod output;
 pub mod pipeline;
+mod remove;
 pub mod report;
 pub mod run;
 pub mod script;
+mod state;
+mod suggest;
 pub mod task;
 pub mod task_runner;
 pub mod volume;

@@ -7,6 +7,7 @@ use nix::libc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::cache::{self, CacheConfig};
 use crate::context::{EventSink, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
 use crate::driver::{self, DriverConfig, DriverError, RunIdentity};
@@ -14,6 +15,8 @@ use crate::event::{RunEvent, RunStatus};
 use crate::pipeline::Source;
 use crate::report::{Format, ReportError, Reporter};
 use crate::script::{Engine, EngineOptions, ScriptError};
+use crate::state;
+use crate::volume::{Ended, VolumeCache};
 
 /// How long a pipeline's own code may go on after its tasks were ended, to handle that.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -21,6 +24,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct RunOptions {
     pub source: Source,
     pub driver: DriverConfig,
+    pub cache: Option<CacheConfig>,
+    /// Whether a cache that does not work fails the run.
+    pub cache_strict: bool,
     pub timeout: Option<Duration>,
     pub format: Format,
     /// In bytes.
@@ -37,6 +43,9 @@ pub enum RunError {
     Stopped(StopReason),
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// Only if the user wants to know that.
+    #[error("{0}")]
+    Cache(String),
     #[error("the log is incomplete: {0}")]
     Log(std::io::Error),
     #[error("cannot start the run: {0}")]
@@ -52,7 +61,7 @@ impl RunError {
             Self::Stopped(StopReason::TimedOut(_)) => 124,
             Self::Script(ScriptError::Terminated)
             | Self::Stopped(StopReason::Interrupted | StopReason::Failed) => 130,
-            Self::Driver(_) | Self::Log(_) | Self::Start(_) => 3,
+            Self::Driver(_) | Self::Cache(_) | Self::Log(_) | Self::Start(_) => 3,
         }
     }
 
@@ -133,23 +142,81 @@ async fn execute(
         let events = events.clone();
         Arc::new(move |text| events.notice(text))
     };
+    let cache = match &options.cache {
+        Some(config) => connect_cache(config, options, &identity, stop, events).await?,
+        None => None,
+    };
     let driver = driver::connect(&options.driver, identity.clone(), notices).await?;
     let context = Arc::new(RunContext::new(
         identity,
         options.args.clone(),
         driver.clone(),
+        cache.clone(),
         events.clone(),
         stop.clone(),
     ));
     _ = hand_over.send(context.clone());
 
-    let outcome = settle(&mut engine, stop, &context).await;
-    // What still runs now was left behind by a failure; it ends as aborted.
-    stop.request(StopReason::Failed);
+    let mut outcome = settle(&mut engine, stop, &context).await;
+    if outcome.is_err() {
+        // What still runs now was left behind by a failure; it ends as aborted.
+        stop.request(StopReason::Failed);
+    }
     context.tasks.idle().await;
+    if let Some(cache) = &cache {
+        driver.end_tasks().await;
+        context.volumes.persist(ended(&outcome)).await;
+        cache.close().await;
+        if let (Ok(()), Some(reason)) = (&outcome, stop.reason()) {
+            outcome = Err(RunError::Stopped(reason));
+        }
+    }
     let closed = driver.close().await;
     outcome?;
-    Ok(closed?)
+    closed?;
+    match cache.map(|cache| cache.failures()) {
+        Some(failures) if options.cache_strict && !failures.is_empty() => {
+            Err(RunError::Cache(failures.join("; ")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Starts to ask the store whether it can be used. Who insists on the cache waits for the answer.
+async fn connect_cache(
+    config: &CacheConfig,
+    options: &RunOptions,
+    identity: &RunIdentity,
+    stop: &Stop,
+    events: &EventSink,
+) -> Result<Option<Arc<VolumeCache>>, RunError> {
+    if !config.policy.pulls() && !config.policy.pushes() {
+        return Ok(None);
+    }
+    let store = cache::open(config, state::directory());
+    let cache = Arc::new(VolumeCache::new(
+        config.clone(),
+        store,
+        format!("{} of {}", identity.run, identity.pipeline),
+        events.clone(),
+        stop.outside().clone(),
+    ));
+    let probed = cache.clone();
+    let probe = tokio::spawn(async move { probed.probe().await });
+    if options.cache_strict
+        && let Ok(Err(_)) = probe.await
+    {
+        return Err(RunError::Cache(cache.failures().join("; ")));
+    }
+    Ok(Some(cache))
+}
+
+fn ended(outcome: &Result<(), RunError>) -> Ended {
+    match outcome {
+        Ok(()) => Ended::Succeeded,
+        Err(RunError::Stopped(_)) => Ended::Aborted,
+        Err(_) => Ended::Failed,
+    }
 }
 
 /// Waits for the pipeline. When the run has to stop first, the tasks end and the pipeline's own

@@ -1,6 +1,7 @@
 //! Runs a pipeline's tasks through the driver: numbers, timeouts, output, events.
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,7 @@ use crate::driver::{Driver, DriverError};
 use crate::event::{RunEvent, TaskStatus};
 use crate::output::{Capture, Decoder};
 use crate::task::{Stream, TaskExit, TaskId, TaskSpec};
+use crate::volume::VolumeManager;
 
 /// How much of each stream a result carries, in bytes.
 const CAPTURE_LIMIT: usize = 16 * 1024 * 1024;
@@ -32,6 +34,7 @@ const CODE_ABORTED: i32 = 130;
 
 pub struct TaskRunner {
     driver: Arc<dyn Driver>,
+    volumes: Arc<VolumeManager>,
     events: EventSink,
     stop: Arc<Stop>,
     next: AtomicU64,
@@ -59,9 +62,15 @@ pub struct TaskResult {
 pub type TextChunk = (Stream, Arc<String>);
 
 impl TaskRunner {
-    pub fn new(driver: Arc<dyn Driver>, events: EventSink, stop: Arc<Stop>) -> Self {
+    pub fn new(
+        driver: Arc<dyn Driver>,
+        volumes: Arc<VolumeManager>,
+        events: EventSink,
+        stop: Arc<Stop>,
+    ) -> Self {
         Self {
             driver,
+            volumes,
             events,
             stop,
             next: AtomicU64::new(1),
@@ -122,8 +131,19 @@ impl TaskRunner {
         listener: Option<mpsc::Sender<TextChunk>>,
         cancel: CancellationToken,
     ) -> Result<TaskResult, DriverError> {
+        let not_started = |why: &dyn Display| {
+            DriverError::Refused(format!("`{}` was not started: {why}", spec.name))
+        };
         if let Some(reason) = self.stop.reason() {
-            return Err(DriverError::Refused(format!("`{}` was not started: {reason}", spec.name)));
+            return Err(not_started(&reason));
+        }
+        // Not part of the task's own time.
+        tokio::select! {
+            () = self.volumes.ready(&spec.mounts) => {}
+            () = cancel.cancelled() => return Err(match self.stop.reason() {
+                Some(reason) => not_started(&reason),
+                None => not_started(&"cancelled by the pipeline"),
+            }),
         }
         self.events
             .send(RunEvent::TaskStarted {
@@ -179,6 +199,10 @@ impl TaskRunner {
             tokio::spawn(log.follow(chunks));
         }
 
+        // It may have been in the middle of a write. A command that was never there was not.
+        if matches!(exit, Ok(TaskExit::Cancelled) | Err(DriverError::Io { .. })) {
+            self.volumes.torn(&spec.mounts, &spec.name);
+        }
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {

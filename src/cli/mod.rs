@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand, and the one place that prints an error.
 
+mod cache;
 mod run;
 
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Cache(cache::Cache),
 }
 
 /// Does what the command line says, and returns how it went.
@@ -27,6 +29,7 @@ pub fn run() -> ExitCode {
     // clap prints its own errors and ends the process with 2.
     let result = match Cli::parse().command {
         Command::Run(command) => command.execute(),
+        Command::Cache(command) => command.execute(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::{Failure, Problem};
-use crate::driver::{DriverConfig, DsnError};
+use crate::dsn::{Dsn, DsnError};
 use crate::pipeline;
 use crate::report::{Format, Output};
 use crate::run::{self, RunOptions};
@@ -24,9 +24,15 @@ pub struct Run {
     /// The pipeline's file: .ts, .mts, .js or .mjs
     file: PathBuf,
 
-    /// Where tasks run, as a DSN such as `native` or `native://?env=SSH_AUTH_SOCK`
-    #[arg(long, value_name = "DSN", env = "CI_DRIVER", default_value = "native", value_parser = driver)]
-    driver: DriverConfig,
+    /// Where tasks run and volumes are cached, as a DSN such as `native` or
+    /// `native://?cache=s3://bucket?region=eu-west-1`
+    // Neither the help nor an error of the parser may show what it holds.
+    #[arg(long, value_name = "DSN", env = "CI_DRIVER", hide_env_values = true, default_value = "native")]
+    driver: String,
+
+    /// Fail the run with exit code 3 when the cache does not work
+    #[arg(long)]
+    cache_strict: bool,
 
     /// End the run after this time, such as `90s` or `1h 30m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -52,9 +58,15 @@ impl Run {
             problem: Problem::Diagnostic(diagnostic),
             exit_code: 2,
         })?;
+        let dsn = dsn(&self.driver).map_err(|error| Failure {
+            problem: Problem::Message(format!("invalid `--driver`: {error}")),
+            exit_code: 2,
+        })?;
         let options = RunOptions {
             source,
-            driver: self.driver,
+            driver: dsn.driver,
+            cache: dsn.cache,
+            cache_strict: self.cache_strict,
             timeout: self.timeout,
             format: Format::choose(self.output),
             heap_limit: self.js_heap.as_u64(),
@@ -85,7 +97,7 @@ impl Run {
 const SMALLEST_HEAP: ByteSize = ByteSize::mib(16);
 
 /// An empty `$CI_DRIVER` is as good as none.
-fn driver(text: &str) -> Result<DriverConfig, DsnError> {
+fn dsn(text: &str) -> Result<Dsn, DsnError> {
     if text.is_empty() { "native".parse() } else { text.parse() }
 }
 

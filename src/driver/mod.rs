@@ -1,11 +1,11 @@
 //! The contract between a run and whatever executes its tasks.
 //!
 //! A driver knows nothing of V8, YAML or the terminal. Its configuration is a typed
-//! [`DriverConfig`], parsed from a DSN before anything starts.
+//! [`DriverConfig`], parsed from a [DSN](crate::dsn) before anything starts.
 
 pub mod native;
 
-mod dsn;
+mod config;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub use dsn::{DriverConfig, DsnError};
+pub use config::{DriverConfig, DriverConfigError};
 
 use crate::task::{Stream, TaskExit, TaskSpec};
 use crate::volume::VolumeName;
@@ -57,6 +57,11 @@ pub trait Driver: Send + Sync {
         cancel: CancellationToken,
     ) -> Result<TaskExit, DriverError>;
 
+    /// Ends everything that is still running, daemons that tasks left behind included, and returns
+    /// when that is done. Volumes keep their content and are written by nobody from then on; no task
+    /// can be run any more.
+    async fn end_tasks(&self);
+
     /// Ends everything that is still running, removes everything that was made, and returns when
     /// that is done. Nothing may be called afterwards; a second `close` does nothing.
     async fn close(&self) -> Result<(), DriverError>;
@@ -77,7 +82,16 @@ pub struct Volume {
     /// Where a task without a mount could find it, in the driver's own terms.
     pub path: String,
     /// The same as a directory of this machine, for drivers that have one.
-    pub directory: Option<PathBuf>,
+    pub directory: Option<LocalDirectory>,
+}
+
+/// A volume's content as a directory that this process can read and write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalDirectory {
+    pub path: PathBuf,
+    /// A path on the same file system that nothing else uses and nothing is at: what is built there
+    /// takes the place of the volume's directory by a rename, for as long as no task has mounted it.
+    pub staging: PathBuf,
 }
 
 /// What a driver needs to know of the run that it works for.

@@ -9,7 +9,8 @@
 //!
 //! In text every line that a task wrote starts with `[` and the task's name. The runner's own
 //! lines never do, so that no task can imitate them: `* ` opens good news about a task, `! ` bad
-//! news, `notice: ` what else the user should know. What the pipeline itself writes with
+//! news, `notice: ` what else the user should know, `warning: ` what went wrong without ending the
+//! run. What the pipeline itself writes with
 //! `console` stands alone.
 //!
 //! ```text
@@ -25,6 +26,7 @@
 //!
 //! The channel of events is bounded: when the reader of the output is slow, tasks wait.
 
+mod cache;
 mod command;
 mod duration;
 mod escape;

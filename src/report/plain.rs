@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::cache;
 use super::command::one_line;
 use super::duration::human;
 use super::label::{Labels, escape};
@@ -58,6 +59,12 @@ impl Plain {
         out.extend_from_slice(format!("{mark} {label} {text}\n").as_bytes());
     }
 
+    /// Something that is about no task in particular.
+    fn remark(&self, style: anstyle::Style, word: &str, message: &str, out: &mut Vec<u8>) {
+        let word = self.paint.text(style, word);
+        out.extend_from_slice(format!("{word} {}\n", escape(message)).as_bytes());
+    }
+
     fn started(&mut self, id: u64, name: &str, command: &[String], out: &mut Vec<u8>) {
         self.task(id, name);
         if let Some(task) = self.tasks.get(&id) {
@@ -108,10 +115,17 @@ impl Report for Plain {
                 self.finished(*id, task, &end, out);
             }
             RunEvent::Console { text, .. } => Lines::all(text, self.paint.color, out),
-            RunEvent::Notice { message } => {
-                let word = self.paint.text(style::NOTICE, "notice:");
-                out.extend_from_slice(format!("{word} {}\n", escape(message)).as_bytes());
+            RunEvent::CacheRestoring { .. }
+            | RunEvent::CacheMiss { .. }
+            | RunEvent::CachePersisting { .. } => {
+                if let Some(text) = cache::line(event) {
+                    let text = self.paint.text(style::QUIET, &text);
+                    out.extend_from_slice(format!("{text}\n").as_bytes());
+                }
             }
+            RunEvent::CacheFinished(report) => self.summary.add_cache(report.clone()),
+            RunEvent::Notice { message } => self.remark(style::NOTICE, "notice:", message, out),
+            RunEvent::Warning { message } => self.remark(style::BAD, "warning:", message, out),
             RunEvent::RunFinished { status, duration_ms, .. } => {
                 self.end(out);
                 let duration = Duration::from_millis(*duration_ms);

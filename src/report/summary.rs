@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets};
 
+use super::cache::CacheTable;
 use super::duration::human;
 use super::style::{self, Paint};
-use crate::event::{RunStatus, TaskStatus};
+use crate::event::{CacheReport, RunStatus, TaskStatus};
 
 /// Most tasks that the table shows. What more there are is only counted, so that a run of millions
 /// of tasks ends with a page.
@@ -22,6 +23,7 @@ pub struct Summary {
     good: Rows,
     bad: Rows,
     counts: Counts,
+    caches: CacheTable,
 }
 
 /// The end of one task.
@@ -46,12 +48,24 @@ impl Summary {
         }
     }
 
+    pub fn add_cache(&mut self, report: CacheReport) {
+        self.caches.add(report);
+    }
+
     /// The text that ends the output of a run.
     pub fn render(&self, status: RunStatus, duration: Duration, paint: Paint) -> String {
         let mut text = String::new();
         if self.counts.total() > 0 {
             text.push('\n');
             text.push_str(&self.table(paint));
+            text.push('\n');
+        }
+        let caches = self.caches.render(paint);
+        if !caches.is_empty() {
+            if self.counts.total() == 0 {
+                text.push('\n');
+            }
+            text.push_str(&caches);
             text.push('\n');
         }
         let (ended, color) = match status {

@@ -1,42 +1,75 @@
-//! Creates the volumes of a run, each name once.
+//! Creates the volumes of a run, each name once, and keeps those that have one in the cache.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::OnceCell;
+use deno_core::futures::future::join_all;
+use tokio::sync::{OnceCell, watch};
 
-use super::VolumeName;
+use super::cache::{Restored, VolumeCache};
+use super::{Ended, VolumeName};
 use crate::context::EventSink;
 use crate::driver::{Driver, DriverError, Volume};
 use crate::event::RunEvent;
+use crate::task::Mount;
 
 pub struct VolumeManager {
     driver: Arc<dyn Driver>,
     events: EventSink,
-    volumes: Mutex<HashMap<VolumeName, Arc<OnceCell<Volume>>>>,
+    cache: Option<Arc<VolumeCache>>,
+    volumes: Mutex<HashMap<VolumeName, Arc<OnceCell<Arc<Kept>>>>>,
     anonymous: AtomicU64,
 }
 
+/// A volume of the run.
+struct Kept {
+    volume: Volume,
+    /// What its restore came to, as soon as that has ended. `None` for a volume that no cache has to
+    /// do with.
+    restored: Option<watch::Receiver<Option<Arc<Restored>>>>,
+    usage: Mutex<Usage>,
+}
+
+/// What tasks did to a volume.
+#[derive(Clone, Default)]
+pub struct Usage {
+    pub mounted: bool,
+    /// The first task that was ended while it had the volume mounted, perhaps in the middle of a
+    /// write.
+    pub torn_by: Option<String>,
+}
+
 impl VolumeManager {
-    pub fn new(driver: Arc<dyn Driver>, events: EventSink) -> Self {
-        Self { driver, events, volumes: Mutex::default(), anonymous: AtomicU64::new(0) }
+    pub fn new(
+        driver: Arc<dyn Driver>,
+        events: EventSink,
+        cache: Option<Arc<VolumeCache>>,
+    ) -> Self {
+        Self {
+            driver,
+            events,
+            cache,
+            volumes: Mutex::default(),
+            anonymous: AtomicU64::new(0),
+        }
     }
 
     /// The volume of this name, created when it is asked for first; without a name, a new volume.
     ///
-    /// However many ask for one name at the same time, it is created once.
+    /// However many ask for one name at the same time, it is created once, and its restore from the
+    /// cache started once. That goes on in the background: whoever uses the volume waits with
+    /// [`ready`](Self::ready).
     pub async fn create(
         &self,
         name: Option<VolumeName>,
         size: Option<u64>,
     ) -> Result<Volume, DriverError> {
+        // Nobody could find an anonymous volume again in a cache.
+        let cache = self.cache.as_ref().filter(|_| name.is_some());
         let name = name.unwrap_or_else(|| self.next_anonymous());
-        let cell = {
-            let mut volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
-            volumes.entry(name.clone()).or_default().clone()
-        };
-        let volume = cell
+        let cell = self.volumes().entry(name.clone()).or_default().clone();
+        let kept = cell
             .get_or_try_init(|| async {
                 let volume = self.driver.create_volume(&name, size).await?;
                 self.events
@@ -45,15 +78,61 @@ impl VolumeManager {
                         path: volume.path.clone(),
                     })
                     .await;
-                Ok(volume)
+                let restored = cache.map(|cache| restore(cache.clone(), volume.clone()));
+                Ok(Arc::new(Kept { volume, restored, usage: Mutex::default() }))
             })
             .await?;
-        Ok(volume.clone())
+        Ok(kept.volume.clone())
+    }
+
+    /// Waits until these volumes have their content, for a task that is about to mount them.
+    pub async fn ready(&self, mounts: &[Mount]) {
+        for kept in self.mounted(mounts) {
+            lock(&kept.usage).mounted = true;
+            if let Some(mut restored) = kept.restored.clone() {
+                // A sender that went away without a word leaves an empty volume like any other
+                // failure.
+                _ = restored.wait_for(Option::is_some).await;
+            }
+        }
+    }
+
+    /// Remembers that a task was ended while it had these volumes mounted.
+    pub fn torn(&self, mounts: &[Mount], task: &str) {
+        for kept in self.mounted(mounts) {
+            lock(&kept.usage).torn_by.get_or_insert_with(|| task.to_owned());
+        }
+    }
+
+    /// Persists what has changed, all volumes at the same time, when no task is running any more.
+    /// Called a second time, it finds nothing to do.
+    pub async fn persist(&self, ended: Ended) {
+        let Some(cache) = &self.cache else { return };
+        let volumes = std::mem::take(&mut *self.volumes());
+        let mut kept: Vec<_> =
+            volumes.into_values().filter_map(|cell| cell.get().cloned()).collect();
+        kept.sort_by(|a, b| a.volume.name.cmp(&b.volume.name));
+        let persists = kept.iter().filter_map(|kept| {
+            let restored = kept.restored.as_ref()?.borrow().clone();
+            let usage = lock(&kept.usage).clone();
+            Some(cache.persist(&kept.volume, restored, usage, ended))
+        });
+        join_all(persists).await;
+    }
+
+    fn mounted(&self, mounts: &[Mount]) -> Vec<Arc<Kept>> {
+        let volumes = self.volumes();
+        let kept = |mount: &Mount| volumes.get(&mount.volume)?.get().cloned();
+        mounts.iter().filter_map(kept).collect()
+    }
+
+    fn volumes(&self) -> MutexGuard<'_, HashMap<VolumeName, Arc<OnceCell<Arc<Kept>>>>> {
+        lock(&self.volumes)
     }
 
     /// A name that no pipeline has used so far.
     fn next_anonymous(&self) -> VolumeName {
-        let volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        let volumes = self.volumes();
         loop {
             let number = self.anonymous.fetch_add(1, Ordering::Relaxed) + 1;
             let name = VolumeName::new(format!("anonymous-{number}"))
@@ -63,4 +142,19 @@ impl VolumeManager {
             }
         }
     }
+}
+
+/// Starts a restore that no caller can cancel by going away.
+fn restore(cache: Arc<VolumeCache>, volume: Volume) -> watch::Receiver<Option<Arc<Restored>>> {
+    let (sender, receiver) = watch::channel(None);
+    tokio::spawn(async move {
+        let restored = cache.restore(&volume).await;
+        sender.send_replace(Some(Arc::new(restored)));
+    });
+    receiver
+}
+
+/// Nobody panics while holding one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

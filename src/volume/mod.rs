@@ -1,7 +1,18 @@
-//! Volumes: named directories that tasks share.
+//! Volumes: named directories that tasks share, and that a cache keeps from run to run.
 
+mod cache;
 mod manager;
 mod name;
 
-pub use manager::VolumeManager;
+pub use cache::{Downloaded, VolumeCache, unpack_options};
+pub use manager::{Usage, VolumeManager};
 pub use name::{VolumeName, VolumeNameError};
+
+/// How the pipeline ended, as far as its volumes are concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Succeeded,
+    Failed,
+    /// Interrupted or timed out.
+    Aborted,
+}

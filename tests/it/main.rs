@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+mod archive;
+mod cache;
 mod cli;
 mod conformance;
 mod ending;
@@ -9,4 +11,5 @@ mod examples;
 mod json;
 mod native;
 mod scenarios;
+mod store;
 mod support;

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::unistd::{getegid, geteuid};
 
 use super::name;
-use super::remove::{make_writable, remove};
 use super::user::Owner;
+use crate::remove::{make_writable, remove};
 use crate::volume::VolumeName;
 
 /// ```text
@@ -99,6 +99,12 @@ impl Directories {
 
     pub fn volume(&self, name: &VolumeName) -> PathBuf {
         self.slot.join(VOLUMES).join(name::encoded(name.as_str()))
+    }
+
+    /// Where a volume's content is built before it appears as a whole. No name is encoded as one that
+    /// starts with a dot.
+    pub fn staging(&self, name: &VolumeName) -> PathBuf {
+        self.slot.join(VOLUMES).join(format!(".{}", name::encoded(name.as_str())))
     }
 
     /// Clears a path at once: what is not empty waits in the trash for [`sweep`](Self::sweep).

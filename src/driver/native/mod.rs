@@ -13,7 +13,6 @@ mod mounts;
 mod name;
 mod open_files;
 mod pump;
-mod remove;
 mod root;
 mod shared;
 mod site;
@@ -41,7 +40,9 @@ use self::environment::Environment;
 use self::shared::{Ignored, Shared, blocking};
 use self::site::Plan;
 use self::supervision::Supervision;
-use super::{Driver, DriverError, NoticeSink, OutputSink, RunIdentity, Volume};
+use super::{
+    Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, RunIdentity, Volume,
+};
 use crate::task::{TaskExit, TaskSpec};
 use crate::volume::VolumeName;
 
@@ -143,8 +144,14 @@ impl Driver for NativeDriver {
             context: format!("cannot create volume `{name}`"),
             source,
         })?;
-        let path = directory.to_string_lossy().into_owned();
-        Ok(Volume { name: name.clone(), path, directory: Some(directory) })
+        Ok(Volume {
+            name: name.clone(),
+            path: directory.to_string_lossy().into_owned(),
+            directory: Some(LocalDirectory {
+                staging: self.shared.directories.staging(name),
+                path: directory,
+            }),
+        })
     }
 
     async fn run(
@@ -191,11 +198,15 @@ impl Driver for NativeDriver {
         })
     }
 
+    async fn end_tasks(&self) {
+        self.shared.closing.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
     async fn close(&self) -> Result<(), DriverError> {
         let close = async || {
-            self.shared.closing.cancel();
-            self.shared.tasks.close();
-            self.shared.tasks.wait().await;
+            self.end_tasks().await;
             let shared = self.shared.clone();
             blocking(move || {
                 let io = |context: String| move |source| DriverError::Io { context, source };

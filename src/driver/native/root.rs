@@ -5,11 +5,12 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{Uid, User, geteuid};
+use nix::unistd::geteuid;
 
 use super::config::NativeConfig;
 use super::slot::Slot;
 use crate::driver::{DriverError, NoticeSink, RunIdentity};
+use crate::state;
 
 /// A run's slot and where it is.
 pub struct Place {
@@ -44,7 +45,7 @@ pub fn place(
             ))
         });
     }
-    let root = cache_directory();
+    let root = state::directory();
     let reason = match below(root.clone()) {
         Ok(place) => return Ok(place),
         Err(error) => error,
@@ -63,24 +64,6 @@ pub fn place(
         root.display()
     ));
     Ok(fallback)
-}
-
-fn cache_directory() -> PathBuf {
-    let absolute = |name: &str| {
-        std::env::var_os(name).map(PathBuf::from).filter(|directory| directory.is_absolute())
-    };
-    if let Some(cache) = absolute("XDG_CACHE_HOME") {
-        return cache.join("ci");
-    }
-    if geteuid().is_root() {
-        return "/var/cache/ci".into();
-    }
-    absolute("HOME").unwrap_or_else(|| home(geteuid())).join(".cache/ci")
-}
-
-/// A user's home directory by the user database.
-pub fn home(uid: Uid) -> PathBuf {
-    User::from_uid(uid).ok().flatten().map_or_else(|| "/".into(), |user| user.dir)
 }
 
 /// A directory for temporary files that nobody else can have prepared.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-use super::remove::remove;
+use crate::remove::remove;
 
 /// `<parent>/<number>`: the lowest number that no other run holds, so that paths are stable from
 /// run to run and yet never shared.

@@ -1,0 +1,72 @@
+//! The parts of a sparse file that hold data.
+
+use rustix::fd::AsFd;
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::Errno;
+
+/// Offset and length in bytes, in order, none empty.
+pub type Extents = Vec<(u64, u64)>;
+
+/// More than this many parts are not worth their list: the file is kept as if it had no holes.
+const MAX_EXTENTS: usize = 100_000;
+
+/// Where a file has data, if it has holes. `size` is the file's, `blocks` how many units of 512 bytes
+/// it takes on the disk.
+pub fn of(file: impl AsFd, size: u64, blocks: u64) -> Result<Option<Extents>, Errno> {
+    if size == 0 || blocks.saturating_mul(512) >= size {
+        return Ok(None);
+    }
+    let file = file.as_fd();
+    let mut extents = Extents::new();
+    let mut position = 0;
+    while position < size {
+        let start = match seek(file, SeekFrom::Data(position)) {
+            Ok(start) => start.min(size),
+            // Nothing but a hole until the end.
+            Err(Errno::NXIO) => break,
+            // The file system does not tell.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let end = seek(file, SeekFrom::Hole(start))?.min(size);
+        if end > start {
+            extents.push((start, end - start));
+        }
+        if extents.len() > MAX_EXTENTS {
+            return Ok(None);
+        }
+        position = end.max(start + 1);
+    }
+    // It takes little space for another reason, such as compression.
+    let whole = extents.as_slice() == [(0, size)];
+    Ok((!whole).then_some(extents))
+}
+
+/// The list in front of a sparse file's data in version 1.0 of the format, padded to whole blocks.
+pub fn encode(extents: &[(u64, u64)], size: u64) -> Vec<u8> {
+    let end = extents.last().map_or(0, |(offset, length)| offset + length);
+    // GNU tar makes a file as long as its list, so a hole at the end is a part without data.
+    let hole = (end < size).then_some((size, 0));
+    let mut text = format!("{}\n", extents.len() + hole.iter().len());
+    for (offset, length) in extents.iter().chain(&hole) {
+        text.push_str(&format!("{offset}\n{length}\n"));
+    }
+    let mut bytes = text.into_bytes();
+    bytes.resize(bytes.len().next_multiple_of(512), 0);
+    bytes
+}
+
+/// Checks a list that an archive has: in order, without overlaps, and within the file.
+pub fn check(extents: &[(u64, u64)], size: u64) -> bool {
+    let mut end = 0;
+    extents.iter().all(|(offset, length)| {
+        let ordered = *offset >= end;
+        match offset.checked_add(*length) {
+            Some(next) if ordered && next <= size => {
+                end = next;
+                true
+            }
+            _ => false,
+        }
+    })
+}

@@ -1,0 +1,414 @@
+//! The members of a tar archive, read from its content.
+//!
+//! The `tar` crate's own iterator has no bound on the headers that precede a member, and takes no
+//! values with line ends; so the blocks are walked here, and the crate reads what is in them.
+
+use bytes::{Buf, Bytes};
+use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+
+use super::decompress::{Content, ends_early};
+use super::extents::{self, Extents};
+use super::header::{BLOCK, time};
+use super::pax;
+use super::snapshot::ContentHash;
+use super::stat::{Meta, Time};
+use super::unpack::UnpackError;
+use super::xattr::{Xattr, is_kept};
+
+/// Most bytes of one header that precedes a member, such as a long name.
+const MAX_EXTENSION: u64 = 1 << 20;
+
+/// Most bytes of the list in front of a sparse file's data.
+const MAX_LIST: usize = 8 << 20;
+
+pub struct Members<'a, 'b> {
+    content: &'a mut Content<'b>,
+    block: Bytes,
+    /// What is left of the current member's data, and what pads it.
+    left: u64,
+    padding: u64,
+    /// Records that hold for all members to come.
+    global: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+/// An entry as the archive describes it; nothing of it has been checked.
+#[derive(Debug)]
+pub struct Member {
+    pub path: Vec<u8>,
+    pub kind: MemberKind,
+    pub meta: Meta,
+    pub xattrs: Vec<Xattr>,
+}
+
+#[derive(Debug)]
+pub enum MemberKind {
+    /// With its size in bytes. For a sparse file also where its data belongs.
+    File(u64, Option<Extents>),
+    Directory,
+    Symlink(Vec<u8>),
+    Hardlink(Vec<u8>),
+    /// What is neither made nor refused: a pipe.
+    Fifo,
+    Device,
+}
+
+/// What the headers in front of a member say about it.
+#[derive(Default)]
+struct Extensions {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl<'a, 'b> Members<'a, 'b> {
+    pub fn new(content: &'a mut Content<'b>) -> Self {
+        Self { content, block: Bytes::new(), left: 0, padding: 0, global: Vec::new() }
+    }
+
+    pub fn hashes(&mut self) -> Option<Vec<ContentHash>> {
+        self.content.hashes.take()
+    }
+
+    /// The next member, `None` at the end of the archive, which has to be marked as such.
+    pub fn next(&mut self) -> Result<Option<Member>, UnpackError> {
+        self.skip_data()?;
+        let mut extensions = Extensions::default();
+        loop {
+            let mut block = [0; BLOCK];
+            self.exact(&mut block)?;
+            if block.iter().all(|byte| *byte == 0) {
+                self.drain()?;
+                return Ok(None);
+            }
+            let header = Header::from_byte_slice(&block);
+            check_sum(header)?;
+            let kind = header.entry_type();
+            let size = header.entry_size().map_err(malformed)?;
+            match kind {
+                EntryType::XHeader | EntryType::XGlobalHeader => {
+                    let data = self.extension(size)?;
+                    let records = pax::read(&data).ok_or_else(|| corrupt("a PAX header"))?;
+                    let owned = records.into_iter().map(|(key, value)| (key.into(), value.into()));
+                    match kind {
+                        EntryType::XHeader => extensions.records = owned.collect(),
+                        _ => self.global = owned.collect(),
+                    }
+                }
+                EntryType::GNULongName => extensions.path = Some(self.name(size)?),
+                EntryType::GNULongLink => extensions.link = Some(self.name(size)?),
+                // The label of a volume of tapes.
+                kind if kind.as_byte() == b'V' => self.set_data(size)?,
+                _ => return self.member(header, size, extensions).map(Some),
+            }
+            self.skip_data()?;
+        }
+    }
+
+    /// The next piece of the current member's data; empty at its end.
+    pub fn data(&mut self) -> Result<Bytes, UnpackError> {
+        if self.left == 0 {
+            return Ok(Bytes::new());
+        }
+        self.fill()?;
+        let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.block.len());
+        self.left -= now as u64;
+        Ok(self.block.split_to(now))
+    }
+
+    fn member(
+        &mut self,
+        header: &Header,
+        mut size: u64,
+        extensions: Extensions,
+    ) -> Result<Member, UnpackError> {
+        let Extensions { path, link, records } = extensions;
+        let mut found = Records::default();
+        for (key, value) in self.global.iter().chain(&records) {
+            found.take(key, value)?;
+        }
+        size = found.size.unwrap_or(size);
+        let path = found.sparse.name.take().or(found.path).or(path);
+        let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = || {
+            let short = || header.link_name_bytes().map(|name| name.into_owned());
+            found.link.clone().or(link).or_else(short).unwrap_or_default()
+        };
+        let meta = Meta {
+            mode: header.mode().map_err(malformed)? & 0o7777,
+            uid: found.uid.unwrap_or(id(header.uid())?),
+            gid: found.gid.unwrap_or(id(header.gid())?),
+            mtime: match found.mtime {
+                Some(mtime) => mtime,
+                None => Time {
+                    seconds: header.mtime().map_err(malformed)?.try_into().unwrap_or(i64::MAX),
+                    nanos: 0,
+                },
+            },
+        };
+        self.set_data(size)?;
+        let kind = match header.entry_type() {
+            // Before POSIX there was no type for directories.
+            EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => {
+                MemberKind::Directory
+            }
+            EntryType::Regular | EntryType::Continuous => match found.sparse.extents(self)? {
+                Some((real, extents)) => MemberKind::File(real, Some(extents)),
+                None => MemberKind::File(size, None),
+            },
+            EntryType::GNUSparse => {
+                let (real, extents) = self.old_sparse(header)?;
+                MemberKind::File(real, Some(extents))
+            }
+            EntryType::Directory => MemberKind::Directory,
+            EntryType::Symlink => MemberKind::Symlink(link()),
+            EntryType::Link => MemberKind::Hardlink(link()),
+            EntryType::Fifo => MemberKind::Fifo,
+            EntryType::Char | EntryType::Block => MemberKind::Device,
+            other => {
+                let kind = other.as_byte().escape_ascii();
+                return Err(UnpackError::Corrupt(format!("it has a member of type `{kind}`")));
+            }
+        };
+        if let MemberKind::File(real, Some(extents)) = &kind {
+            let stored: u64 = extents.iter().map(|(_, length)| length).sum();
+            if !extents::check(extents, *real) || stored != self.left {
+                return Err(corrupt("the list of a sparse file"));
+            }
+        }
+        Ok(Member { path, kind, meta, xattrs: found.xattrs })
+    }
+
+    /// The list of a sparse file in GNU's own format.
+    fn old_sparse(&mut self, header: &Header) -> Result<(u64, Extents), UnpackError> {
+        let gnu = header.as_gnu().ok_or_else(|| corrupt("a sparse file"))?;
+        let mut extents = Extents::new();
+        let mut add = |parts: &[GnuSparseHeader]| {
+            for part in parts.iter().filter(|part| !part.is_empty()) {
+                let (offset, length) =
+                    (part.offset().map_err(malformed)?, part.length().map_err(malformed)?);
+                if length > 0 {
+                    extents.push((offset, length));
+                }
+            }
+            Ok::<_, UnpackError>(extents.len())
+        };
+        add(&gnu.sparse)?;
+        let mut more = gnu.is_extended();
+        while more {
+            // These blocks are not part of the member's size.
+            let mut extension = GnuExtSparseHeader::new();
+            self.exact(extension.as_mut_bytes())?;
+            if add(extension.sparse())? > MAX_LIST / 16 {
+                return Err(corrupt("the list of a sparse file"));
+            }
+            more = extension.is_extended();
+        }
+        Ok((gnu.real_size().map_err(malformed)?, extents))
+    }
+
+    /// A number of the list that precedes a sparse file's data, on a line of its own.
+    fn listed(&mut self, used: &mut usize) -> Result<u64, UnpackError> {
+        let mut digits = Vec::new();
+        loop {
+            self.fill()?;
+            if self.left == 0 || *used > MAX_LIST {
+                return Err(corrupt("the list of a sparse file"));
+            }
+            let byte = self.block.get_u8();
+            self.left -= 1;
+            *used += 1;
+            match byte {
+                b'\n' => break,
+                byte => digits.push(byte),
+            }
+        }
+        pax::number(&digits).ok_or_else(|| corrupt("the list of a sparse file"))
+    }
+
+    fn name(&mut self, size: u64) -> Result<Vec<u8>, UnpackError> {
+        let mut name = self.extension(size)?;
+        if let Some(end) = name.iter().position(|byte| *byte == 0) {
+            name.truncate(end);
+        }
+        Ok(name)
+    }
+
+    fn extension(&mut self, size: u64) -> Result<Vec<u8>, UnpackError> {
+        if size > MAX_EXTENSION {
+            return Err(UnpackError::Limit(format!(
+                "a header has {size} bytes, at most {MAX_EXTENSION} are taken"
+            )));
+        }
+        self.set_data(size)?;
+        let mut data = Vec::new();
+        while self.left > 0 {
+            data.extend_from_slice(&self.data()?);
+        }
+        Ok(data)
+    }
+
+    fn set_data(&mut self, size: u64) -> Result<(), UnpackError> {
+        let padded = size.checked_next_multiple_of(BLOCK as u64);
+        self.padding = padded.ok_or_else(|| corrupt("a size"))? - size;
+        self.left = size;
+        Ok(())
+    }
+
+    fn skip_data(&mut self) -> Result<(), UnpackError> {
+        while self.left > 0 {
+            self.data()?;
+        }
+        self.left = std::mem::take(&mut self.padding);
+        while self.left > 0 {
+            self.data()?;
+        }
+        Ok(())
+    }
+
+    /// Reads what follows the end, so that all of it has been checked.
+    fn drain(&mut self) -> Result<(), UnpackError> {
+        self.block = Bytes::new();
+        while self.content.next()?.is_some() {}
+        Ok(())
+    }
+
+    fn exact(&mut self, into: &mut [u8]) -> Result<(), UnpackError> {
+        let mut done = 0;
+        while done < into.len() {
+            self.fill()?;
+            let now = self.block.len().min(into.len() - done);
+            self.block.copy_to_slice(&mut into[done..done + now]);
+            done += now;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<(), UnpackError> {
+        if self.block.is_empty() {
+            self.block = self.content.next()?.ok_or_else(ends_early)?;
+        }
+        Ok(())
+    }
+}
+
+/// The records that matter, of all headers in front of a member.
+#[derive(Default)]
+struct Records {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+    uid: Option<u32>,
+    gid: Option<u32>,
+    mtime: Option<Time>,
+    xattrs: Vec<Xattr>,
+    sparse: Sparse,
+}
+
+/// A sparse file in one of the three formats that use PAX records.
+#[derive(Default)]
+struct Sparse {
+    version_1: bool,
+    name: Option<Vec<u8>>,
+    size: Option<u64>,
+    extents: Extents,
+    listed: bool,
+    offset: Option<u64>,
+}
+
+impl Records {
+    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), UnpackError> {
+        let number = || pax::number(value).ok_or_else(|| corrupt("a number in a PAX header"));
+        let small = || number().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
+        match key {
+            b"path" => self.path = Some(value.to_vec()),
+            b"linkpath" => self.link = Some(value.to_vec()),
+            b"size" => self.size = Some(number()?),
+            b"uid" => self.uid = Some(small()?),
+            b"gid" => self.gid = Some(small()?),
+            b"mtime" => {
+                self.mtime = Some(time(value).ok_or_else(|| corrupt("a time in a PAX header"))?);
+            }
+            b"GNU.sparse.major" => self.sparse.version_1 = value == b"1",
+            b"GNU.sparse.name" => self.sparse.name = Some(value.to_vec()),
+            b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse.size = Some(number()?),
+            b"GNU.sparse.offset" => self.sparse.offset = Some(number()?),
+            b"GNU.sparse.numbytes" => {
+                let offset = self.sparse.offset.take();
+                let offset = offset.ok_or_else(|| corrupt("the list of a sparse file"))?;
+                self.sparse.extents.push((offset, number()?));
+                self.sparse.listed = true;
+            }
+            b"GNU.sparse.map" => {
+                let numbers: Option<Vec<u64>> =
+                    value.split(|byte| *byte == b',').map(pax::number).collect();
+                let numbers = numbers.ok_or_else(|| corrupt("the list of a sparse file"))?;
+                self.sparse.extents =
+                    numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+                self.sparse.listed = true;
+            }
+            key => {
+                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.")
+                    && is_kept(name)
+                    && let Ok(name) = std::ffi::CString::new(name)
+                {
+                    self.xattrs.push((name, value.to_vec()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sparse {
+    /// The real size and where the data belongs.
+    fn extents(
+        &mut self,
+        members: &mut Members<'_, '_>,
+    ) -> Result<Option<(u64, Extents)>, UnpackError> {
+        let Some(size) = self.size.filter(|_| self.version_1 || self.listed) else {
+            return Ok(None);
+        };
+        if self.version_1 {
+            let mut used = 0;
+            let count = members.listed(&mut used)?;
+            for _ in 0..count {
+                let (offset, length) = (members.listed(&mut used)?, members.listed(&mut used)?);
+                self.extents.push((offset, length));
+            }
+            let padding = used.next_multiple_of(BLOCK) - used;
+            for _ in 0..padding {
+                members.fill()?;
+                members.block.advance(1);
+                let left = members.left.checked_sub(1);
+                members.left = left.ok_or_else(|| corrupt("the list of a sparse file"))?;
+            }
+        }
+        self.extents.retain(|(_, length)| *length > 0);
+        Ok(Some((size, std::mem::take(&mut self.extents))))
+    }
+}
+
+fn check_sum(header: &Header) -> Result<(), UnpackError> {
+    let bytes = header.as_bytes();
+    let sum = |range: std::ops::Range<usize>| {
+        bytes[range].iter().map(|byte| u32::from(*byte)).sum::<u32>()
+    };
+    // The sum counts its own field as spaces.
+    let sum = sum(0..148) + 8 * u32::from(b' ') + sum(156..BLOCK);
+    match header.cksum() {
+        Ok(expected) if expected == sum => Ok(()),
+        _ => Err(corrupt("the checksum of a header")),
+    }
+}
+
+fn id(id: std::io::Result<u64>) -> Result<u32, UnpackError> {
+    Ok(u32::try_from(id.map_err(malformed)?).unwrap_or(u32::MAX))
+}
+
+fn corrupt(what: &str) -> UnpackError {
+    UnpackError::Corrupt(format!("{what} is malformed"))
+}
+
+fn malformed(error: std::io::Error) -> UnpackError {
+    UnpackError::Corrupt(error.to_string())
+}

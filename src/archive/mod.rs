@@ -1,0 +1,51 @@
+//! Archives of volumes: a directory tree in one stream, and back.
+//!
+//! An archive is a deterministic tar in the PAX format of POSIX.1-2001: the same tree gives the same
+//! bytes. Modes, times to the nanosecond, symbolic and hard links, sparse files, extended attributes
+//! and, as root, owners are kept. Any tar reads it.
+//!
+//! Compressed with Zstandard it is a series of frames of [`FRAME`] bytes of content, each with its
+//! checksum, that are independent of each other, so that all cores pack and unpack. In front of each
+//! stands a skippable frame with its compressed size, as pzstd writes it, and in front of all one
+//! with a hash of each file's content in the order of the archive, so that nobody needs to read
+//! restored files again to find out that they are still the same. `zstd -d` passes over both.
+//!
+//! [`unpack`] trusts nothing: whatever an archive says, nothing outside of the root is written, and
+//! memory stays bounded.
+//!
+//! Formats: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html>,
+//! <https://www.gnu.org/software/tar/manual/html_node/Standard.html>,
+//! <https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html>,
+//! <https://www.rfc-editor.org/rfc/rfc8878>, and pzstd's README in the sources of Zstandard.
+
+mod budget;
+mod compress;
+mod compression;
+mod decompress;
+mod extents;
+mod frame;
+mod header;
+mod member;
+mod notices;
+mod options;
+mod pack;
+mod path;
+mod pax;
+mod place;
+mod policy;
+mod snapshot;
+mod stat;
+mod survey;
+mod unpack;
+mod walk;
+mod writer;
+mod xattr;
+
+pub use budget::Budget;
+pub use compression::{Compression, UnknownCompression};
+pub use frame::FRAME;
+pub use options::{Limits, OutsideLinks, PackOptions, UnpackOptions};
+pub use pack::{PackError, Packed, Sink, pack};
+pub use snapshot::{Snapshot, TreeDigest};
+pub use survey::{Survey, survey};
+pub use unpack::{Source, UnpackError, Unpacked, unpack, verify};

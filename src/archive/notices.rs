@@ -1,0 +1,27 @@
+//! What people should know of an archive, without drowning in it.
+
+/// Most notices of one kind that are told in full.
+const TOLD: usize = 10;
+
+#[derive(Debug, Default)]
+pub struct Notices {
+    told: Vec<String>,
+    more: usize,
+}
+
+impl Notices {
+    pub fn add(&mut self, notice: String) {
+        if self.told.len() < TOLD {
+            self.told.push(notice);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub fn into_vec(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.told.push(format!("and {} more of this kind", self.more));
+        }
+        self.told
+    }
+}

@@ -1,0 +1,355 @@
+//! A look at a tree: is it still the one that an archive was made of?
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, open, readlinkat, statat};
+use rustix::io::Errno;
+
+use super::notices::Notices;
+use super::pack::PackError;
+use super::path::shown;
+use super::policy::{refused_by_way, refused_link, refused_mode};
+use super::snapshot::{ContentHash, Snapshot, TreeDigest, path_key, stamp};
+use super::stat::{kind, size};
+use super::walk::{DIRECTORY, Found, open_directory, open_file, walk};
+use super::xattr::{self, Xattr};
+use super::PackOptions;
+
+/// What a tree holds.
+#[derive(Debug)]
+pub struct Survey {
+    /// Over paths, types, modes, sizes, contents, links and users' attributes. Not over times and
+    /// owners, which change from machine to machine.
+    pub digest: TreeDigest,
+    /// Of all types, without the root.
+    pub entries: u64,
+    /// Of the content of all files.
+    pub bytes: u64,
+    /// How much of that had to be read.
+    pub bytes_read: u64,
+    /// The regular files in the order of an archive.
+    pub(super) files: Vec<Surveyed>,
+}
+
+/// A regular file that was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Surveyed {
+    pub content: ContentHash,
+    /// See [`stamp`](super::snapshot::stamp).
+    pub stamp: u64,
+    /// Whether it has no attributes of its own.
+    pub is_plain: bool,
+}
+
+impl Survey {
+    pub fn is_empty(&self) -> bool {
+        self.entries == 0
+    }
+}
+
+/// Looks at everything below `root`. A file is only read if `known` does not have it, or not as it is.
+pub fn survey(
+    root: &Path,
+    known: Option<&Snapshot>,
+    options: &PackOptions,
+    stop: &AtomicBool,
+) -> Result<Survey, PackError> {
+    let root = open(root, DIRECTORY, Mode::empty()).map_err(|errno| PackError::io(b"", errno))?;
+    let root_stat = fstat(&root).map_err(|errno| PackError::io(b"", errno))?;
+    let top = root.as_fd().try_clone_to_owned().map_err(PackError::Root)?;
+    let mut surveyor = Surveyor {
+        root: top,
+        device: root_stat.st_dev,
+        known,
+        options,
+        stop,
+        xattrs: xattr::Reader::default(),
+        inodes: HashMap::new(),
+        batch: Vec::new(),
+        directories: 0,
+        hasher: blake3::Hasher::new(),
+        survey: Survey {
+            digest: TreeDigest([0; 32]),
+            entries: 0,
+            bytes: 0,
+            bytes_read: 0,
+            files: Vec::new(),
+        },
+    };
+    let attributes = surveyor.xattrs.read(surveyor.root.as_fd());
+    let attributes = attributes.map_err(|errno| PackError::io(b"", errno))?;
+    let mut pending = Pending::new(b'd', &root_stat, b"", &[]);
+    pending.attributes(&attributes);
+    surveyor.batch.push(pending);
+    walk(root, stop, &mut |found| surveyor.visit(&found))?;
+    surveyor.digest_batch()?;
+    surveyor.survey.digest = TreeDigest(*surveyor.hasher.finalize().as_bytes());
+    Ok(surveyor.survey)
+}
+
+struct Surveyor<'a> {
+    root: OwnedFd,
+    device: u64,
+    known: Option<&'a Snapshot>,
+    options: &'a PackOptions,
+    stop: &'a AtomicBool,
+    xattrs: xattr::Reader,
+    /// Files with several names, by inode, and the first of them.
+    inodes: HashMap<u64, Vec<u8>>,
+    /// Entries whose content is to be hashed, all at the same time.
+    batch: Vec<Pending>,
+    /// In how many directories the files of the batch are; each one is kept open.
+    directories: usize,
+    hasher: blake3::Hasher,
+    survey: Survey,
+}
+
+const BATCH: usize = 4096;
+const BATCH_DIRECTORIES: usize = 64;
+
+/// An entry on its way into the digest.
+struct Pending {
+    record: Vec<u8>,
+    file: Option<PendingFile>,
+}
+
+struct PendingFile {
+    directory: Arc<OwnedFd>,
+    name: CString,
+    path: Vec<u8>,
+    size: u64,
+    stamp: u64,
+    /// Content and attributes, as far as they are known without a look.
+    found: Option<(ContentHash, Vec<Xattr>)>,
+}
+
+impl Pending {
+    fn new(kind: u8, stat: &Stat, path: &[u8], detail: &[u8]) -> Self {
+        let mut record = Vec::with_capacity(path.len() + detail.len() + 32);
+        record.push(kind);
+        record.extend_from_slice(&(stat.st_mode & 0o7777).to_le_bytes());
+        for text in [path, detail] {
+            record.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            record.extend_from_slice(text);
+        }
+        Self { record, file: None }
+    }
+
+    fn attributes(&mut self, xattrs: &[Xattr]) {
+        for (name, value) in xattrs.iter().filter(|(name, _)| xattr::is_users(name)) {
+            self.record.extend_from_slice(name.to_bytes_with_nul());
+            self.record.extend_from_slice(&(value.len() as u64).to_le_bytes());
+            self.record.extend_from_slice(value);
+        }
+    }
+}
+
+impl Surveyor<'_> {
+    fn visit(&mut self, found: &Found<'_>) -> Result<Option<OwnedFd>, PackError> {
+        let Found { directory, name, path, .. } = found;
+        let io = |errno| PackError::io(path, errno);
+        let stat = match statat(directory, *name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) if stat.st_dev == self.device => stat,
+            // Another file system is not part of the volume.
+            Ok(_) | Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(io(errno)),
+        };
+        let type_ = kind(&stat);
+        if !is_kept(type_) {
+            return Ok(None);
+        }
+        let mut into = None;
+        let pending = match type_ {
+            FileType::Directory => {
+                let opened = match open_directory(directory, name) {
+                    Ok(opened) => opened,
+                    Err(Errno::NOENT) => return Ok(None),
+                    Err(errno) => return Err(io(errno)),
+                };
+                let mut pending = Pending::new(b'd', &stat, path, b"");
+                pending.attributes(&self.xattrs.read(opened.as_fd()).map_err(io)?);
+                into = Some(opened);
+                pending
+            }
+            FileType::Symlink => {
+                let target = match readlinkat(directory, *name, Vec::new()) {
+                    Ok(target) => target,
+                    Err(Errno::NOENT) => return Ok(None),
+                    Err(errno) => return Err(io(errno)),
+                };
+                check_link(self.options, self.root.as_fd(), path, target.to_bytes())?;
+                // Its attributes are none of a user's.
+                Pending::new(b'l', &stat, path, target.to_bytes())
+            }
+            _ => match other_name(&mut self.inodes, &stat, path) {
+                Some(first) => Pending::new(b'h', &stat, path, &first),
+                None => self.file(found, &stat)?,
+            },
+        };
+        self.survey.entries += 1;
+        self.batch.push(pending);
+        if self.batch.len() >= BATCH || self.directories >= BATCH_DIRECTORIES {
+            self.digest_batch()?;
+        }
+        Ok(into)
+    }
+
+    fn file(&mut self, found: &Found<'_>, stat: &Stat) -> Result<Pending, PackError> {
+        if let Some(reason) = refused_mode(stat.st_mode) {
+            return Err(PackError::Refused { path: shown(found.path), reason });
+        }
+        let size = size(stat);
+        let key = path_key(found.path);
+        let stamp = stamp(key, stat);
+        let mut pending = Pending::new(b'f', stat, found.path, &size.to_le_bytes());
+        let last = self.batch.last().and_then(|pending| pending.file.as_ref());
+        if last.is_none_or(|last| !Arc::ptr_eq(&last.directory, found.directory)) {
+            self.directories += 1;
+        }
+        // What is known has no attributes.
+        let known = self.known.and_then(|known| known.content(key, stamp));
+        pending.file = Some(PendingFile {
+            directory: found.directory.clone(),
+            name: found.name.to_owned(),
+            path: found.path.to_owned(),
+            size,
+            stamp,
+            found: known.map(|content| (content, Vec::new())),
+        });
+        Ok(pending)
+    }
+
+    fn digest_batch(&mut self) -> Result<(), PackError> {
+        let (stop, xattrs) = (self.stop, &self.xattrs);
+        let bytes: u64 = self
+            .batch
+            .par_iter_mut()
+            .filter_map(|pending| pending.file.as_mut())
+            .filter(|file| file.found.is_none())
+            .map(|file| {
+                file.found = Some(read(file, xattrs, stop)?);
+                Ok::<_, PackError>(file.size)
+            })
+            .try_reduce(|| 0, |a, b| Ok(a + b))?;
+        self.survey.bytes_read += bytes;
+        for mut pending in self.batch.drain(..) {
+            let mut file = pending.file.take();
+            let found = file.as_mut().and_then(|file| file.found.take());
+            if let Some((_, xattrs)) = &found {
+                pending.attributes(xattrs);
+            }
+            self.hasher.update(&(pending.record.len() as u64).to_le_bytes());
+            self.hasher.update(&pending.record);
+            if let (Some(PendingFile { size, stamp, .. }), Some((content, xattrs))) = (file, found)
+            {
+                let is_plain = xattrs.is_empty();
+                self.hasher.update(&content);
+                self.survey.bytes += size;
+                self.survey.files.push(Surveyed { content, stamp, is_plain });
+            }
+        }
+        self.directories = 0;
+        Ok(())
+    }
+}
+
+/// Whether an archive keeps entries of this type.
+pub(super) fn is_kept(kind: FileType) -> bool {
+    matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink)
+}
+
+/// The first path of a file that has several names, unless this is the first.
+pub(super) fn other_name(
+    inodes: &mut HashMap<u64, Vec<u8>>,
+    stat: &Stat,
+    path: &[u8],
+) -> Option<Vec<u8>> {
+    if stat.st_nlink < 2 {
+        return None;
+    }
+    match inodes.get(&stat.st_ino) {
+        Some(first) => Some(first.clone()),
+        None => {
+            inodes.insert(stat.st_ino, path.to_vec());
+            None
+        }
+    }
+}
+
+pub(super) fn check_link(
+    options: &PackOptions,
+    root: rustix::fd::BorrowedFd<'_>,
+    path: &[u8],
+    target: &[u8],
+) -> Result<(), PackError> {
+    let links = options.outside_links;
+    let reason = refused_link(links, path, target)
+        .or_else(|| refused_by_way(links, root, path, target));
+    match reason {
+        Some(reason) => Err(PackError::Refused { path: shown(path), reason }),
+        None => Ok(()),
+    }
+}
+
+/// Small files are read by one call into a buffer of this size.
+const SMALL: u64 = 256 << 10;
+
+/// Larger ones by calls of this size, each hashed on all cores.
+const LARGE_READ: usize = 4 << 20;
+
+/// Content and attributes of a file.
+fn read(
+    file: &PendingFile,
+    xattrs: &xattr::Reader,
+    stop: &AtomicBool,
+) -> Result<(ContentHash, Vec<Xattr>), PackError> {
+    let io = |errno| PackError::io(&file.path, errno);
+    let opened = match open_file(&file.directory, &file.name) {
+        Ok(opened) => opened,
+        // Whoever packs it will notice.
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(([0; 32], Vec::new())),
+        Err(errno) => return Err(io(errno)),
+    };
+    if kind(&fstat(&opened).map_err(io)?) != FileType::RegularFile {
+        return Ok(([0; 32], Vec::new()));
+    }
+    let found = xattrs.read(opened.as_fd()).map_err(io)?;
+    let capacity = match file.size {
+        // One byte more shows the end without another call.
+        size if size <= SMALL => size as usize + 1,
+        _ => LARGE_READ,
+    };
+    let mut buffer = Vec::with_capacity(capacity);
+    let mut hasher = blake3::Hasher::new();
+    let mut total = 0;
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            return Err(PackError::Stopped);
+        }
+        buffer.clear();
+        let read = rustix::io::retry_on_intr(|| {
+            rustix::io::read(&opened, rustix::buffer::spare_capacity(&mut buffer))
+        });
+        total += read.map_err(io)? as u64;
+        match buffer.len() {
+            0 => break,
+            _ if capacity == LARGE_READ => hasher.update_rayon(&buffer),
+            _ => hasher.update(&buffer),
+        };
+        if capacity != LARGE_READ && total == file.size {
+            break;
+        }
+    }
+    Ok((*hasher.finalize().as_bytes(), found))
+}
+
+/// What was left out of an archive, for people.
+pub(super) fn left_out(notices: &mut Notices, path: &[u8], what: &str) {
+    notices.add(format!("`{}` is not in the archive: {what}", shown(path)));
+}

@@ -1,0 +1,365 @@
+//! From an archive to a tree.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+
+use bytes::Bytes;
+use rustix::fd::AsFd;
+use rustix::fs::{AtFlags, fchmod, linkat, statat};
+
+use super::decompress::stream;
+use super::member::{Member, MemberKind, Members};
+use super::notices::Notices;
+use super::path::{below_root, goes_up, shown};
+use super::place::{Places, Taken, io as io_error, refused};
+use super::policy::{refused_by_way, refused_link, refused_mode};
+use super::snapshot::{ContentHash, PathKey, Snapshot, path_key, stamp};
+use super::stat::Meta;
+use super::walk::mode;
+use super::writer::{NewFile, NewLink, Owner, Writers, attributes};
+use super::xattr::Xattr;
+use super::{Compression, UnpackOptions};
+
+/// Where an archive comes from.
+pub trait Source: Send {
+    /// The next part, of any size; `None` at the end. The end has to be the true one: an error is not
+    /// an end.
+    fn next(&mut self) -> io::Result<Option<Bytes>>;
+}
+
+/// An archive that was unpacked or verified to its end.
+#[derive(Debug, Default)]
+pub struct Unpacked {
+    /// What is there now.
+    pub snapshot: Snapshot,
+    /// Of all types, without the root.
+    pub entries: u64,
+    /// Of the content of all files.
+    pub bytes: u64,
+    /// Of the archive.
+    pub compressed_bytes: u64,
+    /// What was left out and why, for people.
+    pub notices: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// The source could not be read to its end.
+    #[error("{0}")]
+    Source(#[source] io::Error),
+    #[error("the archive is corrupt: {0}")]
+    Corrupt(String),
+    /// The first entry that no archive may have.
+    #[error("the archive is refused for `{path}`: {reason}")]
+    Refused { path: String, reason: String },
+    #[error("the archive is refused: {0}")]
+    Limit(String),
+    #[error("cannot create `{path}`: {source}")]
+    Io {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("unpacking was stopped")]
+    Stopped,
+}
+
+/// Unpacks into `root`, which is an empty directory.
+///
+/// After an error a part of the tree may be there, for the caller to remove; nothing outside of the
+/// root was touched.
+pub fn unpack(
+    source: &mut dyn Source,
+    compression: Compression,
+    root: &Path,
+    options: &UnpackOptions,
+    stop: &AtomicBool,
+) -> Result<Unpacked, UnpackError> {
+    stream(source, compression, options, stop, |content| {
+        let mut members = Members::new(content);
+        let unpacked = thread::scope(|scope| {
+            let places = Places::new(root, options.limits.entries)?;
+            let mut tree = Tree::new(places, Writers::start(scope), options);
+            let mut first = true;
+            while let Some(member) = members.next()? {
+                if std::mem::take(&mut first) {
+                    tree.hashes = members.hashes();
+                }
+                tree.add(member, &mut members)?;
+            }
+            tree.finish()
+        })?;
+        Ok(Unpacked { compressed_bytes: content.read(), ..unpacked })
+    })
+}
+
+/// Reads all of an archive as [`unpack`] does and checks what can be checked without a tree.
+pub fn verify(
+    source: &mut dyn Source,
+    compression: Compression,
+    options: &UnpackOptions,
+    stop: &AtomicBool,
+) -> Result<Unpacked, UnpackError> {
+    stream(source, compression, options, stop, |content| {
+        let mut members = Members::new(content);
+        let mut found = Unpacked::default();
+        while let Some(member) = members.next()? {
+            let path = check(&member, options)?;
+            if found.entries == options.limits.entries {
+                let limit = options.limits.entries;
+                return Err(UnpackError::Limit(format!("it holds more than {limit} entries")));
+            }
+            found.entries += u64::from(!path.is_empty());
+            if let MemberKind::File(size, _) = member.kind {
+                found.bytes += size;
+            }
+        }
+        found.compressed_bytes = content.read();
+        Ok(found)
+    })
+}
+
+/// The path of a member that may be unpacked, as far as it alone tells.
+fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, UnpackError> {
+    let path = below_root(&member.path).map_err(|reason| refused(&member.path, reason))?;
+    let reason = match &member.kind {
+        MemberKind::Device => Some("it is a device".to_owned()),
+        MemberKind::Symlink(target) if target.is_empty() || target.contains(&0) => {
+            Some("its target is no path".to_owned())
+        }
+        MemberKind::Symlink(target) => refused_link(options.outside_links, &path, target),
+        MemberKind::File(..) => refused_mode(member.meta.mode),
+        MemberKind::Hardlink(target) => match below_root(target) {
+            Ok(_) => None,
+            Err(reason) => Some(format!("it is a link to `{}`, and {reason}", shown(target))),
+        },
+        MemberKind::Directory | MemberKind::Fifo => None,
+    };
+    match reason {
+        Some(reason) => Err(refused(&path, reason)),
+        None if path.is_empty() && !matches!(member.kind, MemberKind::Directory) => {
+            Err(refused(&path, "it takes the place of the root"))
+        }
+        None => Ok(path),
+    }
+}
+
+/// The permissions of a directory that the archive does not describe.
+const IMPLIED: u32 = 0o755;
+
+/// Files up to this size are handed to a writer as a whole.
+const SMALL: u64 = 1 << 20;
+
+struct Tree<'a, 'scope> {
+    places: Places,
+    writers: Writers<'scope>,
+    options: &'a UnpackOptions,
+    /// Of the regular files to come, where the archive has them.
+    hashes: Option<Vec<ContentHash>>,
+    files: usize,
+    /// Attributes of directories, which are set when nothing more is put into them.
+    directories: Vec<(Vec<u8>, Meta, Vec<Xattr>)>,
+    /// Path and target of further names of files, which are made when the files are there.
+    hardlinks: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Files that have got further names.
+    linked: Vec<Vec<u8>>,
+    /// Links that only the file system can tell the way of.
+    upward: Vec<(Vec<u8>, Vec<u8>)>,
+    notices: Notices,
+    unpacked: Unpacked,
+}
+
+impl<'a, 'scope> Tree<'a, 'scope> {
+    fn new(places: Places, writers: Writers<'scope>, options: &'a UnpackOptions) -> Self {
+        Self {
+            places,
+            writers,
+            options,
+            hashes: None,
+            files: 0,
+            directories: Vec::new(),
+            hardlinks: Vec::new(),
+            linked: Vec::new(),
+            upward: Vec::new(),
+            notices: Notices::default(),
+            unpacked: Unpacked::default(),
+        }
+    }
+
+    fn add(&mut self, member: Member, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
+        let path = check(&member, self.options)?;
+        let Member { kind, meta, xattrs, .. } = member;
+        if path.is_empty() {
+            self.directories.push((path, meta, xattrs));
+            return Ok(());
+        }
+        if let Some(taken) = self.places.taken(&path) {
+            if taken == Taken::Directory && matches!(kind, MemberKind::Directory) {
+                self.directories.push((path, meta, xattrs));
+                return Ok(());
+            }
+            // The last one of a name counts. Whatever was to be done before is done before.
+            self.settle()?;
+            self.places.clear(&path, taken)?;
+        }
+        match kind {
+            MemberKind::Directory => {
+                self.places.directory(&path)?;
+                self.directories.push((path, meta, xattrs));
+            }
+            MemberKind::Symlink(target) => {
+                let place = self.places.place(&path)?;
+                self.places.take(&path, Taken::Link)?;
+                if goes_up(&target) {
+                    self.upward.push((path.clone(), target.clone()));
+                }
+                self.writers.link(NewLink { path, place, target, meta, xattrs })?;
+            }
+            MemberKind::Hardlink(target) => {
+                // Checked above.
+                let target = below_root(&target).map_err(|reason| refused(&path, reason))?;
+                if self.places.taken(&target) != Some(Taken::File) {
+                    let target = shown(&target);
+                    let reason = format!("it is a link to `{target}`, which is no file before it");
+                    return Err(refused(&path, reason));
+                }
+                self.places.place(&path)?;
+                self.places.take(&path, Taken::File)?;
+                self.hardlinks.push((path, target));
+            }
+            MemberKind::File(size, extents) => {
+                let place = self.places.place(&path)?;
+                self.places.take(&path, Taken::File)?;
+                let key = path_key(&path);
+                let content = self.hashes.as_ref().and_then(|hashes| hashes.get(self.files)).copied();
+                self.files += 1;
+                self.unpacked.bytes += size;
+                self.content(
+                    NewFile { path, key, place, meta, xattrs, size, extents, content },
+                    members,
+                )?;
+            }
+            MemberKind::Fifo => {
+                self.notices.add(format!("`{}` is a pipe and was left out", shown(&path)));
+                return Ok(());
+            }
+            MemberKind::Device => return Err(refused(&path, "it is a device")),
+        }
+        self.unpacked.entries += 1;
+        Ok(())
+    }
+
+    fn content(
+        &mut self,
+        file: NewFile,
+        members: &mut Members<'_, '_>,
+    ) -> Result<(), UnpackError> {
+        if file.size <= SMALL && file.extents.is_none() {
+            let mut content = Vec::new();
+            loop {
+                let data = members.data()?;
+                if data.is_empty() {
+                    return self.writers.file(file, content);
+                }
+                content.push(data);
+            }
+        }
+        let open = self.writers.open(file)?;
+        loop {
+            let data = members.data()?;
+            if data.is_empty() {
+                return self.writers.end(open);
+            }
+            self.writers.data(&open, data)?;
+        }
+    }
+
+    /// Waits until everything so far is there, further names of files included.
+    fn settle(&mut self) -> Result<(), UnpackError> {
+        self.writers.settle()?;
+        for (path, target) in std::mem::take(&mut self.hardlinks) {
+            let from = self.places.place(&target)?;
+            let to = self.places.place(&path)?;
+            // Without following links: the target is the file that this archive has put there.
+            linkat(&from.directory, &from.name, &to.directory, &to.name, AtFlags::empty())
+                .map_err(|errno| io_error(&path, errno))?;
+            if self.linked.last() != Some(&target) {
+                self.linked.push(target);
+            }
+        }
+        Ok(())
+    }
+
+    /// How the files are now that have got further names.
+    fn relinked(&mut self) -> Result<Vec<(PathKey, u64)>, UnpackError> {
+        let mut relinked = Vec::new();
+        for path in std::mem::take(&mut self.linked) {
+            let place = self.places.place(&path)?;
+            let stat = statat(&place.directory, &place.name, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|errno| io_error(&path, errno))?;
+            let key = path_key(&path);
+            relinked.push((key, stamp(key, &stat)));
+        }
+        Ok(relinked)
+    }
+
+    /// Gives directories their attributes, the deepest ones first: a directory that may not be entered
+    /// keeps nothing from being done in it.
+    fn close_directories(&mut self, notices: &mut Vec<String>) -> Result<(), UnpackError> {
+        for path in std::mem::take(&mut self.places.implied) {
+            if self.places.taken(&path) == Some(Taken::Directory) {
+                let directory = self.places.directory(&path)?;
+                fchmod(&directory, mode(IMPLIED)).map_err(|errno| io_error(&path, errno))?;
+            }
+        }
+        let mut directories = std::mem::take(&mut self.directories);
+        // The last of several entries for one directory counts.
+        directories.reverse();
+        directories.sort_by(|a, b| b.0.cmp(&a.0));
+        directories.dedup_by(|later, kept| later.0 == kept.0);
+        let owner = Owner::current();
+        for (path, meta, xattrs) in directories {
+            if self.places.taken(&path) == Some(Taken::Directory) {
+                let directory = self.places.directory(&path)?;
+                attributes(directory.as_fd(), &meta, &xattrs, owner, None, &path, notices)
+                    .map_err(|errno| io_error(&path, errno))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Unpacked, UnpackError> {
+        self.settle()?;
+        for (path, target) in std::mem::take(&mut self.upward) {
+            // Something else may be there by now.
+            if self.places.taken(&path) == Some(Taken::Link) {
+                let root = self.places.root().as_fd();
+                let links = self.options.outside_links;
+                if let Some(reason) = refused_by_way(links, root, &path, &target) {
+                    return Err(refused(&path, reason));
+                }
+            }
+        }
+        let relinked = self.relinked()?;
+        let mut notices = Vec::new();
+        self.close_directories(&mut notices)?;
+        for done in self.writers.finish()? {
+            for file in done.files.into_iter().filter(|file| !file.has_xattrs) {
+                self.unpacked.snapshot.add(file.key, file.stamp, file.content);
+            }
+            notices.extend(done.notices);
+        }
+        for (key, stamp) in relinked {
+            self.unpacked.snapshot.restamp(key, stamp);
+        }
+        // Hashes that do not belong to these files are worth nothing.
+        if self.hashes.is_some_and(|hashes| hashes.len() != self.files) {
+            self.unpacked.snapshot = Snapshot::default();
+        }
+        notices.into_iter().for_each(|notice| self.notices.add(notice));
+        self.unpacked.notices = self.notices.into_vec();
+        Ok(self.unpacked)
+    }
+}

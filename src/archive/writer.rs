@@ -1,0 +1,473 @@
+//! Threads that create files.
+//!
+//! They take their work from one queue, and so do it in no particular order: whoever needs one, because
+//! something takes the place of something else, waits with [`Writers::settle`].
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Scope, ScopedJoinHandle, available_parallelism};
+
+use bytes::Bytes;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, fstat, ftruncate, futimens,
+    openat, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid};
+
+use super::extents::Extents;
+use super::place::{Place, io};
+use super::snapshot::{ContentHash, PathKey, stamp};
+use super::stat::{Meta, Time};
+use super::unpack::UnpackError;
+use super::walk::mode;
+use super::xattr::{self, Xattr};
+
+/// More threads do not create more files in the same time.
+const MAX_WRITERS: usize = 8;
+
+/// Jobs go to a thread so many at a time: to wake it up costs as much as to create a file.
+const BATCH: usize = 32;
+
+/// How many batches wait for each thread. They refer to content that is in memory.
+const WAITING: usize = 2;
+
+/// How many pieces of a large file wait for the thread that writes it.
+const PIECES: usize = 4;
+
+/// A file before its content.
+pub struct NewFile {
+    pub path: Vec<u8>,
+    pub key: PathKey,
+    pub place: Place,
+    pub meta: Meta,
+    pub xattrs: Vec<Xattr>,
+    pub size: u64,
+    /// Where the data belongs, for a sparse file.
+    pub extents: Option<Extents>,
+    /// The content's hash, if that is known; else it is computed.
+    pub content: Option<ContentHash>,
+}
+
+pub struct NewLink {
+    pub path: Vec<u8>,
+    pub place: Place,
+    pub target: Vec<u8>,
+    pub meta: Meta,
+    pub xattrs: Vec<Xattr>,
+}
+
+enum Job {
+    File(Box<NewFile>, Vec<Bytes>),
+    /// A file whose content comes piece by piece. A sender that goes away before `None` has failed.
+    Large(Box<NewFile>, Receiver<Option<Bytes>>),
+    Link(Box<NewLink>),
+}
+
+pub struct Writers<'scope> {
+    queue: Option<SyncSender<Batch>>,
+    /// What is to be sent next.
+    jobs: Vec<Job>,
+    threads: Vec<ScopedJoinHandle<'scope, Done>>,
+    failed: Arc<Failed>,
+    /// Every batch has a copy of the first; when all are gone, so are the batches.
+    done: Sender<()>,
+    all_done: Receiver<()>,
+}
+
+struct Batch {
+    jobs: Vec<Job>,
+    _done: Sender<()>,
+}
+
+/// The first error of any thread.
+type Failed = Mutex<Option<UnpackError>>;
+
+/// What a thread did.
+#[derive(Default)]
+pub struct Done {
+    pub files: Vec<Written>,
+    pub notices: Vec<String>,
+}
+
+/// A file that is there.
+pub struct Written {
+    pub key: PathKey,
+    pub stamp: u64,
+    pub content: ContentHash,
+    pub has_xattrs: bool,
+}
+
+/// Where the content of a large file goes.
+pub struct Open(SyncSender<Option<Bytes>>);
+
+impl<'scope> Writers<'scope> {
+    pub fn start<'env>(scope: &'scope Scope<'scope, 'env>) -> Self {
+        let count = available_parallelism().map_or(1, usize::from).min(MAX_WRITERS);
+        let failed = Arc::new(Failed::default());
+        let owner = Owner::current();
+        let (queue, batches) = sync_channel(WAITING * count);
+        let batches = Arc::new(Mutex::new(batches));
+        let threads = (0..count)
+            .map(|_| {
+                let (batches, failed) = (batches.clone(), failed.clone());
+                scope.spawn(move || write(&batches, owner, &failed))
+            })
+            .collect();
+        let (done, all_done) = channel();
+        Self { queue: Some(queue), jobs: Vec::new(), threads, failed, done, all_done }
+    }
+
+    /// Creates a file with all of its content.
+    pub fn file(&mut self, file: NewFile, content: Vec<Bytes>) -> Result<(), UnpackError> {
+        self.add(Job::File(Box::new(file), content))
+    }
+
+    /// Creates a file whose content follows.
+    pub fn open(&mut self, file: NewFile) -> Result<Open, UnpackError> {
+        let (sender, pieces) = sync_channel(PIECES);
+        self.add(Job::Large(Box::new(file), pieces))?;
+        // Its thread has to take it before the pieces can go anywhere.
+        self.flush()?;
+        Ok(Open(sender))
+    }
+
+    pub fn data(&self, open: &Open, data: Bytes) -> Result<(), UnpackError> {
+        match open.0.send(Some(data)) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.error()),
+        }
+    }
+
+    pub fn end(&self, open: Open) -> Result<(), UnpackError> {
+        match open.0.send(None) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.error()),
+        }
+    }
+
+    pub fn link(&mut self, link: NewLink) -> Result<(), UnpackError> {
+        self.add(Job::Link(Box::new(link)))
+    }
+
+    /// Waits until everything that was asked for is there.
+    pub fn settle(&mut self) -> Result<(), UnpackError> {
+        self.flush()?;
+        let (done, all_done) = channel();
+        // What is left of the old one goes away with the batches that have it.
+        self.done = done;
+        let before = std::mem::replace(&mut self.all_done, all_done);
+        while before.recv().is_ok() {}
+        match self.failure() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the threads.
+    pub fn finish(mut self) -> Result<Vec<Done>, UnpackError> {
+        self.flush()?;
+        self.queue = None;
+        let mut done = Vec::new();
+        for thread in std::mem::take(&mut self.threads) {
+            done.push(thread.join().map_err(|_| UnpackError::Stopped)?);
+        }
+        match self.failure() {
+            Some(error) => Err(error),
+            None => Ok(done),
+        }
+    }
+
+    fn add(&mut self, job: Job) -> Result<(), UnpackError> {
+        self.jobs.push(job);
+        if self.jobs.len() < BATCH { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<(), UnpackError> {
+        if let Some(error) = self.failure() {
+            return Err(error);
+        }
+        if self.jobs.is_empty() {
+            return Ok(());
+        }
+        let batch = Batch { jobs: std::mem::take(&mut self.jobs), _done: self.done.clone() };
+        let sent = self.queue.as_ref().is_some_and(|queue| queue.send(batch).is_ok());
+        if sent { Ok(()) } else { Err(self.error()) }
+    }
+
+    /// Why a thread has gone away.
+    fn error(&self) -> UnpackError {
+        self.failure().unwrap_or(UnpackError::Stopped)
+    }
+
+    fn failure(&self) -> Option<UnpackError> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+fn write(batches: &Mutex<Receiver<Batch>>, owner: Owner, failed: &Failed) -> Done {
+    let mut writer = Writer { owner, done: Done::default() };
+    loop {
+        let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Batch { jobs, _done }) = batch else { return writer.done };
+        for job in jobs {
+            if let Err(error) = writer.run(job) {
+                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                // The other threads go on for as long as somebody gives them work.
+                return writer.done;
+            }
+        }
+    }
+}
+
+struct Writer {
+    owner: Owner,
+    done: Done,
+}
+
+/// A file that is being written.
+struct Opened {
+    file: OwnedFd,
+    new: Box<NewFile>,
+    /// How much data has come.
+    position: u64,
+    /// Which part of a sparse file is being written.
+    part: usize,
+    hasher: Option<blake3::Hasher>,
+    /// Up to where a sparse file was hashed.
+    hashed: u64,
+}
+
+impl Writer {
+    fn run(&mut self, job: Job) -> Result<(), UnpackError> {
+        match job {
+            Job::File(file, content) => {
+                let mut opened = Opened::create(file)?;
+                for data in content {
+                    opened.write(&data)?;
+                }
+                self.close(opened)
+            }
+            Job::Large(file, pieces) => {
+                let mut opened = Opened::create(file)?;
+                loop {
+                    match pieces.recv() {
+                        Ok(Some(data)) => opened.write(&data)?,
+                        Ok(None) => return self.close(opened),
+                        // Whoever had the pieces has failed and says so.
+                        Err(_) => return Ok(()),
+                    }
+                }
+            }
+            Job::Link(link) => self.link(&link).map_err(|errno| io(&link.path, errno)),
+        }
+    }
+
+    fn close(&mut self, opened: Opened) -> Result<(), UnpackError> {
+        let done = opened.finish(self.owner, &mut self.done.notices)?;
+        self.done.files.push(done);
+        Ok(())
+    }
+
+    fn link(&mut self, link: &NewLink) -> Result<(), Errno> {
+        let Place { directory, name } = &link.place;
+        symlinkat(link.target.as_slice(), directory, name)?;
+        if let Some((uid, gid)) = self.owner.to_set(&link.meta) {
+            let flags = AtFlags::SYMLINK_NOFOLLOW;
+            rustix::fs::chownat(directory, name, Some(uid), Some(gid), flags)?;
+        }
+        for xattr in &link.xattrs {
+            tell(xattr::set_of_link(directory, name, xattr), &link.path, xattr, &mut self.done.notices)?;
+        }
+        utimensat(directory, name, &times(link.meta.mtime), AtFlags::SYMLINK_NOFOLLOW)
+    }
+}
+
+impl Opened {
+    fn create(new: Box<NewFile>) -> Result<Self, UnpackError> {
+        let flags = OFlags::WRONLY
+            | OFlags::CREATE
+            | OFlags::EXCL
+            | OFlags::NOFOLLOW
+            | OFlags::CLOEXEC;
+        let Place { directory, name } = &new.place;
+        let file = openat(directory, name, flags, mode(new.meta.mode & 0o777))
+            .map_err(|errno| io(&new.path, errno))?;
+        let hasher = new.content.is_none().then(blake3::Hasher::new);
+        Ok(Self { file, new, position: 0, part: 0, hasher, hashed: 0 })
+    }
+
+    fn write(&mut self, data: &[u8]) -> Result<(), UnpackError> {
+        self.write_data(data).map_err(|errno| io(&self.new.path, errno))
+    }
+
+    fn write_data(&mut self, mut data: &[u8]) -> Result<(), Errno> {
+        let Some(extents) = &self.new.extents else {
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(data);
+            }
+            self.position += data.len() as u64;
+            while !data.is_empty() {
+                let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, data))?;
+                data = &data[written..];
+            }
+            return Ok(());
+        };
+        while !data.is_empty() {
+            // The list was checked to be as long as the data.
+            let Some((offset, length)) = extents.get(self.part).copied() else { return Ok(()) };
+            if self.position == length {
+                self.part += 1;
+                self.position = 0;
+                continue;
+            }
+            let room = usize::try_from(length - self.position).unwrap_or(usize::MAX);
+            let (now, rest) = data.split_at(data.len().min(room));
+            let at = offset + self.position;
+            if let Some(hasher) = &mut self.hasher {
+                hash_zeros(hasher, at - self.hashed);
+                hasher.update(now);
+                self.hashed = at + now.len() as u64;
+            }
+            let mut done = 0;
+            while done < now.len() {
+                done += rustix::io::retry_on_intr(|| {
+                    rustix::io::pwrite(&self.file, &now[done..], at + done as u64)
+                })?;
+            }
+            self.position += now.len() as u64;
+            data = rest;
+        }
+        Ok(())
+    }
+
+    fn finish(
+        mut self,
+        owner: Owner,
+        notices: &mut Vec<String>,
+    ) -> Result<Written, UnpackError> {
+        let NewFile { path, key, meta, xattrs, size, extents, content, .. } = &*self.new;
+        let mut set = || {
+            if extents.is_some() {
+                ftruncate(&self.file, *size)?;
+            }
+            attributes(self.file.as_fd(), meta, xattrs, owner, Some(mode(0o777)), path, notices)?;
+            fstat(&self.file)
+        };
+        let stat = set().map_err(|errno| io(path, errno))?;
+        let hashed = self.hasher.take().map(|mut hasher| {
+            if extents.is_some() {
+                hash_zeros(&mut hasher, size - self.hashed);
+            }
+            *hasher.finalize().as_bytes()
+        });
+        Ok(Written {
+            key: *key,
+            stamp: stamp(*key, &stat),
+            content: content.or(hashed).unwrap_or_default(),
+            has_xattrs: !xattrs.is_empty(),
+        })
+    }
+}
+
+fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
+    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    while count > 0 {
+        let now = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
+        hasher.update(&ZEROS[..now]);
+        count -= now as u64;
+    }
+}
+
+/// Sets owner, permissions, attributes and time of something that is open, with no more calls than
+/// need be. `asked` are the permissions that it was created with as far as the process's mask allows;
+/// `None` if that is not known.
+pub fn attributes(
+    file: BorrowedFd<'_>,
+    meta: &Meta,
+    xattrs: &[Xattr],
+    owner: Owner,
+    asked: Option<Mode>,
+    path: &[u8],
+    notices: &mut Vec<String>,
+) -> Result<(), Errno> {
+    let to_set = owner.to_set(meta);
+    if let Some((uid, gid)) = to_set {
+        fchown(file, Some(uid), Some(gid))?;
+    }
+    let is_set = asked.is_some_and(|asked| {
+        let kept = meta.mode & asked.as_raw_mode();
+        kept == meta.mode && kept & owner.mask == 0
+    });
+    // A change of the owner takes special bits away.
+    if !is_set || (to_set.is_some() && meta.mode > 0o777) {
+        fchmod(file, mode(meta.mode))?;
+    }
+    for xattr in xattrs {
+        // An open file by its descriptor's own path.
+        let fd = format!("/proc/self/fd/{}", file.as_raw_fd());
+        let set = rustix::fs::setxattr(fd, &xattr.0, &xattr.1, rustix::fs::XattrFlags::empty());
+        tell(set, path, xattr, notices)?;
+    }
+    futimens(file, &times(meta.mtime))
+}
+
+/// An attribute that this file system or user cannot have is left out.
+fn tell(
+    set: Result<(), Errno>,
+    path: &[u8],
+    (name, _): &Xattr,
+    notices: &mut Vec<String>,
+) -> Result<(), Errno> {
+    match set {
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => {
+            notices.push(format!(
+                "`{}` has no attribute `{}`: it cannot be set here",
+                super::path::shown(path),
+                name.to_bytes().escape_ascii()
+            ));
+            Ok(())
+        }
+        set => set,
+    }
+}
+
+fn times(mtime: Time) -> Timestamps {
+    let modified = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() };
+    // The time of the last access is nothing that an archive keeps.
+    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    Timestamps { last_access: now, last_modification: modified }
+}
+
+/// Who creates the files.
+#[derive(Clone, Copy)]
+pub struct Owner {
+    uid: u32,
+    gid: u32,
+    /// The bits that the system takes away from new files.
+    mask: u32,
+}
+
+impl Owner {
+    pub fn current() -> Self {
+        Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), mask: mask() }
+    }
+
+    /// The owner to be set: only root gives files away.
+    fn to_set(self, meta: &Meta) -> Option<(Uid, Gid)> {
+        let differs = (self.uid, self.gid) != (meta.uid, meta.gid);
+        // The last number stands for "leave it".
+        let valid = meta.uid != u32::MAX && meta.gid != u32::MAX;
+        (self.uid == 0 && differs && valid)
+            .then(|| (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid)))
+    }
+}
+
+/// The process's mask, without changing it. All bits if the system does not tell, so that permissions
+/// are always set.
+fn mask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o777)
+}

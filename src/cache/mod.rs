@@ -1,0 +1,46 @@
+//! Where archives of volumes are kept between runs: configuration, keys, the contract of a store,
+//! and the stores.
+
+mod config;
+mod directory;
+mod key;
+mod location;
+mod mask;
+mod s3;
+mod settings;
+mod store;
+mod transfer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use config::{CacheConfig, CachePolicy, CacheWhen, is_cache_key};
+pub use directory::DirectoryStore;
+pub use key::{CacheKey, CacheKeyError, KeyPrefix};
+pub use location::{S3Location, StaticCredentials, StoreLocation};
+pub use mask::masked;
+pub use s3::S3Store;
+pub use settings::CacheConfigError;
+pub use store::{CacheStore, Metadata, ObjectInfo, StoreError};
+pub use transfer::{Download, Upload, UploadClosed, UploadSender};
+
+/// How patient a store is, and where it keeps notes of its own.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// A transfer that moves no byte for this long is retried.
+    pub stall: Duration,
+    /// The most time that one `get` or `put` may take, retries included.
+    pub budget: Duration,
+    /// A directory of this machine for the journal of uploads; it is made when needed.
+    pub state: PathBuf,
+}
+
+/// The store that a configuration names. Nothing is read, connected to or started by this.
+pub fn open(config: &CacheConfig, state: PathBuf) -> Arc<dyn CacheStore> {
+    let options = StoreOptions { stall: config.stall, budget: config.budget, state };
+    match &config.location {
+        StoreLocation::S3(location) => Arc::new(S3Store::new(location.clone(), options)),
+        StoreLocation::Directory(root) => Arc::new(DirectoryStore::new(root.clone())),
+    }
+}

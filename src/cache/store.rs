@@ -1,0 +1,154 @@
+//! What every store of archives keeps its word about.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::{CacheKey, Download, KeyPrefix, Upload};
+
+/// A place for objects, each of them whole or absent.
+///
+/// Every future may be dropped at any point. The futures need a tokio runtime with time and I/O.
+#[async_trait]
+pub trait CacheStore: Send + Sync {
+    /// Finds out within three seconds whether the store can be used, and leaves nothing behind.
+    ///
+    /// The error says in plain words what is wrong with the bucket, the region, the credentials,
+    /// the clock or the rights; the right to write is looked at only when `writes`.
+    async fn probe(&self, writes: bool) -> Result<(), StoreError>;
+
+    /// What is known of an object without reading it; `None` when there is none.
+    async fn stat(&self, key: &CacheKey) -> Result<Option<ObjectInfo>, StoreError>;
+
+    /// An object's content and what is known of it; `None` when there is none.
+    ///
+    /// All bytes of a download are of one version of the object, the one described.
+    async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError>;
+
+    /// Replaces an object as a whole and returns its size in bytes.
+    ///
+    /// A reader sees the old object or the new one, never a mixture or a part. The new one is
+    /// published only after the sender of `parts` said that its end was reached. A sender that goes
+    /// away, an error and a dropped future leave the old object and, once [`CacheStore::close`]
+    /// has returned, nothing else. Of writers at the same time the last one to end wins.
+    async fn put(
+        &self,
+        key: &CacheKey,
+        metadata: &Metadata,
+        parts: Upload,
+    ) -> Result<u64, StoreError>;
+
+    /// All objects below a prefix, sorted by key. Their metadata may be left out.
+    async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectInfo>, StoreError>;
+
+    /// Removes an object; it is no error when there is none.
+    async fn delete(&self, key: &CacheKey) -> Result<(), StoreError>;
+
+    /// Removes what killed writers left behind and returns how many things that were: of this
+    /// machine at once, of others after a day. What a live writer works on is left alone.
+    async fn sweep(&self) -> Result<u64, StoreError>;
+
+    /// Waits, for a bounded time, until what dropped and failed writers left behind is removed.
+    async fn close(&self);
+}
+
+/// What is known of an object without reading it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ObjectInfo {
+    pub key: CacheKey,
+    /// In bytes.
+    pub size: u64,
+    pub modified: SystemTime,
+    /// Names this version of the object among all versions of it.
+    pub etag: String,
+    /// Empty for an object that another program wrote.
+    pub metadata: Metadata,
+}
+
+/// What the writer of an archive said about it. On S3 these are the user metadata `ci-digest`,
+/// `ci-writer`, `ci-entries`, `ci-content-bytes` and `ci-version`, percent-encoded.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Metadata {
+    /// Of the tree, not of the archive's bytes.
+    pub digest: Option<String>,
+    /// Who wrote it, for people.
+    pub writer: Option<String>,
+    /// How many entries the archive has.
+    pub entries: Option<u64>,
+    /// The size of all files before compression, in bytes.
+    pub content_bytes: Option<u64>,
+    /// Of the format that `digest` is computed by.
+    pub version: Option<u64>,
+}
+
+/// The messages say what to do; a variant exists where a caller decides by it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The configuration has to change: bucket, region, endpoint.
+    #[error("{0}")]
+    Misconfigured(String),
+    /// Credentials, rights or the clock have to change.
+    #[error("{0}")]
+    Denied(String),
+    /// The store cannot be reached or is overloaded; it may work later.
+    #[error("{0}")]
+    Unavailable(String),
+    #[error(
+        "`{key}` made no progress for {} in {attempts} attempts, check the connection or raise `cache_stall`",
+        humantime::format_duration(*stall)
+    )]
+    Stalled { key: CacheKey, stall: Duration, attempts: u32 },
+    #[error(
+        "the transfer of `{key}` was given up after {}, raise `cache_budget` to allow more",
+        humantime::format_duration(*budget)
+    )]
+    OverBudget { key: CacheKey, budget: Duration },
+    /// Another writer replaced or removed the object while it was read; reading again may work.
+    #[error("`{key}` was replaced by another writer while it was read, read it again")]
+    Changed { key: CacheKey },
+    /// Bytes are missing or too many.
+    #[error("`{key}` has {expected} bytes but {got} arrived, read it again")]
+    Length { key: CacheKey, expected: u64, got: u64 },
+    /// The sender of an upload went away before its end; nothing was published.
+    #[error("the archive for `{key}` was not finished, the object in the store is unchanged")]
+    Unfinished { key: CacheKey },
+    #[error("cannot use `{}`: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Metadata {
+    /// As names and values.
+    pub fn pairs(&self) -> Vec<(&'static str, String)> {
+        let number = |value: Option<u64>| value.map(|value| value.to_string());
+        [
+            ("digest", self.digest.clone()),
+            ("writer", self.writer.clone()),
+            ("entries", number(self.entries)),
+            ("content-bytes", number(self.content_bytes)),
+            ("version", number(self.version)),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
+    }
+
+    /// The reverse of [`Metadata::pairs`]; what is unknown or no number is left out.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        let mut metadata = Self::default();
+        for (name, value) in pairs {
+            match name {
+                "digest" => metadata.digest = Some(value),
+                "writer" => metadata.writer = Some(value),
+                "entries" => metadata.entries = value.parse().ok(),
+                "content-bytes" => metadata.content_bytes = value.parse().ok(),
+                "version" => metadata.version = value.parse().ok(),
+                _ => {}
+            }
+        }
+        metadata
+    }
+}

@@ -1,0 +1,50 @@
+use clap::Args;
+
+use super::archives::{Archive, age, json, size};
+use super::{Failure, StoreArgs, failed, print};
+
+/// Shows what is known of archives.
+#[derive(Args)]
+pub struct Stat {
+    /// Names of volumes, or of archives as `ls` shows them
+    #[arg(required = true)]
+    names: Vec<String>,
+
+    #[command(flatten)]
+    store: StoreArgs,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Stat {
+    pub async fn execute(self) -> Result<(), Failure> {
+        let opened = self.store.open()?;
+        let mut archives = Vec::new();
+        for archive in opened.named(&self.names).await? {
+            let found = opened.store.stat(&archive.info.key).await.map_err(failed)?;
+            archives.extend(found.map(|info| Archive { info, ..archive }));
+        }
+        if self.json {
+            return json(&archives.iter().map(Archive::described).collect::<Vec<_>>());
+        }
+        for archive in &archives {
+            let metadata = &archive.info.metadata;
+            let unknown = || "unknown".to_owned();
+            let number = |number: Option<u64>| number.map_or_else(unknown, |n| n.to_string());
+            print(&format!(
+                "{}\n  size      {}\n  content   {} in {} entries\n  modified  {} ({} ago)\n  writer    {}\n  digest    {}\n",
+                archive.info.key,
+                size(archive.info.size),
+                metadata.content_bytes.map_or_else(unknown, size),
+                number(metadata.entries),
+                humantime::format_rfc3339_seconds(archive.info.modified),
+                age(archive.age()),
+                metadata.writer.clone().unwrap_or_else(unknown),
+                metadata.digest.clone().unwrap_or_else(unknown),
+            ))?;
+        }
+        Ok(())
+    }
+}

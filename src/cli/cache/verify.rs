@@ -1,0 +1,103 @@
+use std::sync::atomic::AtomicBool;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::archives::{Archive, json, size, table};
+use super::{Failure, Opened, Problem, StoreArgs, failed, unavailable};
+use crate::archive::{self, Budget, Unpacked};
+use crate::volume::{Downloaded, unpack_options};
+
+/// Reads every byte of archives and says which ones cannot be restored.
+#[derive(Args)]
+pub struct Verify {
+    /// Names of volumes, or of archives as `ls` shows them; all when none is named
+    names: Vec<String>,
+
+    #[command(flatten)]
+    store: StoreArgs,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Memory for the content of an archive that is being read, in bytes.
+const MEMORY: usize = 128 << 20;
+
+#[derive(Serialize)]
+struct Verified {
+    key: String,
+    ok: bool,
+    entries: u64,
+    content_bytes: u64,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    problem: String,
+}
+
+impl Verify {
+    pub async fn execute(self) -> Result<(), Failure> {
+        let opened = self.store.open()?;
+        let archives = match self.names.as_slice() {
+            [] => opened.archives().await?,
+            names => opened.named(names).await?,
+        };
+        let mut results = Vec::new();
+        for archive in &archives {
+            results.push(verify(&opened, archive).await?);
+        }
+        if self.json {
+            json(&results)?;
+        } else {
+            let rows = archives.iter().zip(&results).map(|(archive, result)| {
+                let problem = match result.ok {
+                    true => "ok".to_owned(),
+                    false => result.problem.clone(),
+                };
+                let (entries, content) = (result.entries.to_string(), size(result.content_bytes));
+                [archive.shown.clone(), entries, content, problem]
+            });
+            table(["ARCHIVE", "ENTRIES", "CONTENT", "RESULT"], rows.collect())?;
+        }
+        match results.iter().filter(|result| !result.ok).count() {
+            0 => Ok(()),
+            bad => Err(Failure {
+                problem: Problem::Message(format!(
+                    "{bad} of {} archives cannot be restored, remove them with `ci cache rm`",
+                    results.len()
+                )),
+                exit_code: 1,
+            }),
+        }
+    }
+}
+
+async fn verify(opened: &Opened, archive: &Archive) -> Result<Verified, Failure> {
+    let result = match archive.compression() {
+        None => Err("its name is none of an archive".to_owned()),
+        Some(compression) => {
+            let found = opened.store.get(&archive.info.key).await.map_err(failed)?;
+            match found {
+                None => Err("it was removed meanwhile".to_owned()),
+                Some((_, download)) => {
+                    let options = unpack_options(&opened.config, Budget::new(MEMORY));
+                    let mut source = Downloaded::new(download);
+                    tokio::task::spawn_blocking(move || {
+                        let stop = AtomicBool::new(false);
+                        archive::verify(&mut source, compression, &options, &stop)
+                            .map_err(|error| error.to_string())
+                    })
+                    .await
+                    .map_err(|error| unavailable(error.to_string()))?
+                }
+            }
+        }
+    };
+    let key = archive.info.key.to_string();
+    Ok(match result {
+        Ok(Unpacked { entries, bytes, .. }) => {
+            Verified { key, ok: true, entries, content_bytes: bytes, problem: String::new() }
+        }
+        Err(problem) => Verified { key, ok: false, entries: 0, content_bytes: 0, problem },
+    })
+}

@@ -1,0 +1,218 @@
+//! Driver DSNs: where tasks run and volumes are cached, in one line of text.
+//!
+//! ```text
+//! native
+//! native://namespace?key=value&key=value
+//! native:key=value,key=value
+//! ```
+//!
+//! The query form decodes `%xx`; the comma form takes values as they are. The address of a cache may
+//! itself have a query, encoded or not: `native://?cache=s3://bucket?region=eu-west-1&grace=1s`.
+
+use std::str::FromStr;
+
+use crate::cache::{CacheConfig, CacheConfigError, is_cache_key, masked};
+use crate::driver::{DriverConfig, DriverConfigError};
+
+/// What a DSN says, parsed and checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dsn {
+    pub driver: DriverConfig,
+    pub cache: Option<CacheConfig>,
+}
+
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum DsnError {
+    #[error(transparent)]
+    Driver(#[from] DriverConfigError),
+    #[error(transparent)]
+    Cache(#[from] CacheConfigError),
+    #[error("expected `key=value` in the driver's settings, got `{}`", masked(.0))]
+    NotAPair(String),
+    #[error("`{}` is not valid percent-encoding, write a literal `%` as `%25`", masked(.0))]
+    Encoding(String),
+}
+
+impl FromStr for Dsn {
+    type Err = DsnError;
+
+    fn from_str(text: &str) -> Result<Self, DsnError> {
+        let Parts { driver, settings, cache } = Parts::of(text)?;
+        let driver = DriverConfig::new(driver, settings)?;
+        Ok(Self { driver, cache: CacheConfig::from_settings(&cache)? })
+    }
+}
+
+/// What the DSN of any driver says of the cache, whether or not this binary has the driver.
+pub fn cache_of(text: &str) -> Result<Option<CacheConfig>, DsnError> {
+    Ok(CacheConfig::from_settings(&Parts::of(text)?.cache)?)
+}
+
+struct Parts<'a> {
+    driver: &'a str,
+    /// Decoded.
+    settings: Vec<(String, String)>,
+    /// As written, since the address in it has an encoding of its own.
+    cache: Vec<(String, String)>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Result<Self, DsnError> {
+        let (driver, rest) = text.split_once(':').unwrap_or((text, ""));
+        let mut this = Self { driver, settings: Vec::new(), cache: Vec::new() };
+        let (separator, encoded, pairs) = match rest.strip_prefix("//") {
+            None => (',', false, rest),
+            Some(url) => {
+                let (namespace, query) = url.split_once('?').unwrap_or((url, ""));
+                if !namespace.is_empty() {
+                    this.settings.push(("namespace".into(), decoded(namespace)?));
+                }
+                ('&', true, query)
+            }
+        };
+        for pair in pairs.split(separator).filter(|pair| !pair.is_empty()) {
+            let (key, value) = match pair.split_once('=') {
+                Some((key, value)) if !key.is_empty() => (key, value),
+                _ => return Err(DsnError::NotAPair(pair.into())),
+            };
+            match (is_cache_key(key), encoded) {
+                (true, _) => this.cache.push((key.into(), value.into())),
+                (false, true) => this.settings.push((decoded(key)?, decoded(value)?)),
+                (false, false) => this.settings.push((key.into(), value.into())),
+            }
+        }
+        Ok(this)
+    }
+}
+
+fn decoded(text: &str) -> Result<String, DsnError> {
+    let invalid = || DsnError::Encoding(text.into());
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+        let (Some(high), Some(low)) = (digit(), digit()) else { return Err(invalid()) };
+        bytes.push((high * 16 + low) as u8);
+    }
+    String::from_utf8(bytes).map_err(|_| invalid())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::driver::native::{MountMode, NativeConfig};
+
+    fn parse(dsn: &str) -> Result<NativeConfig, String> {
+        match dsn.parse::<Dsn>() {
+            Ok(Dsn { driver: DriverConfig::Native(config), cache: None }) => Ok(config),
+            Ok(dsn) => Err(format!("{dsn:?}")),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn forms_and_keys() {
+        let default = NativeConfig::default();
+        assert_eq!(default.grace, Duration::from_secs(10));
+        let namespace = NativeConfig { namespace: Some("team".into()), ..default.clone() };
+        let table = [
+            ("native", default.clone()),
+            ("native:", default.clone()),
+            ("native://", default.clone()),
+            ("native://?", default.clone()),
+            ("native://team", namespace.clone()),
+            ("native:namespace=team", namespace.clone()),
+            ("native://?namespace=team", namespace.clone()),
+            (
+                "native://team?env=A,B&env=C&grace=1s500ms&mounts=link&dir=/srv/a%20b%2Cc",
+                NativeConfig {
+                    env: vec!["A".into(), "B".into(), "C".into()],
+                    grace: Duration::from_millis(1500),
+                    mounts: MountMode::Link,
+                    dir: Some("/srv/a b,c".into()),
+                    ..namespace.clone()
+                },
+            ),
+            (
+                "native:namespace=team,env=A,env=B,mounts=bind,dir=/srv/a%20b",
+                NativeConfig {
+                    env: vec!["A".into(), "B".into()],
+                    mounts: MountMode::Bind,
+                    dir: Some("/srv/a%20b".into()),
+                    ..namespace
+                },
+            ),
+        ];
+        for (dsn, expected) in table {
+            assert_eq!(parse(dsn), Ok(expected), "{dsn}");
+        }
+    }
+
+    #[test]
+    fn mistakes_say_what_is_known() {
+        let table = [
+            ("nativ", "unknown driver `nativ`, did you mean `native`?, expected `native`"),
+            ("", "unknown driver ``, expected `native`"),
+            ("s3://key:secret@bucket", "unknown driver `s3`, expected `native`"),
+            ("docker", "the `docker` driver is not built into this version yet, use `native`"),
+            (
+                "docker://ns?a=b",
+                "the `docker` driver is not built into this version yet, use `native`",
+            ),
+            (
+                "k8s:namespace=x",
+                "the `k8s` driver is not built into this version yet, use `native`",
+            ),
+            (
+                "native://?namespaec=x",
+                "unknown key `namespaec` for the `native` driver, did you mean `namespace`?, \
+                 expected `namespace`, `env`, `dir`, `grace` or `mounts`",
+            ),
+            (
+                "native:cache=s3://bucket",
+                "unknown key `cache` for the `native` driver, \
+                 expected `namespace`, `env`, `dir`, `grace` or `mounts`",
+            ),
+            ("native://?grace", "expected `key=value` in the driver's settings, got `grace`"),
+            ("native:=1", "expected `key=value` in the driver's settings, got `=1`"),
+            (
+                "native:grace=soon",
+                "invalid value `soon` for key `grace`, \
+                 expected a duration of at most a day such as `10s` or `500ms`",
+            ),
+            ("native:grace=1s,grace=2s", "key `grace` is given twice, keep one"),
+            ("native://a?namespace=b", "key `namespace` is given twice, keep one"),
+            (
+                "native:mounts=copy",
+                "invalid value `copy` for key `mounts`, expected `auto`, `bind` or `link`",
+            ),
+            ("native:dir=srv", "invalid value `srv` for key `dir`, expected an absolute directory"),
+            (
+                "native://?env=A,,B",
+                "invalid value `A,,B` for key `env`, expected names of environment variables",
+            ),
+            (
+                "native://../x",
+                "invalid value `../x` for key `namespace`, expected 1 to 64 letters, digits, `.`, \
+                 `_` or `-`, the first a letter or a digit",
+            ),
+            (
+                "native://?dir=/100%",
+                "`/100%` is not valid percent-encoding, write a literal `%` as `%25`",
+            ),
+            (
+                "native://?dir=%ff",
+                "`%ff` is not valid percent-encoding, write a literal `%` as `%25`",
+            ),
+        ];
+        for (dsn, expected) in table {
+            assert_eq!(parse(dsn), Err(expected.into()), "{dsn}");
+        }
+    }
+}

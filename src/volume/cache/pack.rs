@@ -1,0 +1,91 @@
+//! From a volume's files to an upload.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::VolumeCache;
+use super::transfer::Transfer;
+use crate::archive::{self, PackOptions, Packed, Sink, Snapshot, Survey};
+use crate::cache::{CacheKey, Metadata, Upload, UploadSender};
+use crate::driver::LocalDirectory;
+
+/// How a persist ended that did not fail.
+pub enum Outcome {
+    Published(Packed),
+    /// Files changed, so that the metadata would have been of another tree; nothing was published.
+    Changing,
+}
+
+/// How many compressed frames wait for the store.
+const WAITING: usize = 2;
+
+pub async fn survey(
+    cache: &VolumeCache,
+    directory: &LocalDirectory,
+    known: Option<Arc<Snapshot>>,
+    transfer: &Transfer,
+) -> Result<Survey, String> {
+    let (path, options) = (directory.path.clone(), options(cache));
+    transfer
+        .blocking(move |stop| archive::survey(&path, known.as_deref(), &options, stop))
+        .await?
+        .map_err(|error| error.to_string())
+}
+
+/// Packs a volume and publishes the archive.
+pub async fn from(
+    cache: &VolumeCache,
+    directory: &LocalDirectory,
+    key: &CacheKey,
+    survey: Survey,
+    metadata: Metadata,
+    transfer: Transfer,
+) -> Result<Outcome, String> {
+    let (sender, parts) = Upload::channel(WAITING);
+    let must_match = metadata.digest.is_some();
+    let (path, options) =
+        (directory.path.clone(), PackOptions { with_hashes: must_match, ..options(cache) });
+    let pack = transfer.blocking(move |stop| {
+        let mut sink = Uploading(sender);
+        let packed = archive::pack(&path, &survey, &options, &mut sink, stop)?;
+        let publish = packed.changed == 0 || !must_match;
+        if publish {
+            // A store that has gone away says so itself.
+            _ = sink.0.blocking_finish();
+        }
+        Ok::<_, archive::PackError>((packed, publish))
+    });
+    // Side by side: the store takes parts while later ones are being packed. A store that fails drops
+    // its end, which ends the packing, and the other way round.
+    let (packed, stored) = tokio::join!(pack, transfer.bounded(cache.store.put(key, &metadata, parts)));
+    let (packed, publish) = match (packed?, &stored) {
+        (Ok(packed), _) => packed,
+        // The store's reason is why the sink failed.
+        (Err(archive::PackError::Sink(_)), Ok(Err(error))) => return Err(error.to_string()),
+        (Err(error), _) => return Err(error.to_string()),
+    };
+    if !publish {
+        return Ok(Outcome::Changing);
+    }
+    stored?.map_err(|error| error.to_string())?;
+    Ok(Outcome::Published(packed))
+}
+
+fn options(cache: &VolumeCache) -> PackOptions {
+    PackOptions {
+        compression: cache.config.compression,
+        outside_links: cache.config.outside_links,
+        with_hashes: true,
+        budget: cache.budget.clone(),
+    }
+}
+
+struct Uploading(UploadSender);
+
+impl Sink for Uploading {
+    fn write(&mut self, chunk: Bytes) -> io::Result<()> {
+        self.0.blocking_send(chunk).map_err(io::Error::other)
+    }
+}

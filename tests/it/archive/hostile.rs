@@ -1,0 +1,304 @@
+//! Archives of an enemy: refused by name, with nothing outside of the root touched.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ci::archive::{self, Compression, Limits, OutsideLinks, UnpackError, UnpackOptions};
+use tar::{EntryType, Header};
+
+use super::{RUNNING, listing, parts, unpack_options};
+
+/// Builds an archive entry by entry, with nothing checked.
+#[derive(Default)]
+struct Enemy(Vec<u8>);
+
+impl Enemy {
+    fn add(mut self, kind: EntryType, name: &[u8], link: &[u8], mode: u32, data: &[u8]) -> Self {
+        self.header(kind, name, link, mode, data.len() as u64);
+        self.data(data)
+    }
+
+    fn header(&mut self, kind: EntryType, name: &[u8], link: &[u8], mode: u32, size: u64) {
+        let mut header = Header::new_gnu();
+        let fields = header.as_old_mut();
+        fields.name[..name.len()].copy_from_slice(name);
+        fields.linkname[..link.len()].copy_from_slice(link);
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1);
+        header.set_size(size);
+        header.set_cksum();
+        self.0.extend_from_slice(header.as_bytes());
+    }
+
+    fn data(mut self, data: &[u8]) -> Self {
+        self.0.extend_from_slice(data);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
+    }
+
+    fn file(self, name: &str, data: &str) -> Self {
+        self.add(EntryType::Regular, name.as_bytes(), b"", 0o644, data.as_bytes())
+    }
+
+    fn directory(self, name: &str) -> Self {
+        self.add(EntryType::Directory, name.as_bytes(), b"", 0o755, b"")
+    }
+
+    fn symlink(self, name: &str, target: &str) -> Self {
+        self.add(EntryType::Symlink, name.as_bytes(), target.as_bytes(), 0o777, b"")
+    }
+
+    fn hardlink(self, name: &str, target: &str) -> Self {
+        self.add(EntryType::Link, name.as_bytes(), target.as_bytes(), 0o644, b"")
+    }
+
+    fn pax(self, records: &[(&str, &str)]) -> Self {
+        let mut data = Vec::new();
+        for (key, value) in records {
+            let rest = key.len() + value.len() + 3;
+            let length = (1..).find(|n: &usize| *n == rest + n.to_string().len()).unwrap();
+            data.extend_from_slice(format!("{length} {key}={value}\n").as_bytes());
+        }
+        self.add(EntryType::XHeader, b"pax", b"", 0o644, &data)
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(&[0; 1024]);
+        self.0
+    }
+}
+
+/// A root with something of value beside it.
+struct Prey {
+    _top: tempfile::TempDir,
+    top: PathBuf,
+    root: PathBuf,
+}
+
+impl Prey {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().to_owned();
+        let root = top.join("root");
+        fs::create_dir(&root).unwrap();
+        fs::create_dir(top.join("outside")).unwrap();
+        fs::write(top.join("outside/precious"), "precious").unwrap();
+        Self { _top: dir, top, root }
+    }
+
+    fn unpack(&self, bytes: &[u8], options: &UnpackOptions) -> Result<(), UnpackError> {
+        let outside = || {
+            let all = listing(&self.top);
+            all.into_iter().filter(|line| line.starts_with("\"outside")).collect::<Vec<_>>()
+        };
+        let before = outside();
+        let stop = &RUNNING;
+        let result =
+            archive::unpack(&mut parts(bytes), Compression::None, &self.root, options, stop);
+        assert_eq!(outside(), before);
+        assert_eq!(fs::read_dir(&self.top).unwrap().count(), 2, "something lies beside the root");
+        result.map(drop)
+    }
+}
+
+#[track_caller]
+fn refuses(bytes: &[u8], entry: &str, reason: &str) {
+    match Prey::new().unpack(bytes, &unpack_options()) {
+        Err(UnpackError::Refused { path, reason: found }) => {
+            assert!(path.contains(entry) && found.contains(reason), "{path}: {found}");
+        }
+        other => panic!("expected `{entry}` to be refused, got {other:?}"),
+    }
+}
+
+#[test]
+fn paths_that_lead_out_are_refused() {
+    for name in ["../outside/new", "/tmp/ci-absolute", "a/../../outside/new", "a/b/../../../x", ".."] {
+        refuses(&Enemy::default().file(name, "x").end(), name, "its path");
+    }
+    refuses(&Enemy::default().pax(&[("path", "../outside/new")]).file("innocent", "x").end(), "..", "its path");
+    let long = Enemy::default().add(EntryType::GNULongName, b"././@LongLink", b"", 0o644, b"../outside/x\0");
+    refuses(&long.file("innocent", "x").end(), "..", "its path");
+    assert!(!Path::new("/tmp/ci-absolute").exists());
+}
+
+#[test]
+fn links_that_lead_out_are_refused() {
+    for target in ["/etc/passwd", "../outside", "a/../../outside"] {
+        refuses(&Enemy::default().symlink("link", target).end(), "link", "outside of the volume");
+    }
+    // Each of them stays inside as text; together they lead out.
+    let chain = Enemy::default().directory("d").symlink("d/top", "..").symlink("out", "d/top/..");
+    refuses(&chain.end(), "out", "outside of the volume");
+    for target in ["../outside/precious", "/etc/passwd"] {
+        refuses(&Enemy::default().hardlink("hard", target).end(), "hard", "its path");
+    }
+    refuses(&Enemy::default().hardlink("hard", "missing").end(), "hard", "no file before it");
+    let through = Enemy::default().symlink("link", "nowhere").hardlink("hard", "link");
+    refuses(&through.end(), "hard", "no file before it");
+    refuses(&Enemy::default().directory("d").hardlink("hard", "d").end(), "hard", "no file");
+}
+
+#[test]
+fn links_that_lead_out_are_kept_if_that_is_wanted() {
+    let options = UnpackOptions { outside_links: OutsideLinks::Keep, ..unpack_options() };
+    let prey = Prey::new();
+    let bytes = Enemy::default().symlink("python", "/usr/bin/python3").symlink("up", "../..").end();
+    prey.unpack(&bytes, &options).unwrap();
+    assert_eq!(fs::read_link(prey.root.join("python")).unwrap(), Path::new("/usr/bin/python3"));
+    // But nothing is written through one.
+    let prey = Prey::new();
+    let bytes = Enemy::default().symlink("link", "../outside").file("link/new", "x").end();
+    assert!(matches!(prey.unpack(&bytes, &options), Err(UnpackError::Refused { .. })));
+    let prey = Prey::new();
+    let bytes = Enemy::default()
+        .symlink("link", "../outside/precious")
+        .file("link", "the link itself is replaced")
+        .end();
+    prey.unpack(&bytes, &options).unwrap();
+    assert!(prey.root.join("link").symlink_metadata().unwrap().is_file());
+}
+
+#[test]
+fn nothing_is_written_through_a_link() {
+    for inner in ["link/new", "link/a/b"] {
+        let bytes = Enemy::default().directory("d").symlink("link", "d").file(inner, "x").end();
+        refuses(&bytes, "link", "it is a link");
+    }
+    let bytes = Enemy::default().symlink("a", ".").directory("a/b").end();
+    refuses(&bytes, "a", "it is a link");
+    let bytes = Enemy::default().file("file", "x").file("file/inner", "x").end();
+    refuses(&bytes, "file", "it is a file");
+    let bytes = Enemy::default().file("kept", "x").symlink("l", "kept").hardlink("l/x", "kept").end();
+    refuses(&bytes, "l", "it is a link");
+}
+
+#[test]
+fn devices_are_refused_and_pipes_left_out() {
+    for kind in [EntryType::Char, EntryType::Block] {
+        refuses(&Enemy::default().add(kind, b"null", b"", 0o666, b"").end(), "null", "device");
+    }
+    let prey = Prey::new();
+    let bytes = Enemy::default().add(EntryType::Fifo, b"pipe", b"", 0o666, b"").end();
+    prey.unpack(&bytes, &unpack_options()).unwrap();
+    assert_eq!(fs::read_dir(&prey.root).unwrap().count(), 0);
+}
+
+#[test]
+fn the_last_entry_of_a_name_counts() {
+    let read = |bytes: &[u8]| {
+        let prey = Prey::new();
+        prey.unpack(bytes, &unpack_options()).unwrap();
+        let name = prey.root.join("n");
+        let kind = name.symlink_metadata().unwrap();
+        if kind.is_dir() {
+            return "a directory".to_owned();
+        }
+        if kind.is_symlink() {
+            return format!("to {}", fs::read_link(&name).unwrap().display());
+        }
+        fs::read_to_string(name).unwrap()
+    };
+    let new = Enemy::default;
+    assert_eq!(read(&new().file("n", "first").file("n", "second").end()), "second");
+    assert_eq!(read(&new().file("n", "x").directory("n").end()), "a directory");
+    assert_eq!(read(&new().directory("n").file("n", "x").end()), "x");
+    assert_eq!(read(&new().file("n", "x").symlink("n", "y").end()), "to y");
+    assert_eq!(read(&new().symlink("n", "y").file("n", "x").end()), "x");
+    assert_eq!(read(&new().symlink("n", "y").directory("n").end()), "a directory");
+    assert_eq!(read(&new().file("o", "old").hardlink("n", "o").file("o", "new").end()), "old");
+    assert_eq!(read(&new().file("N", "upper").file("n", "lower").end()), "lower");
+    refuses(&new().file("n/inner", "x").file("n", "y").end(), "n", "not empty");
+    refuses(&new().file(".", "x").end(), ".", "root");
+}
+
+#[test]
+fn limits_hold() {
+    let limited = |limits: Limits| UnpackOptions { limits, ..unpack_options() };
+    let limit = |bytes: &[u8], compression, limits| {
+        let prey = Prey::new();
+        let options = limited(limits);
+        let mut source = parts(bytes);
+        match archive::unpack(&mut source, compression, &prey.root, &options, &RUNNING) {
+            Err(UnpackError::Limit(reason)) => reason,
+            other => panic!("expected a limit, got {other:?}"),
+        }
+    };
+    let default = Limits::default();
+    let many = (0..11).fold(Enemy::default(), |enemy, i| enemy.file(&format!("d/{i}"), "")).end();
+    let reason = limit(&many, Compression::None, Limits { entries: 10, ..default });
+    assert!(reason.contains("`cache_max_entries`"), "{reason}");
+    let large = Enemy::default().file("f", &"x".repeat(100_000)).end();
+    let reason = limit(&large, Compression::None, Limits { bytes: 50_000, ..default });
+    assert!(reason.contains("`cache_max_size`"), "{reason}");
+
+    // 1.5 GiB of zeros in 50 KiB.
+    let mut bomb = Enemy::default();
+    bomb.header(EntryType::Regular, b"zeros", b"", 0o644, 3 << 29);
+    let frame = zstd::encode_all(&vec![0; 1 << 25][..], 1).unwrap();
+    let mut bytes = zstd::encode_all(&bomb.0[..], 1).unwrap();
+    (0..48).for_each(|_| bytes.extend_from_slice(&frame));
+    let reason = limit(&bytes, Compression::Zstd, default);
+    assert!(reason.contains("`cache_max_ratio`"), "{reason}");
+}
+
+#[test]
+fn headers_that_lie_are_refused() {
+    let fails = |bytes: &[u8]| {
+        let result = Prey::new().unpack(bytes, &unpack_options());
+        match result {
+            Err(UnpackError::Corrupt(_) | UnpackError::Limit(_)) => {}
+            other => panic!("expected an error, got {other:?}"),
+        }
+    };
+    let new = Enemy::default;
+    // A size that reaches beyond the archive, and one that no archive can have.
+    fails(&new().pax(&[("size", "1000000")]).file("f", "x").end());
+    fails(&new().pax(&[("size", "18446744073709551615")]).file("f", "x").end());
+    fails(&new().pax(&[("size", "-1")]).file("f", "x").end());
+    fails(&new().pax(&[("mtime", "never")]).file("f", "x").end());
+    fails(&new().pax(&[("GNU.sparse.map", "0,1,0,1"), ("GNU.sparse.size", "9")]).file("f", "xx").end());
+    fails(&new().pax(&[("GNU.sparse.map", "5,9"), ("GNU.sparse.size", "9")]).file("f", &"x".repeat(9)).end());
+    fails(&new().pax(&[("GNU.sparse.numbytes", "1")]).file("f", "x").end());
+    let version_1 = [("GNU.sparse.major", "1"), ("GNU.sparse.realsize", "9")];
+    fails(&new().pax(&version_1).file("f", "99999999999\n").end());
+    fails(&new().pax(&version_1).file("f", &"9".repeat(600)).end());
+    // A header of 1 GiB.
+    let mut giant = new();
+    giant.header(EntryType::XHeader, b"pax", b"", 0o644, 1 << 30);
+    fails(&giant.data(&[b'0'; 1 << 16]).end());
+    // No such type, a wrong checksum, rubbish.
+    fails(&new().add(EntryType::new(b'Z'), b"f", b"", 0o644, b"").end());
+    let mut bytes = new().file("f", "x").end();
+    bytes[0] = b'g';
+    fails(&bytes);
+    fails(&[b'x'; 10_000]);
+    fails(b"");
+    fails(&[0; 100]);
+}
+
+#[test]
+fn memory_is_bounded_by_what_arrives() {
+    // A frame that claims a window of 2 GiB, and one that claims a content of 8 EiB.
+    for descriptor in [[0x00, 0xa8], [0xe0, 0xff]] {
+        let mut bytes = 0xFD2F_B528_u32.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&descriptor);
+        bytes.extend_from_slice(&[0xff; 64]);
+        let prey = Prey::new();
+        let options = unpack_options();
+        let mut source = parts(&bytes);
+        let result =
+            archive::unpack(&mut source, Compression::Zstd, &prey.root, &options, &RUNNING);
+        assert!(matches!(result, Err(UnpackError::Corrupt(_))), "{result:?}");
+    }
+    // A list of hashes of 4 GiB.
+    let bytes = [&0x184D_2A5C_u32.to_le_bytes()[..], &[0xff; 4], &[1; 1000]].concat();
+    let prey = Prey::new();
+    let options = unpack_options();
+    let mut source = parts(&bytes);
+    let result = archive::unpack(&mut source, Compression::Zstd, &prey.root, &options, &RUNNING);
+    assert!(matches!(result, Err(UnpackError::Corrupt(_))), "{result:?}");
+}

@@ -1,0 +1,177 @@
+//! Archives of volumes, through the library: there and back, what other tools make and read, and what
+//! an enemy would send.
+
+mod damage;
+mod fidelity;
+mod hostile;
+mod packing;
+mod property;
+mod tools;
+
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use bytes::Bytes;
+use ci::archive::{
+    self, Budget, Compression, Limits, OutsideLinks, PackError, PackOptions, Packed, Sink, Source,
+    Survey, UnpackError, UnpackOptions, Unpacked,
+};
+use tempfile::TempDir;
+
+static RUNNING: AtomicBool = AtomicBool::new(false);
+
+fn budget() -> Budget {
+    Budget::new(128 << 20)
+}
+
+fn pack_options(compression: Compression) -> PackOptions {
+    PackOptions {
+        compression,
+        outside_links: OutsideLinks::Refuse,
+        with_hashes: true,
+        budget: budget(),
+    }
+}
+
+fn unpack_options() -> UnpackOptions {
+    UnpackOptions {
+        limits: Limits::default(),
+        outside_links: OutsideLinks::Refuse,
+        budget: budget(),
+    }
+}
+
+/// An archive in memory.
+#[derive(Default)]
+struct Buffer(Vec<u8>);
+
+impl Sink for Buffer {
+    fn write(&mut self, part: Bytes) -> io::Result<()> {
+        self.0.extend_from_slice(&part);
+        Ok(())
+    }
+}
+
+/// The same as a source, in parts of a size that divides nothing.
+struct Parts<'a>(std::slice::Chunks<'a, u8>);
+
+impl Source for Parts<'_> {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        Ok(self.0.next().map(Bytes::copy_from_slice))
+    }
+}
+
+fn parts(bytes: &[u8]) -> Parts<'_> {
+    Parts(bytes.chunks(10_007))
+}
+
+fn survey(root: &Path) -> Survey {
+    archive::survey(root, None, &pack_options(Compression::Zstd), &RUNNING).unwrap()
+}
+
+fn pack_with(root: &Path, options: &PackOptions) -> Result<(Vec<u8>, Packed), PackError> {
+    let survey = archive::survey(root, None, options, &RUNNING)?;
+    let mut buffer = Buffer::default();
+    let packed = archive::pack(root, &survey, options, &mut buffer, &RUNNING)?;
+    Ok((buffer.0, packed))
+}
+
+fn pack(root: &Path, compression: Compression) -> Vec<u8> {
+    pack_with(root, &pack_options(compression)).unwrap().0
+}
+
+/// A tree that came out of an archive.
+struct Tree {
+    /// Has nothing but the tree and what lies beside it.
+    _top: TempDir,
+    root: std::path::PathBuf,
+    unpacked: Unpacked,
+}
+
+fn unpack_with(
+    bytes: &[u8],
+    compression: Compression,
+    options: &UnpackOptions,
+) -> Result<Tree, UnpackError> {
+    let top = tempfile::tempdir().unwrap();
+    let root = top.path().join("root");
+    std::fs::create_dir(&root).unwrap();
+    let unpacked = archive::unpack(&mut parts(bytes), compression, &root, options, &RUNNING)?;
+    Ok(Tree { _top: top, root, unpacked })
+}
+
+fn unpack(bytes: &[u8], compression: Compression) -> Tree {
+    unpack_with(bytes, compression, &unpack_options()).unwrap()
+}
+
+/// Everything that an archive keeps, a line for each entry: comparable between trees.
+fn listing(root: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut inodes = std::collections::HashMap::new();
+    list(root, root, &mut inodes, &mut lines);
+    lines
+}
+
+fn list(
+    root: &Path,
+    path: &Path,
+    inodes: &mut std::collections::HashMap<u64, usize>,
+    lines: &mut Vec<String>,
+) {
+    let stat = path.symlink_metadata().unwrap();
+    let number = inodes.len();
+    let inode = *inodes.entry(stat.ino()).or_insert(number);
+    let content = if stat.is_symlink() {
+        format!("{:?}", std::fs::read_link(path).unwrap())
+    } else if stat.is_file() {
+        blake3::hash(&std::fs::read(path).unwrap()).to_string()
+    } else {
+        String::new()
+    };
+    let xattrs = match stat.is_symlink() {
+        true => Vec::new(),
+        false => attributes(path),
+    };
+    lines.push(format!(
+        "{:?} {inode} {:o} {}:{} {}.{:09} {content} {xattrs:?}",
+        path.strip_prefix(root).unwrap(),
+        stat.mode(),
+        stat.uid(),
+        stat.gid(),
+        stat.mtime(),
+        stat.mtime_nsec(),
+    ));
+    if stat.is_dir() {
+        let mut names: Vec<_> =
+            std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        for name in names {
+            list(root, &path.join(name), inodes, lines);
+        }
+    }
+}
+
+/// The attributes that users have set.
+fn attributes(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut names = vec![0; 4096];
+    let length = rustix::fs::listxattr(path, &mut names[..]).unwrap_or(0);
+    let mut found: Vec<_> = names[..length]
+        .split(|byte| *byte == 0)
+        .filter(|name| name.starts_with(b"user."))
+        .map(|name| {
+            let name = String::from_utf8(name.to_vec()).unwrap();
+            let mut value = vec![0; 4096];
+            let length = rustix::fs::getxattr(path, &name, &mut value[..]).unwrap();
+            value.truncate(length);
+            (name, value)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn set_attribute(path: &Path, name: &str, value: &[u8]) {
+    rustix::fs::setxattr(path, name, value, rustix::fs::XattrFlags::empty()).unwrap();
+}

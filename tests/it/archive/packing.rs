@@ -1,0 +1,164 @@
+//! Packing a tree that does not hold still, or that nobody could unpack.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use ci::archive::{self, Compression, OutsideLinks, PackError, PackOptions, Packed, Sink};
+
+use super::{Buffer, RUNNING, listing, pack_options, pack_with, unpack};
+
+/// Packs what the tree has become after the survey.
+fn pack_after(root: &Path, change: impl FnOnce()) -> (Vec<u8>, Packed) {
+    let options = pack_options(Compression::None);
+    let survey = archive::survey(root, None, &options, &RUNNING).unwrap();
+    change();
+    let mut buffer = Buffer::default();
+    let packed = archive::pack(root, &survey, &options, &mut buffer, &RUNNING).unwrap();
+    (buffer.0, packed)
+}
+
+#[test]
+fn changes_after_the_survey_are_noticed_and_the_archive_is_whole() {
+    let changes: [fn(&Path); 7] = [
+        |root| fs::write(root.join("file"), "other").unwrap(),
+        |root| fs::write(root.join("file"), "other size").unwrap(),
+        |root| fs::remove_file(root.join("file")).unwrap(),
+        |root| fs::write(root.join("new"), "new").unwrap(),
+        |root| {
+            fs::remove_file(root.join("file")).unwrap();
+            symlink("/etc", root.join("file")).unwrap();
+            fs::remove_file(root.join("file")).unwrap();
+            symlink("large", root.join("file")).unwrap();
+        },
+        |root| fs::rename(root.join("file"), root.join("gile")).unwrap(),
+        |root| fs::set_permissions(root.join("file"), PermissionsExt::from_mode(0o600)).unwrap(),
+    ];
+    for change in changes {
+        let tree = tempfile::tempdir().unwrap();
+        fs::write(tree.path().join("file"), "first").unwrap();
+        fs::write(tree.path().join("large"), vec![1; 5_000_000]).unwrap();
+        let (bytes, packed) = pack_after(tree.path(), || change(tree.path()));
+        assert!(packed.changed > 0);
+        assert!(packed.notices.iter().any(|notice| notice.contains("changed")), "{packed:?}");
+        assert_eq!(listing(&unpack(&bytes, Compression::None).root), listing(tree.path()));
+    }
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("file"), "first").unwrap();
+    assert_eq!(pack_after(tree.path(), || ()).1.changed, 0);
+}
+
+/// A sink that does something to the tree when the archive has got so far.
+struct Meddler<F> {
+    buffer: Buffer,
+    meddle: Option<F>,
+}
+
+impl<F: FnOnce() + Send> Sink for Meddler<F> {
+    fn write(&mut self, part: Bytes) -> io::Result<()> {
+        if let Some(meddle) = self.meddle.take() {
+            meddle();
+        }
+        self.buffer.write(part)
+    }
+}
+
+#[test]
+fn a_file_that_shrinks_while_it_is_read_leaves_the_archive_whole() {
+    let tree = tempfile::tempdir().unwrap();
+    let large = tree.path().join("large");
+    fs::write(&large, vec![1; 400_000_000]).unwrap();
+    fs::write(tree.path().join("last"), "last").unwrap();
+    let options = pack_options(Compression::None);
+    let survey = archive::survey(tree.path(), None, &options, &RUNNING).unwrap();
+    let shrunk: PathBuf = large.clone();
+    let mut sink = Meddler {
+        buffer: Buffer::default(),
+        meddle: Some(move || {
+            OpenOptions::new().write(true).open(shrunk).unwrap().set_len(100_000_000).unwrap();
+        }),
+    };
+    let packed = archive::pack(tree.path(), &survey, &options, &mut sink, &RUNNING).unwrap();
+    assert_eq!(packed.changed, 1);
+    let copy = unpack(&sink.buffer.0, Compression::None);
+    assert_eq!(fs::metadata(copy.root.join("large")).unwrap().len(), 400_000_000);
+    assert_eq!(fs::read_to_string(copy.root.join("last")).unwrap(), "last");
+}
+
+#[test]
+fn a_sink_that_fails_ends_the_packing_with_its_error() {
+    struct Full(usize);
+    impl Sink for Full {
+        fn write(&mut self, part: Bytes) -> io::Result<()> {
+            self.0 = self.0.checked_sub(part.len()).ok_or(io::ErrorKind::StorageFull)?;
+            Ok(())
+        }
+    }
+    let tree = tempfile::tempdir().unwrap();
+    // Nothing that could be compressed.
+    let mut content = vec![0; 50_000_000];
+    blake3::Hasher::new().finalize_xof().fill(&mut content);
+    fs::write(tree.path().join("file"), content).unwrap();
+    for compression in Compression::ALL {
+        let options = pack_options(compression);
+        let survey = archive::survey(tree.path(), None, &options, &RUNNING).unwrap();
+        let result = archive::pack(tree.path(), &survey, &options, &mut Full(10_000), &RUNNING);
+        match result {
+            Err(PackError::Sink(error)) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn packing_and_unpacking_stop_when_they_are_told_to() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("file"), vec![1; 1_000_000]).unwrap();
+    let options = pack_options(Compression::Zstd);
+    let stop = AtomicBool::new(true);
+    let result = archive::survey(tree.path(), None, &options, &stop);
+    assert!(matches!(result, Err(PackError::Stopped)));
+    stop.store(false, Ordering::Relaxed);
+    let survey = archive::survey(tree.path(), None, &options, &stop).unwrap();
+    stop.store(true, Ordering::Relaxed);
+    let mut buffer = Buffer::default();
+    let result = archive::pack(tree.path(), &survey, &options, &mut buffer, &stop);
+    assert!(matches!(result, Err(PackError::Stopped)));
+    let whole = pack_with(tree.path(), &options).unwrap().0;
+    let target = tempfile::tempdir().unwrap();
+    let result = archive::unpack(
+        &mut super::parts(&whole),
+        Compression::Zstd,
+        target.path(),
+        &super::unpack_options(),
+        &stop,
+    );
+    assert!(matches!(result, Err(archive::UnpackError::Stopped)));
+}
+
+#[test]
+fn what_could_not_be_unpacked_is_not_packed() {
+    let options = pack_options(Compression::Zstd);
+    for target in ["/usr/bin/python3", "../packages/mine"] {
+        let tree = tempfile::tempdir().unwrap();
+        symlink(target, tree.path().join("link")).unwrap();
+        let error = pack_with(tree.path(), &options).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            format!(
+                "`link` cannot be in an archive: it links to `{target}`, outside of the volume; \
+                 allow that with `cache_outside_links=keep`"
+            )
+        );
+        let keep = PackOptions { outside_links: OutsideLinks::Keep, ..options.clone() };
+        pack_with(tree.path(), &keep).unwrap();
+    }
+    let tree = tempfile::tempdir().unwrap();
+    fs::create_dir(tree.path().join("d")).unwrap();
+    symlink("..", tree.path().join("d/top")).unwrap();
+    symlink("d/top/..", tree.path().join("out")).unwrap();
+    assert!(matches!(pack_with(tree.path(), &options), Err(PackError::Refused { .. })));
+}

@@ -1,0 +1,321 @@
+//! Volumes that a cache keeps from run to run, as a user sees it.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::store::S3;
+use crate::support::{Ci, Outcome};
+
+/// Makes the volume `modules` if it is empty, and says what it holds.
+const BUILD: &str = r#"
+    const modules = await runtime.createVolume({ name: "modules" });
+    const script = `
+        cd modules
+        [ -e made ] || { echo made > made; mkdir -p a/b; echo deep > a/b/c; ln -s a/b/c link; echo building; }
+        cat made link`;
+    const { stdout, code } = await runtime.run({
+        name: "build", image: "busybox", command: { path: "sh", args: ["-c", script] }, mounts: { modules },
+    });
+    assert.equal(code, 0);
+    console.log("volume:", JSON.stringify(stdout));
+"#;
+
+/// `ci run` of a pipeline with a cache, in plain text.
+fn run(body: &str, cache: &str, args: &[&str]) -> Outcome {
+    Ci::pipeline(body)
+        .args(["--output", "plain", "--driver", &format!("native://?cache={cache}")])
+        .args(args)
+        .run()
+}
+
+/// The events of the same.
+fn events(body: &str, cache: &str) -> Vec<Value> {
+    let outcome = Ci::pipeline(body)
+        .args(["--output", "json", "--driver", &format!("native://?cache={cache}")])
+        .run();
+    outcome.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+}
+
+/// How the restores and persists ended: `restore modules hit`.
+fn ends(events: &[Value]) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut ends: Vec<String> = events
+        .iter()
+        .filter(|event| event["event"] == "cache_finished")
+        .map(|event| {
+            [&event["operation"], &event["volume"], &event["outcome"]].map(text).join(" ")
+        })
+        .collect();
+    ends.sort();
+    ends
+}
+
+fn file_cache(dir: &Path) -> String {
+    format!("file://{}", dir.display())
+}
+
+#[track_caller]
+fn cold_then_warm(cache: &str) {
+    run(BUILD, cache, &["--cache-strict"])
+        .exits(0)
+        .stdout_has("* cache miss: `modules` (no `")
+        .stdout_has("[build] building")
+        .stdout_has("* persisting volume to cache: `modules`")
+        .stdout_has("uploaded ")
+        .stdout_has(r#"volume: "building\nmade\ndeep\n""#);
+    let warm = run(BUILD, cache, &["--cache-strict"])
+        .exits(0)
+        .stdout_has("* restoring volume from cache: `modules`")
+        .stdout_has("hit ")
+        .stdout_has("unchanged")
+        .stdout_has(r#"volume: "made\ndeep\n""#);
+    assert!(!warm.stdout.contains("persisting"), "{}", warm.transcript());
+}
+
+#[test]
+fn a_cold_run_fills_the_cache_and_a_warm_one_uses_it() {
+    let s3 = S3::from_environment();
+    let dir = tempfile::tempdir().unwrap();
+    for compression in ["zstd", "gzip", "none"] {
+        let setting = format!("cache_compression={compression}");
+        cold_then_warm(&format!("{}&{setting}", s3.url(&format!("cold-{compression}"))));
+        let local = dir.path().join(compression);
+        cold_then_warm(&format!("{}&{setting}", file_cache(&local)));
+    }
+}
+
+#[test]
+fn keys_are_the_documented_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = file_cache(dir.path());
+    for (settings, key) in [
+        ("", "modules.tar.zst"),
+        ("&cache_prefix=project-a&cache_compression=gzip", "project-a/modules.tar.gzip"),
+        ("&cache_prefix=ci/main&cache_compression=none", "ci/main/modules.tar"),
+    ] {
+        run(BUILD, &format!("{cache}{settings}"), &[]).exits(0);
+        assert!(dir.path().join(key).is_file(), "{key}");
+    }
+}
+
+#[test]
+fn anonymous_volumes_are_not_cached() {
+    let dir = tempfile::tempdir().unwrap();
+    let body = r#"
+        const scratch = await runtime.createVolume();
+        await runtime.run({ name: "fill", image: "busybox", command: { path: "touch", args: ["scratch/file"] }, mounts: { scratch } });
+    "#;
+    let events = events(body, &file_cache(dir.path()));
+    assert_eq!(ends(&events), [""; 0]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_policy_limits_what_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = file_cache(dir.path());
+    let with = |policy: &str| ends(&events(BUILD, &format!("{cache}&cache_policy={policy}")));
+    assert_eq!(with("pull"), ["restore modules miss"]);
+    assert_eq!(with("none"), [""; 0]);
+    assert_eq!(with("push"), ["persist modules uploaded"]);
+    assert_eq!(with("push"), ["persist modules unchanged"]);
+    assert_eq!(with("pull"), ["restore modules hit"]);
+    assert_eq!(with("pull-push"), ["persist modules unchanged", "restore modules hit"]);
+}
+
+#[test]
+fn the_end_of_the_pipeline_decides_what_is_persisted() {
+    let failing = format!("{BUILD}\nthrow new Error('on purpose');");
+    for (when, succeeded, failed) in [
+        ("success", "uploaded", "skipped"),
+        ("failure", "skipped", "uploaded"),
+        ("always", "uploaded", "uploaded"),
+    ] {
+        for (body, outcome) in [(BUILD, succeeded), (failing.as_str(), failed)] {
+            let dir = tempfile::tempdir().unwrap();
+            let events = events(body, &format!("{}&cache_when={when}", file_cache(dir.path())));
+            let expected = [format!("persist modules {outcome}"), "restore modules miss".into()];
+            assert_eq!(ends(&events), expected, "{when}");
+        }
+    }
+}
+
+#[test]
+fn a_volume_that_a_task_was_stopped_in_is_not_persisted() {
+    let dir = tempfile::tempdir().unwrap();
+    let body = r#"
+        const modules = await runtime.createVolume({ name: "modules" });
+        const script = "echo half > modules/file; exec sleep 1000";
+        await runtime.run({
+            name: "slow", image: "busybox", command: { path: "sh", args: ["-c", script] }, mounts: { modules }, timeout: "200ms",
+        });
+    "#;
+    run(body, &format!("{}&cache_when=always", file_cache(dir.path())), &[])
+        .exits(0)
+        .stdout_has("skipped in ")
+        .stdout_has("task `slow` was ended while it had the volume mounted");
+    let aborted = body.replace(", timeout: \"200ms\"", "");
+    run(&aborted, &format!("{}&cache_when=always", file_cache(dir.path())), &["--timeout", "1s"])
+        .exits(124)
+        .stdout_has("the run was aborted");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_fallback_is_used_on_a_miss_and_persisted_under_the_own_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = file_cache(dir.path());
+    run(BUILD, &format!("{cache}&cache_prefix=main"), &[]).exits(0);
+    let feature = format!("{cache}&cache_prefix=feature&cache_fallback=release,main");
+    run(BUILD, &feature, &[])
+        .exits(0)
+        .stdout_has("fallback ")
+        .stdout_has(r#"volume: "made\ndeep\n""#)
+        .stdout_has("uploaded ");
+    assert!(dir.path().join("feature/modules.tar.zst").is_file());
+    let again = ends(&events(BUILD, &feature));
+    assert_eq!(again, ["persist modules unchanged", "restore modules hit"]);
+}
+
+#[test]
+fn what_is_too_old_is_a_miss_and_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = format!("{}?ttl=1ms", file_cache(dir.path()));
+    run(BUILD, &cache, &[]).exits(0);
+    run(BUILD, &cache, &[])
+        .exits(0)
+        .stdout_has("* cache miss: `modules` (`modules.tar.zst` is ")
+        .stdout_has("uploaded ");
+}
+
+#[test]
+fn a_broken_archive_leaves_an_empty_volume_and_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = file_cache(dir.path());
+    run(BUILD, &cache, &[]).exits(0);
+    let archive = dir.path().join("modules.tar.zst");
+    let whole = std::fs::read(&archive).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for broken in [b"".as_slice(), b"rubbish", &whole[..whole.len() - 1], &flipped] {
+        std::fs::write(&archive, broken).unwrap();
+        run(BUILD, &cache, &["--cache-strict"])
+            .exits(3)
+            .stdout_has("warning: volume `modules` starts empty, restoring it from `modules.tar.zst` failed: ")
+            .stdout_has("[build] building")
+            .stdout_has("uploaded ")
+            .stderr_has("starts empty");
+        // The failed restore was healed by the persist.
+        cold_is_over(&cache);
+    }
+}
+
+#[track_caller]
+fn cold_is_over(cache: &str) {
+    assert_eq!(ends(&events(BUILD, cache)), ["persist modules unchanged", "restore modules hit"]);
+}
+
+#[test]
+fn a_file_that_was_only_touched_is_no_change_and_another_content_of_the_same_size_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = file_cache(dir.path());
+    let with = |script: &str| {
+        let body = format!(
+            r#"
+            const modules = await runtime.createVolume({{ name: "modules" }});
+            await runtime.run({{ name: "t", image: "busybox", command: {{ path: "sh", args: ["-c", {script:?}] }}, mounts: {{ modules }} }});
+            "#
+        );
+        ends(&events(&body, &cache)).remove(0)
+    };
+    assert_eq!(with("echo one > modules/file; ln modules/file modules/hard"), "persist modules uploaded");
+    assert_eq!(with("touch modules/file"), "persist modules unchanged");
+    assert_eq!(with("echo two > modules/file"), "persist modules uploaded");
+    assert_eq!(with("touch -d 2001-01-01 modules/file; echo two > modules/file"), "persist modules unchanged");
+    assert_eq!(with("chmod 600 modules/file"), "persist modules uploaded");
+    assert_eq!(with("mkdir modules/empty"), "persist modules uploaded");
+    assert_eq!(with("rm modules/hard; cp -p modules/file modules/hard"), "persist modules uploaded");
+    assert_eq!(with("rm -r modules/*"), "persist modules uploaded");
+    assert_eq!(with("true"), "persist modules unchanged");
+}
+
+#[test]
+fn archives_of_tar_restore() {
+    let dir = tempfile::tempdir().unwrap();
+    let tree = dir.path().join("tree");
+    std::fs::create_dir_all(tree.join("a/b")).unwrap();
+    std::fs::write(tree.join("made"), "by tar\n").unwrap();
+    std::fs::write(tree.join("a/b/c"), "deep\n").unwrap();
+    std::os::unix::fs::symlink("a/b/c", tree.join("link")).unwrap();
+    let store = dir.path().join("store");
+    std::fs::create_dir(&store).unwrap();
+    for (settings, name, option) in [
+        ("zstd", "modules.tar.zst", "--zstd"),
+        ("gzip", "modules.tar.gzip", "--gzip"),
+        ("none", "modules.tar", "--no-auto-compress"),
+    ] {
+        let status = std::process::Command::new("tar")
+            .args(["-C", tree.to_str().unwrap(), option, "-cf"])
+            .arg(store.join(name))
+            .arg(".")
+            .status()
+            .unwrap();
+        assert!(status.success());
+        run(BUILD, &format!("{}&cache_compression={settings}", file_cache(&store)), &[])
+            .exits(0)
+            .stdout_has("hit ")
+            .stdout_has(r#"volume: "by tar\ndeep\n""#);
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_used_is_told_once_and_fails_nothing() {
+    let s3 = S3::from_environment();
+    let two = r#"
+        for (const name of ["one", "two"]) {
+            const volume = await runtime.createVolume({ name });
+            await runtime.run({ name, image: "busybox", command: { path: "touch", args: ["v/file"] }, mounts: { v: volume } });
+        }
+    "#;
+    for (url, reason) in [
+        (s3.url_of_bucket("no-such-bucket"), "no-such-bucket"),
+        (s3.url_with("GKffffffffffffffffffffffff", &s3.secret, "p"), "key"),
+        (s3.url_with(&s3.key, &"0".repeat(64), "p"), "secret"),
+        (s3.url_with(&s3.reader_key, &s3.reader_secret, "p"), "write"),
+        (s3.url("p").replace(&s3.address, "127.0.0.1:1"), "127.0.0.1:1"),
+    ] {
+        let outcome = run(two, &url, &[]).exits(0).stdout_has("warning: the cache is not used: ");
+        assert!(outcome.stdout.contains(reason), "no `{reason}` in\n{}", outcome.transcript());
+        assert_eq!(outcome.stdout.matches("warning: the cache is not used").count(), 1);
+        let strict = run(two, &url, &["--cache-strict"]).exits(3);
+        assert!(!strict.stdout.contains("started"), "{}", strict.transcript());
+        for secret in [&s3.secret, &s3.reader_secret, &"0".repeat(64)] {
+            for text in [&outcome.stdout, &outcome.stderr, &strict.stdout, &strict.stderr] {
+                assert!(!text.contains(secret.as_str()), "{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn secrets_in_a_dsn_are_never_shown() {
+    let secret = "wJalrXUtnFEMI/K7MDENG";
+    for dsn in [
+        format!("native://?cache=s3://AKIA:{secret}@host/bucket&cache_colour=red"),
+        format!("native://?cache=s3://AKIA:{secret}@host/"),
+        format!("native://?cache=s3://AKIA:{secret}@host/bucket?ttl=soon"),
+        format!("native://?cach=s3://AKIA:{secret}@host/bucket"),
+        format!("native://AKIA:{secret}@host/bucket"),
+        format!("nativ://?cache=s3://AKIA:{secret}@host/bucket"),
+        format!("s3://AKIA:{secret}@host/bucket"),
+        format!("native:cache=ftp://AKIA:{secret}@host/bucket"),
+        format!("native://?s3://AKIA:{secret}@host/bucket"),
+    ] {
+        let outcome = Ci::pipeline("").args(["--driver", &dsn]).run().exits(2);
+        assert!(!outcome.stderr.contains(secret), "{}", outcome.stderr);
+        assert!(!outcome.stderr.contains("K7MDENG"), "{}", outcome.stderr);
+        let help = Ci::new().args(["run", "--help"]).env("CI_DRIVER", &dsn).run().exits(0);
+        assert!(!help.stdout.contains("K7MDENG"), "{}", help.stdout);
+    }
+}
