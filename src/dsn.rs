@@ -29,6 +29,8 @@ pub enum DsnError {
     Cache(#[from] CacheConfigError),
     #[error("expected `key=value` in the driver's settings, got `{}`", masked(.0))]
     NotAPair(String),
+    #[error("expected a driver's name and a namespace, got credentials, write them into `cache=`")]
+    Credentials,
     #[error("`{}` is not valid percent-encoding, write a literal `%` as `%25`", masked(.0))]
     Encoding(String),
 }
@@ -59,11 +61,17 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Result<Self, DsnError> {
         let (driver, rest) = text.split_once(':').unwrap_or((text, ""));
+        if driver.contains('@') {
+            return Err(DsnError::Credentials);
+        }
         let mut this = Self { driver, settings: Vec::new(), cache: Vec::new() };
         let (separator, encoded, pairs) = match rest.strip_prefix("//") {
             None => (',', false, rest),
             Some(url) => {
                 let (namespace, query) = url.split_once('?').unwrap_or((url, ""));
+                if namespace.contains('@') {
+                    return Err(DsnError::Credentials);
+                }
                 if !namespace.is_empty() {
                     this.settings.push(("namespace".into(), decoded(namespace)?));
                 }
@@ -159,7 +167,11 @@ mod tests {
         let table = [
             ("nativ", "unknown driver `nativ`, did you mean `native`?, expected `native`"),
             ("", "unknown driver ``, expected `native`"),
-            ("s3://key:secret@bucket", "unknown driver `s3`, expected `native`"),
+            (
+                "s3://key:secret@bucket",
+                "expected a driver's name and a namespace, got credentials, write them into `cache=`",
+            ),
+            ("s3://bucket", "unknown driver `s3`, expected `native`"),
             ("docker", "the `docker` driver is not built into this version yet, use `native`"),
             (
                 "docker://ns?a=b",
@@ -172,12 +184,27 @@ mod tests {
             (
                 "native://?namespaec=x",
                 "unknown key `namespaec` for the `native` driver, did you mean `namespace`?, \
-                 expected `namespace`, `env`, `dir`, `grace` or `mounts`",
+                 expected `namespace`, `env`, `dir`, `grace`, `mounts` or `cache`",
             ),
             (
-                "native:cache=s3://bucket",
-                "unknown key `cache` for the `native` driver, \
-                 expected `namespace`, `env`, `dir`, `grace` or `mounts`",
+                "native://?cach=s3://bucket",
+                "unknown key `cach` for the `native` driver, did you mean `cache`?, \
+                 expected `namespace`, `env`, `dir`, `grace`, `mounts` or `cache`",
+            ),
+            (
+                "native://?cache=s3://bucket&cache_colour=red",
+                "unknown key `cache_colour` for the cache, expected `cache`, `region`, `endpoint`, \
+                 `ttl`, `cache_compression`, `cache_prefix`, `cache_fallback`, `cache_policy`, \
+                 `cache_when`, `cache_stall`, `cache_budget`, `cache_max_entries`, \
+                 `cache_max_size`, `cache_max_ratio` or `cache_outside_links`",
+            ),
+            (
+                "native://?region=eu-west-1&cache=s3://bucket",
+                "key `region` belongs to the cache, move it after `cache=`",
+            ),
+            (
+                "native://key:secret@host/bucket",
+                "expected a driver's name and a namespace, got credentials, write them into `cache=`",
             ),
             ("native://?grace", "expected `key=value` in the driver's settings, got `grace`"),
             ("native:=1", "expected `key=value` in the driver's settings, got `=1`"),

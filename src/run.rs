@@ -203,10 +203,12 @@ async fn connect_cache(
     ));
     let probed = cache.clone();
     let probe = tokio::spawn(async move { probed.probe().await });
-    if options.cache_strict
-        && let Ok(Err(_)) = probe.await
-    {
-        return Err(RunError::Cache(cache.failures().join("; ")));
+    if options.cache_strict {
+        _ = probe.await;
+        let failures = cache.failures();
+        if !failures.is_empty() {
+            return Err(RunError::Cache(failures.join("; ")));
+        }
     }
     Ok(Some(cache))
 }

@@ -7,7 +7,7 @@ use std::thread;
 
 use bytes::Bytes;
 use rustix::fd::AsFd;
-use rustix::fs::{AtFlags, fchmod, linkat, statat};
+use rustix::fs::{AtFlags, fchmod, futimens, linkat, statat};
 
 use super::decompress::stream;
 use super::member::{Member, MemberKind, Members};
@@ -18,7 +18,7 @@ use super::policy::{refused_by_way, refused_link, refused_mode};
 use super::snapshot::{ContentHash, PathKey, Snapshot, path_key, stamp};
 use super::stat::Meta;
 use super::walk::mode;
-use super::writer::{NewFile, NewLink, Owner, Writers, attributes};
+use super::writer::{NewFile, NewLink, Owner, Writers, attributes, times};
 use super::xattr::Xattr;
 use super::{Compression, UnpackOptions};
 
@@ -323,7 +323,9 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         for (path, meta, xattrs) in directories {
             if self.places.taken(&path) == Some(Taken::Directory) {
                 let directory = self.places.directory(&path)?;
-                attributes(directory.as_fd(), &meta, &xattrs, owner, None, &path, notices)
+                attributes(directory.as_fd(), &meta, &xattrs, owner, &path, notices)
+                    .and_then(|()| fchmod(&directory, mode(meta.mode)))
+                    .and_then(|()| futimens(&directory, &times(meta.mtime)))
                     .map_err(|errno| io_error(&path, errno))?;
             }
         }

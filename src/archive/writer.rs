@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle, available_parallelism};
 
 use bytes::Bytes;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, fstat, ftruncate, futimens,
-    openat, symlinkat, utimensat,
+    AtFlags, Gid, OFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fsetxattr, fstat,
+    ftruncate, futimens, openat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
@@ -352,7 +352,15 @@ impl Opened {
             if extents.is_some() {
                 ftruncate(&self.file, *size)?;
             }
-            attributes(self.file.as_fd(), meta, xattrs, owner, Some(mode(0o777)), path, notices)?;
+            attributes(self.file.as_fd(), meta, xattrs, owner, path, notices)?;
+            futimens(&self.file, &times(meta.mtime))?;
+            let stat = fstat(&self.file)?;
+            // The process's mask, an inherited access control list or the change of the owner may have
+            // taken something away.
+            if stat.st_mode & 0o7777 == meta.mode {
+                return Ok(stat);
+            }
+            fchmod(&self.file, mode(meta.mode))?;
             fstat(&self.file)
         };
         let stat = set().map_err(|errno| io(path, errno))?;
@@ -380,37 +388,23 @@ fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
     }
 }
 
-/// Sets owner, permissions, attributes and time of something that is open, with no more calls than
-/// need be. `asked` are the permissions that it was created with as far as the process's mask allows;
-/// `None` if that is not known.
+/// Gives something that is open its owner and its attributes.
 pub fn attributes(
     file: BorrowedFd<'_>,
     meta: &Meta,
     xattrs: &[Xattr],
     owner: Owner,
-    asked: Option<Mode>,
     path: &[u8],
     notices: &mut Vec<String>,
 ) -> Result<(), Errno> {
-    let to_set = owner.to_set(meta);
-    if let Some((uid, gid)) = to_set {
+    if let Some((uid, gid)) = owner.to_set(meta) {
         fchown(file, Some(uid), Some(gid))?;
     }
-    let is_set = asked.is_some_and(|asked| {
-        let kept = meta.mode & asked.as_raw_mode();
-        kept == meta.mode && kept & owner.mask == 0
-    });
-    // A change of the owner takes special bits away.
-    if !is_set || (to_set.is_some() && meta.mode > 0o777) {
-        fchmod(file, mode(meta.mode))?;
-    }
     for xattr in xattrs {
-        // An open file by its descriptor's own path.
-        let fd = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let set = rustix::fs::setxattr(fd, &xattr.0, &xattr.1, rustix::fs::XattrFlags::empty());
+        let set = fsetxattr(file, &xattr.0, &xattr.1, XattrFlags::empty());
         tell(set, path, xattr, notices)?;
     }
-    futimens(file, &times(meta.mtime))
+    Ok(())
 }
 
 /// An attribute that this file system or user cannot have is left out.
@@ -433,7 +427,7 @@ fn tell(
     }
 }
 
-fn times(mtime: Time) -> Timestamps {
+pub fn times(mtime: Time) -> Timestamps {
     let modified = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanos.into() };
     // The time of the last access is nothing that an archive keeps.
     let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
@@ -445,13 +439,11 @@ fn times(mtime: Time) -> Timestamps {
 pub struct Owner {
     uid: u32,
     gid: u32,
-    /// The bits that the system takes away from new files.
-    mask: u32,
 }
 
 impl Owner {
     pub fn current() -> Self {
-        Self { uid: geteuid().as_raw(), gid: getegid().as_raw(), mask: mask() }
+        Self { uid: geteuid().as_raw(), gid: getegid().as_raw() }
     }
 
     /// The owner to be set: only root gives files away.
@@ -462,12 +454,4 @@ impl Owner {
         (self.uid == 0 && differs && valid)
             .then(|| (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid)))
     }
-}
-
-/// The process's mask, without changing it. All bits if the system does not tell, so that permissions
-/// are always set.
-fn mask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    line.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o777)
 }

@@ -59,7 +59,9 @@ impl DriverConfig {
     }
 }
 
-const NATIVE_KEYS: &[&str] = &["namespace", "env", "dir", "grace", "mounts"];
+/// The last one, and all that start with it, are about volumes whatever the driver; the DSN's parser
+/// takes them out.
+const NATIVE_KEYS: &[&str] = &["namespace", "env", "dir", "grace", "mounts", "cache"];
 
 fn native(settings: Vec<(String, String)>) -> Result<NativeConfig, DriverConfigError> {
     let mut config = NativeConfig::default();

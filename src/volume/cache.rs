@@ -15,20 +15,24 @@ pub use self::download::{Downloaded, unpack_options};
 use self::transfer::Transfer;
 use super::{Ended, Usage, VolumeName};
 use crate::archive::{Budget, Snapshot, TreeDigest};
-use crate::cache::{CacheConfig, CacheStore, CacheWhen, Metadata, ObjectInfo};
+use crate::cache::{CacheConfig, CacheStore, CacheWhen, Metadata, ObjectInfo, StoreError};
 use crate::context::EventSink;
 use crate::driver::{LocalDirectory, Volume};
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
 
 /// How many volumes are transferred at the same time. Each one uses all cores and several
 /// connections already; more of them would only need more memory.
-const TURNS: usize = 4;
+const TURNS: usize = 3;
 
-/// Memory for the content of all archives that are being packed or unpacked, in bytes.
-const MEMORY: usize = 128 << 20;
+/// Memory for the content of all archives that are being packed or unpacked, in bytes: two frames for
+/// each of them, packed and unpacked.
+const MEMORY: usize = 96 << 20;
 
 /// How the digest of a tree is computed: another way is another number.
 const DIGEST_VERSION: u64 = 1;
+
+/// Said of each volume when the reason was told before.
+const UNUSED: &str = "the cache cannot be used";
 
 /// Restores and persists volumes. Whatever goes wrong is a warning, a report and an entry in
 /// [`failures`](Self::failures), never an error: a run goes on without its cache.
@@ -40,10 +44,18 @@ pub struct VolumeCache {
     cancel: CancellationToken,
     /// Who uploads, for the next one who wonders.
     writer: String,
-    probe: OnceCell<Result<(), String>>,
+    access: OnceCell<Access>,
     turns: Semaphore,
     budget: Budget,
     failures: Mutex<Vec<String>>,
+}
+
+/// What a store can be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    Full,
+    ReadOnly,
+    None,
 }
 
 /// What a volume was restored from, and what it held then.
@@ -76,27 +88,40 @@ impl VolumeCache {
             events,
             cancel,
             writer,
-            probe: OnceCell::new(),
+            access: OnceCell::new(),
             turns: Semaphore::new(TURNS),
             budget: Budget::new(MEMORY),
             failures: Mutex::default(),
         }
     }
 
-    /// Asks the store once whether it can be used, and tells the user if not.
-    pub async fn probe(&self) -> Result<(), String> {
+    /// Asks the store once what it can be used for, and tells the user if that is less than wanted.
+    pub async fn probe(&self) -> Access {
         let probe = async || {
             let writes = self.config.policy.pushes();
-            let result = self.store.probe(writes).await.map_err(|error| error.to_string());
-            if let Err(reason) = &result {
-                self.failed(format!("the cache is not used: {reason}"));
-            } else if writes {
+            match self.store.probe(writes).await {
+                Ok(()) => {}
+                // It may still be good for reading.
+                Err(StoreError::Denied(reason))
+                    if writes
+                        && self.config.policy.pulls()
+                        && self.store.probe(false).await.is_ok() =>
+                {
+                    self.failed(format!("volumes are not persisted: {reason}"));
+                    return Access::ReadOnly;
+                }
+                Err(error) => {
+                    self.failed(format!("the cache is not used: {error}"));
+                    return Access::None;
+                }
+            }
+            if writes {
                 // What a killed run left is not worth a word, and neither is a failure to clear it.
                 _ = self.store.sweep().await;
             }
-            result
+            Access::Full
         };
-        self.probe.get_or_init(probe).await.clone()
+        *self.access.get_or_init(probe).await
     }
 
     /// What went wrong so far, in the words of the warnings.
@@ -116,6 +141,11 @@ impl VolumeCache {
         }
         let started = Instant::now();
         let mut report = self.report(&volume.name, CacheOperation::Restore);
+        if self.probe().await == Access::None {
+            report.reason = UNUSED.to_owned();
+            self.events.send(RunEvent::CacheFinished(report)).await;
+            return Restored::nothing(CacheOutcome::Failed);
+        }
         let result = self.try_restore(volume, &mut report).await;
         report.duration_ms = millis(started.elapsed());
         let restored = match result {
@@ -144,7 +174,6 @@ impl VolumeCache {
         report: &mut CacheReport,
     ) -> Result<Restored, String> {
         let directory = local(volume)?;
-        self.probe().await?;
         let _turn = self.turn().await?;
         let own = self.config.key(&volume.name).map_err(|error| error.to_string())?;
         let mut misses = Vec::new();
@@ -203,6 +232,11 @@ impl VolumeCache {
         }
         let started = Instant::now();
         let mut report = self.report(&volume.name, CacheOperation::Persist);
+        if self.probe().await != Access::Full {
+            report.reason = UNUSED.to_owned();
+            self.events.send(RunEvent::CacheFinished(report)).await;
+            return;
+        }
         let result = match self.unwanted(restored.as_deref(), &usage, ended) {
             Some(reason) => {
                 report.reason = reason;
@@ -266,7 +300,6 @@ impl VolumeCache {
         report: &mut CacheReport,
     ) -> Result<CacheOutcome, String> {
         let directory = local(volume)?;
-        self.probe().await?;
         let _turn = self.turn().await?;
         let key = self.config.key(&volume.name).map_err(|error| error.to_string())?;
         let hit = restored.filter(|restored| restored.outcome == CacheOutcome::Hit);

@@ -1,9 +1,14 @@
 //! Volumes that a cache keeps from run to run, as a user sees it.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
+use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::proxy::{Fault, Proxy};
 use crate::store::S3;
 use crate::support::{Ci, Outcome};
 
@@ -153,8 +158,7 @@ fn a_volume_that_a_task_was_stopped_in_is_not_persisted() {
     "#;
     run(body, &format!("{}&cache_when=always", file_cache(dir.path())), &[])
         .exits(0)
-        .stdout_has("skipped in ")
-        .stdout_has("task `slow` was ended while it had the volume mounted");
+        .stdout_has("skipped: task `slow` was ended while it had the volume mounted");
     let aborted = body.replace(", timeout: \"200ms\"", "");
     run(&aborted, &format!("{}&cache_when=always", file_cache(dir.path())), &["--timeout", "1s"])
         .exits(124)
@@ -269,26 +273,27 @@ fn archives_of_tar_restore() {
     }
 }
 
+const TWO: &str = r#"
+    for (const name of ["one", "two"]) {
+        const volume = await runtime.createVolume({ name });
+        await runtime.run({ name, image: "busybox", command: { path: "touch", args: ["v/file"] }, mounts: { v: volume } });
+    }
+"#;
+
 #[test]
 fn a_store_that_cannot_be_used_is_told_once_and_fails_nothing() {
     let s3 = S3::from_environment();
-    let two = r#"
-        for (const name of ["one", "two"]) {
-            const volume = await runtime.createVolume({ name });
-            await runtime.run({ name, image: "busybox", command: { path: "touch", args: ["v/file"] }, mounts: { v: volume } });
-        }
-    "#;
     for (url, reason) in [
-        (s3.url_of_bucket("no-such-bucket"), "no-such-bucket"),
-        (s3.url_with("GKffffffffffffffffffffffff", &s3.secret, "p"), "key"),
-        (s3.url_with(&s3.key, &"0".repeat(64), "p"), "secret"),
-        (s3.url_with(&s3.reader_key, &s3.reader_secret, "p"), "write"),
-        (s3.url("p").replace(&s3.address, "127.0.0.1:1"), "127.0.0.1:1"),
+        (s3.url_of_bucket("no-such-bucket"), "there is no bucket `no-such-bucket`"),
+        (s3.url_with("GKffffffffffffffffffffffff", &s3.secret, "p"), "access key"),
+        (s3.url_with(&s3.key, &"0".repeat(64), "p"), "secret key"),
+        (s3.url("p").replace("region=garage", "region=mars"), "region"),
+        (s3.url("p").replace(&s3.address, "127.0.0.1:1"), "nothing listens there"),
     ] {
-        let outcome = run(two, &url, &[]).exits(0).stdout_has("warning: the cache is not used: ");
+        let outcome = run(TWO, &url, &[]).exits(0).stdout_has("warning: the cache is not used: ");
         assert!(outcome.stdout.contains(reason), "no `{reason}` in\n{}", outcome.transcript());
-        assert_eq!(outcome.stdout.matches("warning: the cache is not used").count(), 1);
-        let strict = run(two, &url, &["--cache-strict"]).exits(3);
+        assert_eq!(outcome.stdout.matches("warning: ").count(), 1, "{}", outcome.transcript());
+        let strict = run(TWO, &url, &["--cache-strict"]).exits(3);
         assert!(!strict.stdout.contains("started"), "{}", strict.transcript());
         for secret in [&s3.secret, &s3.reader_secret, &"0".repeat(64)] {
             for text in [&outcome.stdout, &outcome.stderr, &strict.stdout, &strict.stderr] {
@@ -296,6 +301,21 @@ fn a_store_that_cannot_be_used_is_told_once_and_fails_nothing() {
             }
         }
     }
+}
+
+#[test]
+fn a_store_that_may_only_be_read_is_read() {
+    let s3 = S3::from_environment();
+    run(BUILD, &s3.url("readable"), &["--cache-strict"]).exits(0);
+    let reader = s3.url_with(&s3.reader_key, &s3.reader_secret, "readable");
+    let outcome = run(BUILD, &reader, &[])
+        .exits(0)
+        .stdout_has("warning: volumes are not persisted: the cache cannot be written to, ")
+        .stdout_has("hit ");
+    assert_eq!(outcome.stdout.matches("warning: ").count(), 1, "{}", outcome.transcript());
+    run(BUILD, &reader, &["--cache-strict"]).exits(3);
+    let pull = format!("{reader}&cache_policy=pull");
+    run(BUILD, &pull, &["--cache-strict"]).exits(0).stdout_has("hit ");
 }
 
 #[test]
@@ -318,4 +338,185 @@ fn secrets_in_a_dsn_are_never_shown() {
         let help = Ci::new().args(["run", "--help"]).env("CI_DRIVER", &dsn).run().exits(0);
         assert!(!help.stdout.contains("K7MDENG"), "{}", help.stdout);
     }
+}
+
+#[test]
+fn a_hundred_requests_for_one_volume_are_one_download() {
+    let s3 = S3::from_environment();
+    run(BUILD, &s3.url("single"), &[]).exits(0);
+    let proxy = Proxy::start(&s3.address, |_, _| None);
+    let url = s3.url("single").replace(&s3.address, &proxy.address.to_string());
+    let body = r#"
+        const all = Array.from({ length: 100 }, () => runtime.createVolume({ name: "modules" }));
+        const [modules] = await Promise.all(all);
+        const read = () => runtime.run({ name: "read", image: "busybox", command: { path: "cat", args: ["m/made"] }, mounts: { m: modules } });
+        const results = await Promise.all(Array.from({ length: 10 }, read));
+        assert.truthy(results.every((result) => result.stdout === "made\n"));
+    "#;
+    run(body, &format!("{url}&cache_policy=pull"), &["--cache-strict"]).exits(0);
+    let requests = proxy.requests();
+    let gets = requests.iter().filter(|line| line.contains("/modules.tar.zst")).count();
+    assert_eq!(gets, 1, "{requests:#?}");
+}
+
+#[test]
+fn a_task_waits_for_its_own_volumes_only() {
+    let s3 = S3::from_environment();
+    run(BUILD, &s3.url("waiting"), &[]).exits(0);
+    let proxy =
+        Proxy::start(&s3.address, |_, line| line.contains("/modules.tar").then_some(Fault::Hold));
+    let url = s3.url("waiting").replace(&s3.address, &proxy.address.to_string());
+    let body = r#"
+        const modules = await runtime.createVolume({ name: "modules" });
+        const other = await runtime.createVolume();
+        await runtime.run({ name: "other", image: "busybox", command: { path: "true" }, mounts: { other } });
+        console.log("meanwhile");
+        await runtime.run({ name: "mine", image: "busybox", command: { path: "cat", args: ["m/made"] }, mounts: { m: modules } });
+    "#;
+    let ci = Ci::pipeline(body).args([
+        "--output",
+        "plain",
+        "--driver",
+        &format!("native://?cache={url}&cache_policy=pull"),
+    ]);
+    let mut child = ci.spawn();
+    let mut log = BufReader::new(child.stdout.take().unwrap());
+    let mut seen = String::new();
+    while !seen.contains("meanwhile") {
+        assert!(log.read_line(&mut seen).unwrap() > 0, "{seen}");
+    }
+    assert!(!seen.contains("[mine]"), "{seen}");
+    proxy.release();
+    log.read_to_string(&mut seen).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{seen}");
+    assert!(seen.contains("[mine] made"), "{seen}");
+}
+
+/// Fills the volume with more than two parts of an upload.
+const FILL: &str = r#"
+    const modules = await runtime.createVolume({ name: "modules" });
+    const script = "head -c 30000000 /dev/urandom > modules/random";
+    await runtime.run({ name: "fill", image: "busybox", command: { path: "sh", args: ["-c", script] }, mounts: { modules } });
+"#;
+
+/// A run that was ended in the middle of its upload.
+struct Ended {
+    ci: Ci,
+    proxy: Proxy,
+    /// Of the cache, through the proxy.
+    url: String,
+    code: Option<i32>,
+    log: String,
+}
+
+fn ended_while_uploading(name: &str, signal: Signal) -> Ended {
+    let s3 = S3::from_environment();
+    run(BUILD, &s3.url(name), &[]).exits(0);
+    let proxy =
+        Proxy::start(&s3.address, |_, line| line.contains("partNumber=2").then_some(Fault::Hold));
+    let url = s3.url(name).replace(&s3.address, &proxy.address.to_string());
+    let driver = format!("native://?cache={url}&cache_policy=push");
+    let ci = Ci::pipeline(FILL).args(["--output", "plain"]).env("CI_DRIVER", driver);
+    let mut child = ci.spawn();
+    proxy.until("partNumber=2");
+    kill(Pid::from_raw(child.id().cast_signed()), signal).unwrap();
+    let mut log = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut log).unwrap();
+    let code = child.wait().unwrap().code();
+    Ended { ci, proxy, url, code, log }
+}
+
+fn uploads(url: &str) -> Vec<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(crate::cache_store::uploads(url))
+}
+
+impl Ended {
+    /// The old volume is what the next run finds, and no upload is left after it.
+    #[track_caller]
+    fn nothing_has_changed(self) {
+        self.proxy.release();
+        let next = format!("export const pipeline = async () => {{\n{BUILD}\n}};\n");
+        self.ci
+            .file("pipeline.ts", next)
+            .env("CI_DRIVER", format!("native://?cache={}", self.url))
+            .run()
+            .exits(0)
+            .stdout_has("hit ")
+            .stdout_has(r#"volume: "made\ndeep\n""#);
+        assert_eq!(uploads(&self.url), [""; 0]);
+    }
+}
+
+#[test]
+fn ctrl_c_while_uploading_leaves_the_old_object_and_no_upload() {
+    let ended = ended_while_uploading("interrupted", Signal::SIGINT);
+    assert_eq!(ended.code, Some(130), "{}", ended.log);
+    assert_eq!(uploads(&ended.url), [""; 0], "{}", ended.log);
+    ended.nothing_has_changed();
+}
+
+#[test]
+fn after_sigkill_while_uploading_the_next_run_takes_the_upload_back() {
+    let ended = ended_while_uploading("killed", Signal::SIGKILL);
+    assert_eq!(ended.code, None);
+    assert_eq!(uploads(&ended.url).len(), 1, "{}", ended.log);
+    ended.nothing_has_changed();
+}
+
+#[test]
+fn a_full_disk_leaves_an_empty_volume() {
+    let s3 = S3::from_environment();
+    run(FILL, &s3.url("full"), &[]).exits(0);
+    let disk = tempfile::tempdir().unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+        .arg(disk.path())
+        .status()
+        .unwrap();
+    assert!(mounted.success(), "the suite mounts a small file system as root");
+    let list = r#"
+        const modules = await runtime.createVolume({ name: "modules" });
+        await runtime.run({ name: "list", image: "busybox", command: { path: "sh", args: ["-c", "ls -A modules | wc -l"] }, mounts: { modules } });
+    "#;
+    let dsn = format!(
+        "native://?dir={}&cache={}&cache_policy=pull",
+        disk.path().display(),
+        s3.url("full")
+    );
+    let outcome = Ci::pipeline(list).args(["--output", "plain", "--driver", &dsn]).run();
+    let unmounted = Command::new("umount").arg(disk.path()).status().unwrap();
+    assert!(unmounted.success());
+    outcome.exits(0).stdout_has("No space left on device").stdout_has("[list] 0");
+}
+
+#[test]
+fn the_cache_can_be_listed_verified_and_cleared() {
+    let s3 = S3::from_environment();
+    let url = s3.url("commands");
+    run(BUILD, &format!("{url}&cache_prefix=app"), &[]).exits(0);
+    let cache = |args: &[&str]| {
+        Ci::new().args(["cache"]).args(args).env("CI_DRIVER", format!("native://?cache={url}")).run()
+    };
+    cache(&["ls"]).exits(0).stdout_has("app/modules.tar.zst").stdout_has("of pipeline-");
+    let listed = cache(&["ls", "--json"]).exits(0);
+    let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
+    assert_eq!(listed[0]["name"], "app/modules");
+    assert_eq!(listed[0]["entries"], 5);
+    cache(&["stat", "app/modules"]).exits(0).stdout_has("in 5 entries");
+    cache(&["verify"]).exits(0).stdout_has("ok");
+    cache(&["rm", "nothing"]).exits(1).stderr_has("`ci cache ls`");
+    cache(&["rm", "app/modules"]).exits(2).stderr_has("`--yes`");
+    cache(&["prune", "--older-than", "30d"]).exits(0).stdout_has("nothing is older than 30days");
+    cache(&["prune", "--older-than", "0s", "--yes"]).exits(0).stdout_has("removed `");
+    cache(&["ls", "--json"]).exits(0).stdout_has("[]");
+
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("bad.tar.zst"), "rubbish").unwrap();
+    let url = file_cache(dir.path());
+    let cache = |args: &[&str]| Ci::new().args(["cache"]).args(args).args(["--store", &url]).run();
+    cache(&["verify"]).exits(1).stdout_has("not compressed with zstd").stderr_has("`ci cache rm`");
+    cache(&["rm", "bad", "--yes"]).exits(0);
+    assert!(!dir.path().join("bad.tar.zst").exists());
+    Ci::new().args(["cache", "ls"]).run().exits(2).stderr_has("`--store s3://bucket/prefix`");
 }

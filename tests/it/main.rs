@@ -4,12 +4,14 @@
 
 mod archive;
 mod cache;
+mod cache_store;
 mod cli;
 mod conformance;
 mod ending;
 mod examples;
 mod json;
 mod native;
+mod proxy;
 mod scenarios;
 mod store;
 mod support;

@@ -439,7 +439,7 @@ async fn root_runs_tasks_as_other_users() {
     let text = succeed(&run.driver, &as_user("nobody", script)).await;
     let expected = "nobody\nnogroup\n65534\nnobody /nonexistent\nroot\nold is read only\n";
     assert_eq!(text, expected);
-    assert_eq!(fs::metadata(new.directory.unwrap()).unwrap().uid(), 65534);
+    assert_eq!(fs::metadata(new.directory.unwrap().path).unwrap().uid(), 65534);
     let table = [("65534", "65534 65534"), ("1234:4321", "1234 4321"), ("nobody:root", "65534 0")];
     for (user, ids) in table {
         let mut spec = sh("echo $(id -u) $(id -g); touch x");
@@ -545,7 +545,7 @@ async fn running_tasks_outlive_the_supervisor_and_new_ones_say_what_happened() {
     kill(&supervisor);
     let error = finish(&run.driver, &sh("true")).await.unwrap_err().to_string();
     assert!(error.contains("ended from outside"), "{error}");
-    let door = shared.directory.unwrap().join("door");
+    let door = shared.directory.unwrap().path.join("door");
     tokio::task::spawn_blocking(|| fs::write(door, "")).await.unwrap().unwrap();
     assert_eq!(rest.await.unwrap(), TaskExit::Code(7));
     run.end().await;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::super::S3Location;
 
 /// A directory with a file for each upload, locked for as long as its process lives.
+#[derive(Clone)]
 pub struct Journal {
     directory: PathBuf,
     server: String,

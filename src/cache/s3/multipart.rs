@@ -6,40 +6,67 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
-use super::super::{CacheKey, Metadata, StoreError};
+use super::super::{CacheKey, Metadata, S3Location, StoreError};
 use super::explain::explain;
 use super::journal::Entry;
 use super::{S3Store, headers, time};
 
 /// An upload that has begun. Dropped before it was completed, it is taken back.
-pub struct Multipart<'a> {
-    store: &'a S3Store,
+pub struct Multipart {
     client: Client,
+    location: S3Location,
     key: CacheKey,
     upload: String,
+    signs_payload: bool,
+    cleanup: TaskTracker,
     entry: Option<Entry>,
     completed: bool,
 }
 
-impl<'a> Multipart<'a> {
+impl Multipart {
+    /// Begins on a task of its own: when this future is dropped meanwhile, the server may have begun all
+    /// the same, and what it has begun is taken back.
     pub async fn begin(
-        store: &'a S3Store,
+        store: &S3Store,
         key: &CacheKey,
         metadata: &Metadata,
     ) -> Result<Self, StoreError> {
         let client = store.client().await?.clone();
-        let begun = client
+        let request = client
             .create_multipart_upload()
             .bucket(&store.location.bucket)
             .key(key.as_str())
-            .set_metadata(Some(headers(metadata)))
-            .send()
-            .await
-            .map_err(|error| explain(&store.location, &error))?;
-        let upload = begun.upload_id().unwrap_or_default().to_owned();
-        let entry = store.journal.note(key.as_str(), &upload);
-        Ok(Self { store, client, key: key.clone(), upload, entry, completed: false })
+            .set_metadata(Some(headers(metadata)));
+        let (location, journal) = (store.location.clone(), store.journal.clone());
+        let (cleanup, signs_payload) = (store.cleanup.clone(), store.signs_payload());
+        let key = key.clone();
+        let (sender, begun) = oneshot::channel();
+        store.cleanup.spawn(async move {
+            let result = match request.send().await {
+                Ok(begun) => {
+                    let upload = begun.upload_id().unwrap_or_default().to_owned();
+                    let entry = journal.note(key.as_str(), &upload);
+                    Ok(Self {
+                        client,
+                        location,
+                        key,
+                        upload,
+                        signs_payload,
+                        cleanup,
+                        entry,
+                        completed: false,
+                    })
+                }
+                Err(error) => Err(explain(&location, &error)),
+            };
+            // If nobody is there to take it, it is dropped here.
+            _ = sender.send(result);
+        });
+        let gone = || StoreError::Other("the upload was given up".to_owned());
+        begun.await.unwrap_or_else(|_| Err(gone()))
     }
 
     /// Sends a part; their numbers count from 1.
@@ -47,18 +74,18 @@ impl<'a> Multipart<'a> {
         let request = self
             .client
             .upload_part()
-            .bucket(&self.store.location.bucket)
+            .bucket(&self.location.bucket)
             .key(self.key.as_str())
             .upload_id(&self.upload)
             .part_number(number)
             .body(ByteStream::from(bytes))
             .customize();
-        let request = match self.store.signs_payload() {
+        let request = match self.signs_payload {
             true => request,
             false => request.disable_payload_signing(),
         };
         let sent =
-            request.send().await.map_err(|error| explain(&self.store.location, &error))?;
+            request.send().await.map_err(|error| explain(&self.location, &error))?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(sent.e_tag().map(str::to_owned))
@@ -70,19 +97,19 @@ impl<'a> Multipart<'a> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
         self.client
             .complete_multipart_upload()
-            .bucket(&self.store.location.bucket)
+            .bucket(&self.location.bucket)
             .key(self.key.as_str())
             .upload_id(&self.upload)
             .multipart_upload(parts)
             .send()
             .await
-            .map_err(|error| explain(&self.store.location, &error))?;
+            .map_err(|error| explain(&self.location, &error))?;
         self.completed = true;
         Ok(())
     }
 }
 
-impl Drop for Multipart<'_> {
+impl Drop for Multipart {
     fn drop(&mut self) {
         let entry = self.entry.take();
         if self.completed {
@@ -94,11 +121,11 @@ impl Drop for Multipart<'_> {
         let abort = self
             .client
             .abort_multipart_upload()
-            .bucket(&self.store.location.bucket)
+            .bucket(&self.location.bucket)
             .key(self.key.as_str())
             .upload_id(&self.upload);
         // In the background, since whoever dropped this does not wait. `close` does.
-        self.store.cleanup.spawn(async move {
+        self.cleanup.spawn(async move {
             if abort.send().await.is_ok()
                 && let Some(entry) = entry
             {

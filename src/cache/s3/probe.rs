@@ -45,7 +45,7 @@ async fn write(store: &S3Store, writes: bool) -> Result<(), StoreError> {
     let begun = request.customize().config_override(config).send().await;
     let begun = begun.map_err(|error| match explain(&store.location, &error) {
         StoreError::Denied(reason) => StoreError::Denied(format!(
-            "it cannot be written to, allow that or use `cache_policy=pull`: {reason}"
+            "the cache cannot be written to, allow that or use `cache_policy=pull`: {reason}"
         )),
         other => other,
     })?;

@@ -79,7 +79,7 @@ pub async fn put(
 }
 
 async fn send(
-    upload: &Multipart<'_>,
+    upload: &Multipart,
     number: i32,
     bytes: Bytes,
 ) -> Result<(aws_sdk_s3::types::CompletedPart, usize), StoreError> {
