@@ -23,9 +23,10 @@ pub struct Dsn {
 
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum DsnError {
-    #[error(transparent)]
+    // A driver knows nothing of secrets, and somebody may have put one into the wrong place.
+    #[error("{}", masked(&.0.to_string()))]
     Driver(#[from] DriverConfigError),
-    #[error(transparent)]
+    #[error("{}", masked(&.0.to_string()))]
     Cache(#[from] CacheConfigError),
     #[error("expected `key=value` in the driver's settings, got `{}`", masked(.0))]
     NotAPair(String),

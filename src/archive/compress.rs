@@ -9,10 +9,10 @@ use bytes::Bytes;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
+use super::Compression;
 use super::budget::{Budget, Share};
 use super::frame::{FRAME, SIZE_MAGIC, skippable};
 use super::pack::{PackError, Sink};
-use super::Compression;
 
 /// Fast enough that a core keeps up with a network and a disk; higher levels cost more time than
 /// their smaller archives save, unless the network is slow.
@@ -114,9 +114,8 @@ impl Frames<'_> {
             let want = usize::try_from(length - total).unwrap_or(usize::MAX).min(room);
             let start = self.content.len();
             self.content.resize(start + want, 0);
-            let read = rustix::io::retry_on_intr(|| {
-                rustix::io::read(file, &mut self.content[start..])
-            });
+            let read =
+                rustix::io::retry_on_intr(|| rustix::io::read(file, &mut self.content[start..]));
             self.content.truncate(start + *read.as_ref().unwrap_or(&0));
             match read.map_err(ReadError::File)? {
                 0 => break,

@@ -10,9 +10,7 @@ use bytes::{Buf, Bytes};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::budget::{Budget, Share};
-use super::frame::{
-    HASHES_MAGIC, HASHES_SIGNATURE, LARGEST, SIZE_MAGIC, ZSTD_MAGIC, is_skippable,
-};
+use super::frame::{HASHES_MAGIC, HASHES_SIGNATURE, LARGEST, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
 use super::snapshot::ContentHash;
 use super::unpack::{Source, UnpackError};
 use super::{Compression, UnpackOptions};

@@ -138,9 +138,7 @@ fn set_name(header: &mut Header, name: &[u8]) -> bool {
         let from = name.len() - header.name.len() - 1;
         let slash = name.iter().skip(from).position(|byte| *byte == b'/').map(|at| at + from);
         match slash {
-            Some(slash)
-                if slash > 0 && slash <= header.prefix.len() && slash + 1 < name.len() =>
-            {
+            Some(slash) if slash > 0 && slash <= header.prefix.len() && slash + 1 < name.len() => {
                 (&name[..slash], &name[slash + 1..])
             }
             _ => return false,

@@ -61,7 +61,15 @@ mod tests {
 
     #[test]
     fn malformed_records_are_no_records() {
-        for bytes in [&b"x"[..], b"5 a=b", b"6 a=b\n\n", b"99999999999999999999 a=b\n", b"5 abc\n", b"0 a=b\n", b"-1 a=b\n"] {
+        for bytes in [
+            &b"x"[..],
+            b"5 a=b",
+            b"6 a=b\n\n",
+            b"99999999999999999999 a=b\n",
+            b"5 abc\n",
+            b"0 a=b\n",
+            b"-1 a=b\n",
+        ] {
             assert_eq!(read(bytes), None, "{}", bytes.escape_ascii());
         }
         assert_eq!(read(b""), Some(Vec::new()));

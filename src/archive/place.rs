@@ -52,7 +52,13 @@ impl Places {
     /// `root` is an empty directory.
     pub fn new(root: &Path, limit: u64) -> Result<Self, UnpackError> {
         let root = open(root, DIRECTORY, Mode::empty()).map_err(|errno| io(b"", errno))?;
-        Ok(Self { root: Arc::new(root), open: HashMap::new(), taken: HashMap::new(), implied: Vec::new(), limit })
+        Ok(Self {
+            root: Arc::new(root),
+            open: HashMap::new(),
+            taken: HashMap::new(),
+            implied: Vec::new(),
+            limit,
+        })
     }
 
     pub fn root(&self) -> &Arc<OwnedFd> {

@@ -11,6 +11,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, open, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::PackOptions;
 use super::notices::Notices;
 use super::pack::PackError;
 use super::path::shown;
@@ -19,7 +20,6 @@ use super::snapshot::{ContentHash, Snapshot, TreeDigest, path_key, stamp};
 use super::stat::{kind, size};
 use super::walk::{DIRECTORY, Found, open_directory, open_file, walk};
 use super::xattr::{self, Xattr};
-use super::PackOptions;
 
 /// What a tree holds.
 #[derive(Debug)]
@@ -289,8 +289,8 @@ pub(super) fn check_link(
     target: &[u8],
 ) -> Result<(), PackError> {
     let links = options.outside_links;
-    let reason = refused_link(links, path, target)
-        .or_else(|| refused_by_way(links, root, path, target));
+    let reason =
+        refused_link(links, path, target).or_else(|| refused_by_way(links, root, path, target));
     match reason {
         Some(reason) => Err(PackError::Refused { path: shown(path), reason }),
         None => Ok(()),

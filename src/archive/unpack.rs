@@ -233,7 +233,8 @@ impl<'a, 'scope> Tree<'a, 'scope> {
                 let place = self.places.place(&path)?;
                 self.places.take(&path, Taken::File)?;
                 let key = path_key(&path);
-                let content = self.hashes.as_ref().and_then(|hashes| hashes.get(self.files)).copied();
+                let content =
+                    self.hashes.as_ref().and_then(|hashes| hashes.get(self.files)).copied();
                 self.files += 1;
                 self.unpacked.bytes += size;
                 self.content(
@@ -251,11 +252,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         Ok(())
     }
 
-    fn content(
-        &mut self,
-        file: NewFile,
-        members: &mut Members<'_, '_>,
-    ) -> Result<(), UnpackError> {
+    fn content(&mut self, file: NewFile, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
         if file.size <= SMALL && file.extents.is_none() {
             let mut content = Vec::new();
             loop {

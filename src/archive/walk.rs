@@ -87,10 +87,8 @@ pub fn open_directory(parent: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
     openat(parent, name, DIRECTORY, Mode::empty())
 }
 
-pub const DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+pub const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Opens a file to read it. What took its place meanwhile is not followed and not waited for.
 pub fn open_file(parent: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {

@@ -278,7 +278,12 @@ impl Writer {
             rustix::fs::chownat(directory, name, Some(uid), Some(gid), flags)?;
         }
         for xattr in &link.xattrs {
-            tell(xattr::set_of_link(directory, name, xattr), &link.path, xattr, &mut self.done.notices)?;
+            tell(
+                xattr::set_of_link(directory, name, xattr),
+                &link.path,
+                xattr,
+                &mut self.done.notices,
+            )?;
         }
         utimensat(directory, name, &times(link.meta.mtime), AtFlags::SYMLINK_NOFOLLOW)
     }
@@ -286,11 +291,8 @@ impl Writer {
 
 impl Opened {
     fn create(new: Box<NewFile>) -> Result<Self, UnpackError> {
-        let flags = OFlags::WRONLY
-            | OFlags::CREATE
-            | OFlags::EXCL
-            | OFlags::NOFOLLOW
-            | OFlags::CLOEXEC;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Place { directory, name } = &new.place;
         let file = openat(directory, name, flags, mode(new.meta.mode & 0o777))
             .map_err(|errno| io(&new.path, errno))?;
@@ -342,11 +344,7 @@ impl Opened {
         Ok(())
     }
 
-    fn finish(
-        mut self,
-        owner: Owner,
-        notices: &mut Vec<String>,
-    ) -> Result<Written, UnpackError> {
+    fn finish(mut self, owner: Owner, notices: &mut Vec<String>) -> Result<Written, UnpackError> {
         let NewFile { path, key, meta, xattrs, size, extents, content, .. } = &*self.new;
         let mut set = || {
             if extents.is_some() {

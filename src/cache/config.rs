@@ -105,9 +105,8 @@ impl CacheConfig {
 
     /// Where else a volume's archive may be found, in the order to look.
     pub fn fallback_keys(&self, volume: &VolumeName) -> Result<Vec<CacheKey>, CacheKeyError> {
-        let key = |prefix| {
-            CacheKey::new(&[self.location.prefix(), prefix], volume, self.compression)
-        };
+        let key =
+            |prefix| CacheKey::new(&[self.location.prefix(), prefix], volume, self.compression);
         self.fallback.iter().map(key).collect()
     }
 

@@ -11,9 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::{
-    CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, StoreError, Upload,
-};
+use super::{CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, StoreError, Upload};
 
 /// Objects are files below a root, named by their keys. Beside each stands a file with what its writer
 /// said about it.
@@ -88,7 +86,8 @@ impl DirectoryStore {
     fn open(&self, key: &CacheKey) -> Result<Option<(File, ObjectInfo)>, StoreError> {
         let path = self.path(key);
         let parent = path.parent().unwrap_or(&self.root);
-        match fs::canonicalize(parent).and_then(|found| Ok((found, fs::canonicalize(&self.root)?))) {
+        match fs::canonicalize(parent).and_then(|found| Ok((found, fs::canonicalize(&self.root)?)))
+        {
             Ok((found, root)) if found.starts_with(&root) => {}
             Ok(_) => return Err(io(&path)(io::Error::other("it is outside of the store"))),
             Err(error) if is_absent(&error) => return Ok(None),
@@ -136,11 +135,7 @@ impl DirectoryStore {
         })
     }
 
-    fn list_below(
-        &self,
-        directory: &Path,
-        found: &mut Vec<ObjectInfo>,
-    ) -> Result<(), StoreError> {
+    fn list_below(&self, directory: &Path, found: &mut Vec<ObjectInfo>) -> Result<(), StoreError> {
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(error) if is_absent(&error) => return Ok(()),

@@ -92,8 +92,7 @@ impl KeyPrefix {
 
     /// Whether `key` is below this prefix.
     pub fn contains(&self, key: &CacheKey) -> bool {
-        self.is_empty()
-            || key.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
+        self.is_empty() || key.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
     }
 }
 

@@ -43,7 +43,8 @@ impl fmt::Debug for StaticCredentials {
     }
 }
 
-const S3_FORMS: &str = "`s3://bucket/prefix` or `s3://[http://|https://][KEY:SECRET@]host[:port]/bucket/prefix`";
+const S3_FORMS: &str =
+    "`s3://bucket/prefix` or `s3://[http://|https://][KEY:SECRET@]host[:port]/bucket/prefix`";
 
 impl StoreLocation {
     pub fn prefix(&self) -> &KeyPrefix {
@@ -90,7 +91,9 @@ fn s3(rest: &str, url: &str) -> Result<S3Location, CacheConfigError> {
     if !is_authority(host) {
         return Err(invalid(
             url,
-            &format!("{S3_FORMS}, with `/`, `@`, `:` and `?` in the secret as `%2F`, `%40`, `%3A` and `%3F`"),
+            &format!(
+                "{S3_FORMS}, with `/`, `@`, `:` and `?` in the secret as `%2F`, `%40`, `%3A` and `%3F`"
+            ),
         ));
     }
     let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
@@ -165,9 +168,8 @@ pub(super) fn decoded(text: &str, url: &str) -> Result<String, CacheConfigError>
     let mut rest = text.split('%');
     rest.next();
     // The decoder takes a `%` that begins no escape for a literal one, which hides a mistake.
-    let escapes = rest.all(|part| {
-        part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit())
-    });
+    let escapes = rest
+        .all(|part| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
     let invalid = || CacheConfigError::Encoding(masked(url));
     if !escapes {
         return Err(invalid());

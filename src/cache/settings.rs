@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use super::location::{self, decoded};
-use super::{
-    CacheConfig, CacheKeyError, CachePolicy, CacheWhen, KeyPrefix, StoreLocation, masked,
-};
+use super::{CacheConfig, CacheKeyError, CachePolicy, CacheWhen, KeyPrefix, StoreLocation, masked};
 use crate::archive::{Compression, OutsideLinks};
 
 /// Keys of the store's URL, which may stand anywhere after `cache=`.
@@ -107,11 +105,7 @@ fn once(seen: &mut Vec<&'static str>, key: &'static str) -> Result<(), CacheConf
     Ok(())
 }
 
-fn apply(
-    config: &mut CacheConfig,
-    key: &'static str,
-    value: &str,
-) -> Result<(), CacheConfigError> {
+fn apply(config: &mut CacheConfig, key: &'static str, value: &str) -> Result<(), CacheConfigError> {
     let invalid = |expected: &str| CacheConfigError::Value {
         key,
         value: masked(value),

@@ -70,11 +70,7 @@ impl Download {
     }
 
     fn length_error(&self) -> StoreError {
-        StoreError::Length {
-            key: self.key.clone(),
-            expected: self.size,
-            got: self.received,
-        }
+        StoreError::Length { key: self.key.clone(), expected: self.size, got: self.received }
     }
 }
 

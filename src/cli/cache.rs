@@ -62,7 +62,13 @@ struct StoreArgs {
     /// The cache: a driver's DSN as for `ci run`, or an address such as
     /// `s3://bucket/prefix?region=eu-west-1` or `file:///var/cache/volumes`
     // Neither the help nor an error of the parser may show what it holds.
-    #[arg(long, visible_alias = "driver", value_name = "DSN|URL", env = "CI_DRIVER", hide_env_values = true)]
+    #[arg(
+        long,
+        visible_alias = "driver",
+        value_name = "DSN|URL",
+        env = "CI_DRIVER",
+        hide_env_values = true
+    )]
     store: Option<String>,
 }
 

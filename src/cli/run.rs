@@ -27,7 +27,13 @@ pub struct Run {
     /// Where tasks run and volumes are cached, as a DSN such as `native` or
     /// `native://?cache=s3://bucket?region=eu-west-1`
     // Neither the help nor an error of the parser may show what it holds.
-    #[arg(long, value_name = "DSN", env = "CI_DRIVER", hide_env_values = true, default_value = "native")]
+    #[arg(
+        long,
+        value_name = "DSN",
+        env = "CI_DRIVER",
+        hide_env_values = true,
+        default_value = "native"
+    )]
     driver: String,
 
     /// Fail the run with exit code 3 when the cache does not work

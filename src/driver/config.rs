@@ -38,10 +38,7 @@ pub enum DriverConfigError {
 
 impl DriverConfig {
     /// The driver of this name, set up with keys and their decoded values.
-    pub fn new(
-        driver: &str,
-        settings: Vec<(String, String)>,
-    ) -> Result<Self, DriverConfigError> {
+    pub fn new(driver: &str, settings: Vec<(String, String)>) -> Result<Self, DriverConfigError> {
         match driver {
             "native" => Ok(Self::Native(native(settings)?)),
             name if PLANNED.contains(&name) => {
@@ -68,7 +65,11 @@ fn native(settings: Vec<(String, String)>) -> Result<NativeConfig, DriverConfigE
     let mut seen = Vec::new();
     for (key, value) in settings {
         let Some(key) = NATIVE_KEYS.iter().copied().find(|known| *known == key) else {
-            return Err(DriverConfigError::UnknownKey { driver: "native", key, known: NATIVE_KEYS });
+            return Err(DriverConfigError::UnknownKey {
+                driver: "native",
+                key,
+                known: NATIVE_KEYS,
+            });
         };
         if seen.contains(&key) && key != "env" {
             return Err(DriverConfigError::Repeated { key });

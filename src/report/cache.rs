@@ -168,9 +168,6 @@ npm    hit 12.0 MiB in 400ms, 31.5 MB/s  unchanged in 20ms
             key: "app/npm.tar.zst".into(),
             reason: "no `app/npm.tar.zst`".into(),
         };
-        assert_eq!(
-            line(&miss).as_deref(),
-            Some("* cache miss: `npm` (no `app/npm.tar.zst`)")
-        );
+        assert_eq!(line(&miss).as_deref(), Some("* cache miss: `npm` (no `app/npm.tar.zst`)"));
     }
 }

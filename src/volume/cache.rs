@@ -257,12 +257,7 @@ impl VolumeCache {
     }
 
     /// Why a volume is not to be persisted, whatever it holds.
-    fn unwanted(
-        &self,
-        restored: Option<&Restored>,
-        usage: &Usage,
-        ended: Ended,
-    ) -> Option<String> {
+    fn unwanted(&self, restored: Option<&Restored>, usage: &Usage, ended: Ended) -> Option<String> {
         let wanted = match ended {
             Ended::Succeeded => self.config.when != CacheWhen::Failure,
             Ended::Failed => self.config.when != CacheWhen::Success,

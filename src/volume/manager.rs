@@ -46,13 +46,7 @@ impl VolumeManager {
         events: EventSink,
         cache: Option<Arc<VolumeCache>>,
     ) -> Self {
-        Self {
-            driver,
-            events,
-            cache,
-            volumes: Mutex::default(),
-            anonymous: AtomicU64::new(0),
-        }
+        Self { driver, events, cache, volumes: Mutex::default(), anonymous: AtomicU64::new(0) }
     }
 
     /// The volume of this name, created when it is asked for first; without a name, a new volume.

@@ -48,9 +48,7 @@ fn ends(events: &[Value]) -> Vec<String> {
     let mut ends: Vec<String> = events
         .iter()
         .filter(|event| event["event"] == "cache_finished")
-        .map(|event| {
-            [&event["operation"], &event["volume"], &event["outcome"]].map(text).join(" ")
-        })
+        .map(|event| [&event["operation"], &event["volume"], &event["outcome"]].map(text).join(" "))
         .collect();
     ends.sort();
     ends
@@ -233,13 +231,22 @@ fn a_file_that_was_only_touched_is_no_change_and_another_content_of_the_same_siz
         );
         ends(&events(&body, &cache)).remove(0)
     };
-    assert_eq!(with("echo one > modules/file; ln modules/file modules/hard"), "persist modules uploaded");
+    assert_eq!(
+        with("echo one > modules/file; ln modules/file modules/hard"),
+        "persist modules uploaded"
+    );
     assert_eq!(with("touch modules/file"), "persist modules unchanged");
     assert_eq!(with("echo two > modules/file"), "persist modules uploaded");
-    assert_eq!(with("touch -d 2001-01-01 modules/file; echo two > modules/file"), "persist modules unchanged");
+    assert_eq!(
+        with("touch -d 2001-01-01 modules/file; echo two > modules/file"),
+        "persist modules unchanged"
+    );
     assert_eq!(with("chmod 600 modules/file"), "persist modules uploaded");
     assert_eq!(with("mkdir modules/empty"), "persist modules uploaded");
-    assert_eq!(with("rm modules/hard; cp -p modules/file modules/hard"), "persist modules uploaded");
+    assert_eq!(
+        with("rm modules/hard; cp -p modules/file modules/hard"),
+        "persist modules uploaded"
+    );
     assert_eq!(with("rm -r modules/*"), "persist modules uploaded");
     assert_eq!(with("true"), "persist modules unchanged");
 }
@@ -496,7 +503,11 @@ fn the_cache_can_be_listed_verified_and_cleared() {
     let url = s3.url("commands");
     run(BUILD, &format!("{url}&cache_prefix=app"), &[]).exits(0);
     let cache = |args: &[&str]| {
-        Ci::new().args(["cache"]).args(args).env("CI_DRIVER", format!("native://?cache={url}")).run()
+        Ci::new()
+            .args(["cache"])
+            .args(args)
+            .env("CI_DRIVER", format!("native://?cache={url}"))
+            .run()
     };
     cache(&["ls"]).exits(0).stdout_has("app/modules.tar.zst").stdout_has("of pipeline-");
     let listed = cache(&["ls", "--json"]).exits(0);

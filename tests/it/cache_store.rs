@@ -259,11 +259,7 @@ const FAULTS: [Fault; 6] =
     [Fault::Refuse, Fault::Lose, Fault::Cut, Fault::Stall, Fault::Overloaded, Fault::Flip];
 
 /// A store behind a proxy that does this to the `n`th request of a put or get.
-fn behind(
-    proxy: &Proxy,
-    name: &str,
-    state: &tempfile::TempDir,
-) -> (Arc<dyn CacheStore>, String) {
+fn behind(proxy: &Proxy, name: &str, state: &tempfile::TempDir) -> (Arc<dyn CacheStore>, String) {
     let s3 = S3::from_environment();
     let url = s3.url(name).replace(&s3.address, &proxy.address.to_string());
     (open(&format!("{url}&cache_stall=500ms&cache_budget=60s"), state), url)
@@ -333,7 +329,8 @@ async fn a_get_survives_any_fault_or_fails() {
             let proxy = Proxy::start(&s3.address, move |n, _| (n == number).then_some(fault));
             let (store, _) = behind(&proxy, "get", &state);
             let found = get(&*store, &key).await;
-            let found = found.unwrap_or_else(|error| panic!("{fault:?} {number}: {error}")).unwrap();
+            let found =
+                found.unwrap_or_else(|error| panic!("{fault:?} {number}: {error}")).unwrap();
             match fault {
                 // A store does not look into archives: that is for the checksums of their frames.
                 Fault::Flip => assert_eq!(found.len(), bytes.len()),

@@ -134,7 +134,8 @@ impl Shared {
                 }
             }
             Some(Fault::Overloaded) => {
-                let answer = "<Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>";
+                let answer =
+                    "<Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>";
                 let length = answer.len();
                 return write!(
                     client,
@@ -151,7 +152,8 @@ impl Shared {
             !name.eq_ignore_ascii_case("connection") && !name.eq_ignore_ascii_case("expect")
         });
         let kept: Vec<&str> = kept.collect();
-        server.write_all(format!("{}\r\nConnection: close\r\n\r\n", kept.join("\r\n")).as_bytes())?;
+        server
+            .write_all(format!("{}\r\nConnection: close\r\n\r\n", kept.join("\r\n")).as_bytes())?;
         server.write_all(&body)?;
         let mut answer = Vec::new();
         server.read_to_end(&mut answer)?;

@@ -8,9 +8,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{
-    Credentials, RequestChecksumCalculation, ResponseChecksumValidation,
-};
+use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
 
 use super::super::{S3Location, StoreError, StoreOptions};
 
@@ -20,10 +18,7 @@ const ANY_REGION: &str = "us-east-1";
 /// How often the SDK sends a request that fails for a passing reason.
 const ATTEMPTS: u32 = 5;
 
-pub async fn connect(
-    location: &S3Location,
-    options: &StoreOptions,
-) -> Result<Client, StoreError> {
+pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Client, StoreError> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(std::time::Duration::from_secs(3).min(options.stall))
         // Until the first byte of the answer.

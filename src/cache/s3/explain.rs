@@ -37,7 +37,12 @@ where
         ("NoSuchBucket", _) => StoreError::Misconfigured(format!(
             "there is no bucket `{bucket}` at `{server}`, create it or name another one"
         )),
-        ("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
+        (
+            "PermanentRedirect"
+            | "AuthorizationHeaderMalformed"
+            | "IllegalLocationConstraintException",
+            _,
+        )
         | ("", Some(301)) => {
             let region = error
                 .raw_response()
@@ -58,9 +63,9 @@ where
         ("SignatureDoesNotMatch", _) => StoreError::Denied(format!(
             "`{server}` does not accept the signature, check the secret key"
         )),
-        ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => {
-            StoreError::Denied(format!("`{server}` says that the credentials have expired, renew them"))
-        }
+        ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => StoreError::Denied(
+            format!("`{server}` says that the credentials have expired, renew them"),
+        ),
         ("RequestTimeTooSkewed", _) => StoreError::Denied(format!(
             "this machine's clock differs too much from that of `{server}`, set it"
         )),
@@ -70,7 +75,9 @@ where
                 "`{server}` does not know the access key, check the credentials: {said}"
             ))
         }
-        ("AccessDenied" | "Forbidden" | "", Some(403)) if said.to_lowercase().contains("signature") => {
+        ("AccessDenied" | "Forbidden" | "", Some(403))
+            if said.to_lowercase().contains("signature") =>
+        {
             StoreError::Denied(format!(
                 "`{server}` does not accept the signature, check the secret key: {said}"
             ))

@@ -176,8 +176,10 @@ impl Fetch {
                 Err(error) => error,
             };
             // Asking again helps against nothing but the weather.
-            let passing =
-                matches!(error, StoreError::Unavailable(_) | StoreError::Stalled { .. } | StoreError::Length { .. });
+            let passing = matches!(
+                error,
+                StoreError::Unavailable(_) | StoreError::Stalled { .. } | StoreError::Length { .. }
+            );
             match pauses.next().filter(|_| passing) {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(error),
@@ -187,8 +189,11 @@ impl Fetch {
 
     async fn attempt(&self, range: Range<u64>, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
         let key = &self.info.key;
-        let stalled =
-            || StoreError::Stalled { key: key.clone(), stall: self.stall, attempts: ATTEMPTS as u32 };
+        let stalled = || StoreError::Stalled {
+            key: key.clone(),
+            stall: self.stall,
+            attempts: ATTEMPTS as u32,
+        };
         let request = self
             .client
             .get_object()

@@ -85,8 +85,11 @@ impl Journal {
             entry.forget();
             return None;
         };
-        (record.server == self.server && record.bucket == self.bucket)
-            .then_some(Left { key: record.key, upload: record.upload, entry })
+        (record.server == self.server && record.bucket == self.bucket).then_some(Left {
+            key: record.key,
+            upload: record.upload,
+            entry,
+        })
     }
 }
 

@@ -45,13 +45,7 @@ const CLEANUP: Duration = Duration::from_secs(10);
 impl S3Store {
     pub fn new(location: S3Location, options: StoreOptions) -> Self {
         let journal = Journal::new(&options.state, &location);
-        Self {
-            location,
-            options,
-            client: OnceCell::new(),
-            journal,
-            cleanup: TaskTracker::new(),
-        }
+        Self { location, options, client: OnceCell::new(), journal, cleanup: TaskTracker::new() }
     }
 
     /// Made when it is needed first: reading credentials may take a while.

@@ -84,8 +84,7 @@ impl Multipart {
             true => request,
             false => request.disable_payload_signing(),
         };
-        let sent =
-            request.send().await.map_err(|error| explain(&self.location, &error))?;
+        let sent = request.send().await.map_err(|error| explain(&self.location, &error))?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(sent.e_tag().map(str::to_owned))
@@ -143,8 +142,7 @@ pub async fn abort_old(store: &S3Store, client: &Client, age: Duration) -> u64 {
         "" => None,
         prefix => Some(format!("{prefix}/")),
     };
-    let listed =
-        client.list_multipart_uploads().bucket(bucket).set_prefix(prefix).send().await;
+    let listed = client.list_multipart_uploads().bucket(bucket).set_prefix(prefix).send().await;
     let Ok(listed) = listed else { return 0 };
     let mut aborted = 0;
     for upload in listed.uploads() {

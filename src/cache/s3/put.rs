@@ -105,8 +105,7 @@ async fn whole(
         .set_metadata(Some(headers(metadata)))
         .body(ByteStream::from(bytes))
         .customize();
-    let request =
-        if store.signs_payload() { request } else { request.disable_payload_signing() };
+    let request = if store.signs_payload() { request } else { request.disable_payload_signing() };
     request.send().await.map_err(|error| explain(&store.location, &error))?;
     Ok(size)
 }

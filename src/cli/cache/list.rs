@@ -28,8 +28,7 @@ impl List {
             // It may have been removed meanwhile.
             Ok::<_, Failure>(found.map(|info| Archive { info, ..archive }))
         });
-        let found: Vec<Option<Archive>> =
-            iter(looks).buffered(AT_ONCE).try_collect().await?;
+        let found: Vec<Option<Archive>> = iter(looks).buffered(AT_ONCE).try_collect().await?;
         let archives: Vec<Archive> = found.into_iter().flatten().collect();
         if self.json {
             return json(&archives.iter().map(Archive::described).collect::<Vec<_>>());

@@ -40,9 +40,7 @@ use self::environment::Environment;
 use self::shared::{Ignored, Shared, blocking};
 use self::site::Plan;
 use self::supervision::Supervision;
-use super::{
-    Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, RunIdentity, Volume,
-};
+use super::{Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, RunIdentity, Volume};
 use crate::task::{TaskExit, TaskSpec};
 use crate::volume::VolumeName;
 

@@ -59,7 +59,8 @@ pub async fn from(
     });
     // Side by side: the store takes parts while later ones are being packed. A store that fails drops
     // its end, which ends the packing, and the other way round.
-    let (packed, stored) = tokio::join!(pack, transfer.bounded(cache.store.put(key, &metadata, parts)));
+    let (packed, stored) =
+        tokio::join!(pack, transfer.bounded(cache.store.put(key, &metadata, parts)));
     let (packed, publish) = match (packed?, &stored) {
         (Ok(packed), _) => packed,
         // The store's reason is why the sink failed.

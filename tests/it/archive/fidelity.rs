@@ -25,7 +25,8 @@ fn every_kind(root: &Path) {
     fs::write(at("empty"), "").unwrap();
     fs::write(at("file"), "content\n").unwrap();
     fs::write(at("large"), vec![7; 3_000_001]).unwrap();
-    fs::write(at("frames"), (0..20_000_000_u32).map(|i| (i / 3) as u8).collect::<Vec<_>>()).unwrap();
+    fs::write(at("frames"), (0..20_000_000_u32).map(|i| (i / 3) as u8).collect::<Vec<_>>())
+        .unwrap();
     fs::create_dir(at("empty directory")).unwrap();
     fs::create_dir_all(at("a/b/c")).unwrap();
     fs::write(at("a/b/c/deep"), "deep").unwrap();

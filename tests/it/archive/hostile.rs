@@ -116,11 +116,23 @@ fn refuses(bytes: &[u8], entry: &str, reason: &str) {
 
 #[test]
 fn paths_that_lead_out_are_refused() {
-    for name in ["../outside/new", "/tmp/ci-absolute", "a/../../outside/new", "a/b/../../../x", ".."] {
+    for name in
+        ["../outside/new", "/tmp/ci-absolute", "a/../../outside/new", "a/b/../../../x", ".."]
+    {
         refuses(&Enemy::default().file(name, "x").end(), name, "its path");
     }
-    refuses(&Enemy::default().pax(&[("path", "../outside/new")]).file("innocent", "x").end(), "..", "its path");
-    let long = Enemy::default().add(EntryType::GNULongName, b"././@LongLink", b"", 0o644, b"../outside/x\0");
+    refuses(
+        &Enemy::default().pax(&[("path", "../outside/new")]).file("innocent", "x").end(),
+        "..",
+        "its path",
+    );
+    let long = Enemy::default().add(
+        EntryType::GNULongName,
+        b"././@LongLink",
+        b"",
+        0o644,
+        b"../outside/x\0",
+    );
     refuses(&long.file("innocent", "x").end(), "..", "its path");
     assert!(!Path::new("/tmp/ci-absolute").exists());
 }
@@ -172,7 +184,8 @@ fn nothing_is_written_through_a_link() {
     refuses(&bytes, "a", "it is a link");
     let bytes = Enemy::default().file("file", "x").file("file/inner", "x").end();
     refuses(&bytes, "file", "it is a file");
-    let bytes = Enemy::default().file("kept", "x").symlink("l", "kept").hardlink("l/x", "kept").end();
+    let bytes =
+        Enemy::default().file("kept", "x").symlink("l", "kept").hardlink("l/x", "kept").end();
     refuses(&bytes, "l", "it is a link");
 }
 
@@ -260,8 +273,18 @@ fn headers_that_lie_are_refused() {
     fails(&new().pax(&[("size", "18446744073709551615")]).file("f", "x").end());
     fails(&new().pax(&[("size", "-1")]).file("f", "x").end());
     fails(&new().pax(&[("mtime", "never")]).file("f", "x").end());
-    fails(&new().pax(&[("GNU.sparse.map", "0,1,0,1"), ("GNU.sparse.size", "9")]).file("f", "xx").end());
-    fails(&new().pax(&[("GNU.sparse.map", "5,9"), ("GNU.sparse.size", "9")]).file("f", &"x".repeat(9)).end());
+    fails(
+        &new()
+            .pax(&[("GNU.sparse.map", "0,1,0,1"), ("GNU.sparse.size", "9")])
+            .file("f", "xx")
+            .end(),
+    );
+    fails(
+        &new()
+            .pax(&[("GNU.sparse.map", "5,9"), ("GNU.sparse.size", "9")])
+            .file("f", &"x".repeat(9))
+            .end(),
+    );
     fails(&new().pax(&[("GNU.sparse.numbytes", "1")]).file("f", "x").end());
     let version_1 = [("GNU.sparse.major", "1"), ("GNU.sparse.realsize", "9")];
     fails(&new().pax(&version_1).file("f", "99999999999\n").end());

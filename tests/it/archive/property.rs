@@ -11,8 +11,14 @@ use super::{listing, pack, survey, unpack};
 
 #[derive(Clone, Debug)]
 enum Node {
-    File { content: Vec<u8>, mode: u32 },
-    Directory { children: Vec<(String, Node)>, mode: u32 },
+    File {
+        content: Vec<u8>,
+        mode: u32,
+    },
+    Directory {
+        children: Vec<(String, Node)>,
+        mode: u32,
+    },
     Symlink(String),
     /// Another name of some file of the tree.
     Hardlink(usize),

@@ -43,8 +43,14 @@ fn archives_of_other_tools_unpack() {
         (Compression::None, format!("{tar} {dir} --format=gnu --sparse -c .")),
         (Compression::None, format!("{tar} {dir} --format=posix -c .")),
         (Compression::None, format!("{tar} {dir} --format=posix --sparse -c .")),
-        (Compression::None, format!("{tar} {dir} --format=posix --sparse --sparse-version=0.0 -c .")),
-        (Compression::None, format!("{tar} {dir} --format=posix --sparse --sparse-version=0.1 -c .")),
+        (
+            Compression::None,
+            format!("{tar} {dir} --format=posix --sparse --sparse-version=0.0 -c ."),
+        ),
+        (
+            Compression::None,
+            format!("{tar} {dir} --format=posix --sparse --sparse-version=0.1 -c ."),
+        ),
         (Compression::None, format!("bsdtar --format=pax -C {dir} -c .")),
         (Compression::None, format!("bsdtar --format=gnutar -C {dir} -c .")),
         (Compression::Zstd, format!("{tar} {dir} --zstd -c .")),
@@ -56,7 +62,8 @@ fn archives_of_other_tools_unpack() {
         (Compression::Gzip, format!("{tar} {dir} -c . | gzip -1")),
     ];
     for (compression, command) in commands {
-        let output = Command::new("bash").args(["-o", "pipefail", "-c", &command]).output().unwrap();
+        let output =
+            Command::new("bash").args(["-o", "pipefail", "-c", &command]).output().unwrap();
         assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
         let copy = unpack_with(&output.stdout, compression, &unpack_options());
         let copy = copy.unwrap_or_else(|error| panic!("{command}: {error}"));
