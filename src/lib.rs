@@ -1,7 +1,8 @@
 //! Runs pipelines written in TypeScript or JavaScript.
 //!
 //! The way of a run: [`cli`] parses the command line and calls [`run`], which starts a driver from
-//! [`driver`], hosts the pipeline in [`script`] and shows what happens through [`report`].
+//! [`driver`], hosts the pipeline in [`script`] and shows what happens through [`report`]. [`volume`]
+//! keeps volumes from run to run in a [`cache`], as an [`archive`] each.
 //! ARCHITECTURE.md tells more.
 
 pub mod archive;

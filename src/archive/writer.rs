@@ -378,7 +378,7 @@ impl Opened {
 }
 
 fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     while count > 0 {
         let now = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
         hasher.update(&ZEROS[..now]);

@@ -42,7 +42,7 @@ mod tests {
 
     use super::super::reporter::events::*;
     use super::*;
-    use crate::event::{RunStatus, TaskStatus};
+    use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunStatus, TaskStatus};
     use crate::task::Stream;
 
     fn line(event: &RunEvent) -> String {
@@ -86,6 +86,30 @@ mod tests {
                 driver: "native".into(),
             },
             RunEvent::VolumeCreated { volume: "cache".into(), path: "/var/lib/ci/cache".into() },
+            RunEvent::CacheRestoring {
+                volume: "npm".into(),
+                key: "app/npm.tar.zst".into(),
+                bytes: 12 << 20,
+            },
+            RunEvent::CacheMiss {
+                volume: "npm".into(),
+                key: "app/npm.tar.zst".into(),
+                reason: "no `app/npm.tar.zst`".into(),
+            },
+            RunEvent::CachePersisting { volume: "npm".into(), key: "app/npm.tar.zst".into() },
+            RunEvent::CacheFinished(CacheReport {
+                volume: "npm".into(),
+                operation: CacheOperation::Persist,
+                outcome: CacheOutcome::Uploaded,
+                key: "app/npm.tar.zst".into(),
+                bytes: 12 << 20,
+                content_bytes: 40 << 20,
+                duration_ms: 400,
+                reason: String::new(),
+            }),
+            RunEvent::Warning {
+                message: "the cache is not used: there is no bucket `ci`".into(),
+            },
             started(1, "build", &["make", "-j2"]),
             output(1, "build", Stream::Stdout, "cc -o main main.c\n"),
             finished(1, "build", TaskStatus::Failure, Some(2), 1_234),
