@@ -55,12 +55,12 @@ impl StoreLocation {
         }
     }
 
-    /// Reads a store's URL without its query.
+    /// Reads a store's URL; `query` is what follows its `?`.
     ///
     /// Of `s3://A/B`, `A` is a host and the first part of `B` the bucket exactly if a scheme
     /// precedes it, or if it has credentials or a port; else `A` is the bucket, dots or not. A host
     /// without a scheme is reached by https, one that is `localhost` or a loopback address by http.
-    pub(super) fn parse(url: &str) -> Result<Self, CacheConfigError> {
+    pub(super) fn parse(url: &str, query: &str) -> Result<Self, CacheConfigError> {
         if let Some(path) = url.strip_prefix("file://") {
             let path = decoded(path, url)?;
             if !path.starts_with('/') || path.contains('\0') {
@@ -71,11 +71,11 @@ impl StoreLocation {
         let Some(rest) = url.strip_prefix("s3://") else {
             return Err(invalid(url, &format!("{S3_FORMS} or `file:///path`")));
         };
-        s3(rest, url).map(Self::S3)
+        s3(rest, query, url).map(Self::S3)
     }
 }
 
-fn s3(rest: &str, url: &str) -> Result<S3Location, CacheConfigError> {
+fn s3(rest: &str, query: &str, url: &str) -> Result<S3Location, CacheConfigError> {
     let (scheme, rest) = match rest.split_once("://") {
         Some((scheme @ ("http" | "https"), rest)) => (Some(scheme), rest),
         _ => (None, rest),
@@ -88,12 +88,13 @@ fn s3(rest: &str, url: &str) -> Result<S3Location, CacheConfigError> {
     if scheme.is_none() && credentials.is_none() && !host.contains(':') {
         return location(host, path, None, None, url);
     }
-    if !is_authority(host) {
+    // An `@` further on means that the secret has a character that ended the authority; then
+    // nothing here is what it seems, and no part of it may be shown.
+    let unencoded = path.contains('@') || query.contains('@');
+    if unencoded || !is_authority(host) {
         return Err(invalid(
-            url,
-            &format!(
-                "{S3_FORMS}, with `/`, `@`, `:` and `?` in the secret as `%2F`, `%40`, `%3A` and `%3F`"
-            ),
+            &format!("{url}?{query}"),
+            &format!("{S3_FORMS}, with `/`, `@` and `?` in the secret as `%2F`, `%40` and `%3F`"),
         ));
     }
     let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));

@@ -39,29 +39,38 @@ fn mask_one(url: &str, text: &mut String) {
         }
         // An `@` only before `//`: nothing here has a known shape.
         None if end.is_some() => text.push_str("***"),
-        None => mask_after_colon(url, start, text),
+        None => mask_after_colon(url, text),
     }
 }
 
-/// Covers `KEY:SECRET` whose `@` was forgotten: what follows a colon in the authority and is no
+/// Covers `KEY:SECRET` whose `@` was forgotten: what follows a colon in an authority and is no
 /// port, up to the end.
-fn mask_after_colon(url: &str, start: usize, text: &mut String) {
-    let lower = url[start..].to_ascii_lowercase();
-    // `s3://http://host` has its authority further on.
-    let scheme = ["http://", "https://", "http%3a%2f%2f", "https%3a%2f%2f"];
-    let skipped = scheme.iter().find(|scheme| lower.starts_with(**scheme)).map_or(0, |s| s.len());
-    let authority = &lower[skipped..];
-    let authority_end = authority.find(['/', '?', '#', '&']).unwrap_or(authority.len());
-    let authority_end = authority.find("%2f").map_or(authority_end, |end| end.min(authority_end));
-    let authority_end = authority.find("%3f").map_or(authority_end, |end| end.min(authority_end));
-    let colon = [":", "%3a"].iter().filter_map(|mark| end_of(authority, mark)).min();
-    match colon.filter(|colon| *colon <= authority_end) {
-        Some(colon) if !is_port(&authority[colon..authority_end]) => {
-            text.push_str(&url[..start + skipped + colon]);
-            text.push_str("***");
+fn mask_after_colon(url: &str, text: &mut String) {
+    let lower = url.to_ascii_lowercase();
+    let mut from = 0;
+    while let Some(start) =
+        ["//", "%2f%2f"].iter().filter_map(|mark| end_of(&lower[from..], mark)).min()
+    {
+        let start = from + start;
+        let ends = ["/", "?", "#", "&", "%2f", "%3f", "%26"];
+        let rest = &lower[start..];
+        let end = ends.iter().filter_map(|mark| rest.find(mark)).min().unwrap_or(rest.len());
+        let authority = &rest[..end];
+        // The colons of an IPv6 address are none of these.
+        let address = if authority.starts_with('[') { end_of(authority, "]") } else { None };
+        let address = address.unwrap_or(0);
+        let colons = [":", "%3a"].iter().filter_map(|mark| end_of(&authority[address..], mark));
+        if let Some(colon) = colons.min() {
+            let colon = address + colon;
+            if !authority[colon..].is_empty() && !is_port(&authority[colon..]) {
+                text.push_str(&url[..start + colon]);
+                text.push_str("***");
+                return;
+            }
         }
-        _ => text.push_str(url),
+        from = start;
     }
+    text.push_str(url);
 }
 
 fn is_port(text: &str) -> bool {
@@ -97,6 +106,9 @@ mod tests {
             ("s3://KEY:SECRET/bucket", "s3://KEY:***"),
             ("s3://http://KEY:SECRET/bucket", "s3://http://KEY:***"),
             ("s3://http://host:9000/bucket", "s3://http://host:9000/bucket"),
+            ("s3://b?endpoint=http://KEY:SECRET", "s3://b?endpoint=http://KEY:***"),
+            ("s3://[::1]:9000/bucket", "s3://[::1]:9000/bucket"),
+            ("s3%3A%2F%2Fhost%3A9000%2Fb", "s3%3A%2F%2Fhost%3A9000%2Fb"),
             ("s3:KEY:SECRET@host", "***@host"),
             ("http://localhost:9000", "http://localhost:9000"),
             (

@@ -73,7 +73,7 @@ pub(super) fn parse(
         // Encoded as a whole, the URL has no `://`; what is encoded inside of it stays so.
         let url = if value.contains("://") { value.clone() } else { decoded(value, value)? };
         let (url, query) = url.split_once('?').unwrap_or((&url, ""));
-        store = Some(CacheConfig::at(StoreLocation::parse(url)?));
+        store = Some(CacheConfig::at(StoreLocation::parse(url, query)?));
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
                 return Err(CacheConfigError::NotAPair(masked(pair)));

@@ -107,9 +107,7 @@ mod tests {
                 duration_ms: 400,
                 reason: String::new(),
             }),
-            RunEvent::Warning {
-                message: "the cache is not used: there is no bucket `ci`".into(),
-            },
+            RunEvent::Warning { message: "the cache is not used: there is no bucket `ci`".into() },
             started(1, "build", &["make", "-j2"]),
             output(1, "build", Stream::Stdout, "cc -o main main.c\n"),
             finished(1, "build", TaskStatus::Failure, Some(2), 1_234),

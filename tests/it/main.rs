@@ -4,6 +4,7 @@
 
 mod archive;
 mod cache;
+mod cache_config;
 mod cache_store;
 mod cli;
 mod conformance;
