@@ -8,7 +8,6 @@ import json
 import os
 import pathlib
 import re
-import resource
 import shutil
 import statistics
 import subprocess
@@ -43,8 +42,11 @@ results = {}
 
 def sh(command, cwd=None):
     """The wall time in seconds of a shell command that must succeed."""
+    environment = {**os.environ, **CREDENTIALS}
+    # rclone fails with it, and the server speaks plain HTTP.
+    environment.pop("AWS_CA_BUNDLE", None)
     start = time.perf_counter()
-    subprocess.run(["bash", "-o", "pipefail", "-ec", command], check=True, cwd=cwd, env={**os.environ, **CREDENTIALS})
+    subprocess.run(["bash", "-o", "pipefail", "-ec", command], check=True, cwd=cwd, env=environment)
     return time.perf_counter() - start
 
 
@@ -60,11 +62,10 @@ class Runs:
         """The ends of restore and persist, and the peak memory in MiB."""
         dsn = f"native://?dir={self.work}/state&cache=s3://{BUCKET}/{prefix}?endpoint={ENDPOINT}&region={REGION}{settings}"
         command = [*wrapper, CI, "run", str(self.pipeline), "--output", "json", "--cache-strict", "--", script]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
         with open(self.work / "log", "wb") as log:
             process = subprocess.Popen(command, stdout=log, env={**os.environ, **CREDENTIALS, "CI_DRIVER": dsn})
             _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0 and before >= 0, (self.work / "log").read_text()[-2000:]
+        assert status == 0, (self.work / "log").read_text()[-2000:]
         ends = {}
         for line in (self.work / "log").read_text().splitlines():
             event = json.loads(line)
