@@ -2,18 +2,16 @@
 
 import { caught, modified } from "ext:ci/plan/modifiers.ts";
 import { together } from "ext:ci/plan/slots.ts";
-import type { Modifiers, Scope, Step } from "ext:ci/plan/types.ts";
+import type { Modifiers, Step } from "ext:ci/plan/types.ts";
 
 /** One after the other, until one does not succeed. */
 export function sequence(steps: readonly Step[], modifiers?: Modifiers): Step {
   return modified(async (scope) => {
-    // Variables that a step loads are there for the steps after it.
-    const inner: Scope = { ...scope, vars: new Map(scope.vars) };
     for (const step of steps) {
       if (scope.signal.aborted) {
         return "abort";
       }
-      const outcome = await caught(step, inner);
+      const outcome = await caught(step, scope);
       if (outcome !== "success") {
         return outcome;
       }

@@ -10,3 +10,4 @@ mod json;
 mod native;
 mod scenarios;
 mod support;
+mod yaml;

@@ -33,7 +33,17 @@ fn without_null(value: &mut Value) {
             if map.get("default").is_some_and(Value::is_null) {
                 map.remove("default");
             }
+            // The types are only ever written; which fields the interpreter needs is not the file's.
+            map.remove("writeOnly");
             map.values_mut().for_each(without_null);
+            if let Some(Value::Array(options)) = map.get("anyOf")
+                && let [Value::Object(only)] = options.as_slice()
+                && !only.contains_key("$ref")
+            {
+                let only = only.clone();
+                map.remove("anyOf");
+                map.extend(only);
+            }
         }
         Value::Array(items) => items.iter_mut().for_each(without_null),
         _ => {}
