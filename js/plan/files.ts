@@ -1,7 +1,7 @@
 // Files in artifacts: a task's config, and the values of variables.
 
 import { declareCaches } from "ext:ci/plan/caches.ts";
-import { modified } from "ext:ci/plan/modifiers.ts";
+import { inTime, modified, StepFailure } from "ext:ci/plan/modifiers.ts";
 import type { LoadVar, Modifiers, Scope, Step, Task, TaskConfig } from "ext:ci/plan/types.ts";
 import { resolved, shown } from "ext:ci/plan/vars.ts";
 
@@ -56,10 +56,10 @@ async function readFile(name: string, file: string, scope: Scope): Promise<strin
     image: "busybox",
     command: { path: "cat", args: [["artifact", ...path].join("/")] },
     mounts: { artifact: artifact.volume },
-    signal: scope.signal,
+    ...inTime(scope),
   });
   if (result.code !== 0) {
-    throw new Error(`cannot read \`${file}\`: ${result.stderr.trim()}`);
+    throw new StepFailure(`cannot read \`${file}\`: ${result.stderr.trim() || result.message}`);
   }
   return result.stdout;
 }

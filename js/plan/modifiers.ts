@@ -35,20 +35,49 @@ export function hooked(step: Step, hooks: Hooks): Step {
   };
 }
 
+/** What a step throws when something in it failed, rather than could not be run. */
+export class StepFailure extends Error {}
+
 /** Turns what a step throws into its outcome. */
 export async function caught(step: Step | undefined, scope: Scope): Promise<Outcome> {
   try {
     return await step?.(scope) ?? "success";
   } catch (error) {
-    return failed(scope, error instanceof Error ? error.message : String(error));
+    return failed(scope, error);
   }
 }
 
-/** Tells why something could not be run. */
-export function failed(scope: Scope, message: string): Outcome {
+/** Tells why something did not succeed, and what that is as an outcome. */
+export function failed(scope: Scope, reason: unknown, prefix = ""): Outcome {
+  const message = prefix + (reason instanceof Error ? reason.message : String(reason));
   scope.job.problems.push(message);
+  const end = ending(scope);
+  if (typeof end === "string") {
+    return end;
+  }
   console.error(`${scope.job.name}: ${message}`);
-  return "error";
+  return reason instanceof StepFailure ? "failure" : "error";
+}
+
+/** What ends a task that starts now; an outcome if it is too late for that. */
+export function ending(scope: Scope): "abort" | "failure" | Pick<RunOptions, "timeout" | "signal"> {
+  if (scope.signal.aborted) {
+    return "abort";
+  }
+  if (scope.deadline === Infinity) {
+    return { signal: scope.signal };
+  }
+  const timeout = scope.deadline - Date.now();
+  return timeout <= 0 ? "failure" : { signal: scope.signal, timeout };
+}
+
+/** The same for a task whose result a step needs. */
+export function inTime(scope: Scope): Pick<RunOptions, "timeout" | "signal"> {
+  const end = ending(scope);
+  if (typeof end === "string") {
+    throw new StepFailure(end === "abort" ? "ended early" : "no time left");
+  }
+  return end;
 }
 
 function within(timeout: number, step: Step): Step {

@@ -1,6 +1,7 @@
 // What resources are made of: built in where there are no images, `/opt/resource` of an image else.
 
-import type { Json, Resource, Run, Version } from "ext:ci/plan/types.ts";
+import { inTime, StepFailure } from "ext:ci/plan/modifiers.ts";
+import type { Json, Resource, Scope, Version } from "ext:ci/plan/types.ts";
 import { shown } from "ext:ci/plan/vars.ts";
 
 /** What a type of resources can do. Each of these runs as a task. */
@@ -13,10 +14,10 @@ export interface ResourceDriver {
 }
 
 /** The driver of a resource, for where this run takes place. */
-export function resourceDriver(resource: Resource, run: Run): ResourceDriver {
+export function resourceDriver(resource: Resource, scope: Scope): ResourceDriver {
   return pipelineContext.driverName === "native"
-    ? builtIn(resource)
-    : inImage(resource, run);
+    ? builtIn(resource, scope)
+    : inImage(resource, scope);
 }
 
 interface Scripts {
@@ -59,7 +60,7 @@ const SCRIPTS: Readonly<Record<string, Scripts>> = {
   },
 };
 
-function builtIn({ type, source = {} }: Resource): ResourceDriver {
+function builtIn({ type, source = {} }: Resource, scope: Scope): ResourceDriver {
   const scripts = SCRIPTS[type];
   if (scripts === undefined) {
     const known = Object.keys(SCRIPTS).map((name) => `\`${name}\``).join(", ");
@@ -74,7 +75,14 @@ function builtIn({ type, source = {} }: Resource): ResourceDriver {
   ): Promise<string> => {
     const command = { path: "sh", args: ["-c", script] };
     const all = { ...variables("source", source), ...env };
-    const result = await runtime.run({ name, image: "busybox", command, env: all, mounts });
+    const result = await runtime.run({
+      name,
+      image: "busybox",
+      command,
+      env: all,
+      mounts,
+      ...inTime(scope),
+    });
     succeeded(name, result);
     return result.stdout.trim();
   };
@@ -90,8 +98,8 @@ function builtIn({ type, source = {} }: Resource): ResourceDriver {
   };
 }
 
-function inImage(resource: Resource, run: Run): ResourceDriver {
-  const type = run.options.resource_types?.find(({ name }) => name === resource.type);
+function inImage(resource: Resource, scope: Scope): ResourceDriver {
+  const type = scope.job.run.options.resource_types?.find(({ name }) => name === resource.type);
   const image = type === undefined
     ? `concourse/${resource.type}-resource`
     : imageOf(type.source ?? {});
@@ -110,6 +118,7 @@ function inImage(resource: Resource, run: Run): ResourceDriver {
       stdin: JSON.stringify({ source, ...input }),
       mounts,
       privileged: type?.privileged ?? undefined,
+      ...inTime(scope),
     });
     succeeded(name, result);
     return JSON.parse(result.stdout);
@@ -154,6 +163,6 @@ function variables(prefix: string, values: Json): Record<string, string> {
 
 function succeeded(name: string, result: RunResult): void {
   if (result.code !== 0) {
-    throw new Error(`\`${name}\`: ${result.message || `exit code ${result.code}`}`);
+    throw new StepFailure(`\`${name}\`: ${result.message || `exit code ${result.code}`}`);
   }
 }

@@ -7,23 +7,23 @@ import { resolved } from "ext:ci/plan/vars.ts";
 
 /** Fetches a version as an artifact. All steps of a run that ask for one get the same. */
 export function get(given: Get, modifiers?: Modifiers): Step {
-  return modified(async (scope) => {
+  return modified(slotted(async (scope) => {
     const options = resolved(given, scope.vars);
     const resource = find(options.resource ?? options.get, scope);
     const version = pinned(options.version) ?? pinned(resource.version) ??
       await newest(resource, scope);
     await fetch(options.get, resource, version, options.params ?? {}, scope);
     return "success";
-  }, modifiers);
+  }), modifiers);
 }
 
 /** Publishes, and fetches what was published; later steps get that version. */
 export function put(given: Put, modifiers?: Modifiers): Step {
-  return modified(async (scope) => {
+  return modified(slotted(async (scope) => {
     const options = resolved(given, scope.vars);
     const resource = find(options.resource ?? options.put, scope);
     const params = options.params ?? {};
-    const driver = resourceDriver(resource, scope.job.run);
+    const driver = resourceDriver(resource, scope);
     const mounts = inputs(options, params, scope);
     const version = await driver.publish(`${options.put}${scope.suffix}`, params, mounts);
     scope.job.run.versions.set(resource.name, Promise.resolve(version));
@@ -31,7 +31,12 @@ export function put(given: Put, modifiers?: Modifiers): Step {
       await fetch(options.put, resource, version, options.get_params ?? {}, scope);
     }
     return "success";
-  }, modifiers);
+  }), modifiers);
+}
+
+/** Resources count as tasks where those are limited. */
+function slotted(step: Step): Step {
+  return (scope) => scope.job.slots(() => scope.job.run.slots(() => step(scope)));
 }
 
 async function fetch(
@@ -41,7 +46,7 @@ async function fetch(
   params: Json,
   scope: Scope,
 ): Promise<void> {
-  const driver = resourceDriver(resource, scope.job.run);
+  const driver = resourceDriver(resource, scope);
   const volume = await runtime.createVolume();
   await driver.fetch(`${name}${scope.suffix}: get`, version, params, volume);
   scope.artifacts.set(name, { volume, image: driver.image });
@@ -60,8 +65,10 @@ function newest(resource: Resource, scope: Scope): Promise<Version> {
   const { versions } = scope.job.run;
   let version = versions.get(resource.name);
   if (version === undefined) {
-    version = resourceDriver(resource, scope.job.run).check(`${resource.name}: check`);
+    version = resourceDriver(resource, scope).check(`${resource.name}: check`);
     versions.set(resource.name, version);
+    // Another attempt asks again.
+    version.catch(() => versions.delete(resource.name));
   }
   return version;
 }

@@ -2,7 +2,7 @@
 
 import { cacheName, declareCaches } from "ext:ci/plan/caches.ts";
 import { readConfig } from "ext:ci/plan/files.ts";
-import { failed, modified } from "ext:ci/plan/modifiers.ts";
+import { ending, failed, modified } from "ext:ci/plan/modifiers.ts";
 import { worst } from "ext:ci/plan/slots.ts";
 import type { Modifiers, Outcome, Scope, Step, Task, TaskConfig } from "ext:ci/plan/types.ts";
 import { resolved, shown } from "ext:ci/plan/vars.ts";
@@ -41,12 +41,9 @@ function runOnce(
   const { job } = scope;
   return job.slots(() =>
     job.run.slots(async () => {
-      if (scope.signal.aborted) {
-        return "abort";
-      }
-      const timeout = scope.deadline - Date.now();
-      if (timeout <= 0) {
-        return "failure";
+      const end = ending(scope);
+      if (typeof end === "string") {
+        return end;
       }
       job.execution.push(name);
       try {
@@ -57,17 +54,16 @@ function runOnce(
           command: command(config.run),
           env: environment({ ...config.params, ...options.params, ...scope.env, ...env }),
           mounts,
-          timeout: timeout === Infinity ? undefined : timeout,
           privileged: options.privileged,
           containerLimits: limits(options.container_limits ?? config.container_limits),
-          signal: scope.signal,
+          ...end,
         });
         for (const [artifact, volume] of outputs) {
           scope.artifacts.set(artifact, { volume });
         }
         return judged(name, result, options, scope);
       } catch (error) {
-        return failed(scope, `\`${name}\`: ${error instanceof Error ? error.message : error}`);
+        return failed(scope, error, `\`${name}\`: `);
       }
     })
   );
@@ -128,7 +124,10 @@ async function volumes(config: TaskConfig, options: Task, scope: Scope) {
 }
 
 /** Inputs are mounted in the working directory, also when the command starts below it. */
-function command({ path, args = [], dir, user }: TaskConfig["run"]): Command {
+function command(run: TaskConfig["run"]): Command {
+  const { dir, user } = run;
+  const path = shown(run.path);
+  const args = run.args?.map(shown) ?? [];
   return dir === undefined
     ? { path, args, user }
     : { path: "sh", args: ["-c", 'cd "$0" && exec "$@"', dir, path, ...args], user };

@@ -1,6 +1,6 @@
 //! Reads values out of a document, and remembers what is wrong with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use super::node::{Entry, Node, Value};
@@ -166,7 +166,6 @@ impl<'a> Fields<'a> {
                 let hint = did_you_mean(&entry.key, self.asked.iter().copied());
                 let mut known: Vec<&str> = self.asked.clone();
                 known.sort_unstable();
-                known.dedup();
                 problems.add(
                     Problem::new(entry.mark, format!("unknown field `{}`{hint}", entry.key))
                         .help(format!("{} has {}", self.what, list_of(&known))),
@@ -176,8 +175,11 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Names in backticks, each one once.
 pub fn list_of(names: &[&str]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    let mut seen = HashSet::new();
+    let once = names.iter().filter(|name| seen.insert(**name));
+    once.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 pub fn items<'a>(node: &'a Node, problems: &mut Problems) -> &'a [Rc<Node>] {

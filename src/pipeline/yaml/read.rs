@@ -49,12 +49,27 @@ struct Open {
 
 enum Content {
     List(Vec<Rc<Node>>),
-    Map {
-        entries: Vec<Entry>,
-        keys: HashSet<String>,
-        key: Option<(String, Mark)>,
-        merges: Vec<Rc<Node>>,
-    },
+    Map { entries: Vec<Entry>, keys: Keys, key: Option<(String, Mark)>, merges: Vec<Rc<Node>> },
+}
+
+/// The keys of a mapping, as a set once there are many.
+#[derive(Default)]
+struct Keys(HashSet<String>);
+
+impl Keys {
+    /// How many keys are found faster by looking at each.
+    const FEW: usize = 16;
+
+    /// Whether the key is new to a mapping that has these entries so far.
+    fn insert(&mut self, key: &str, entries: &[Entry]) -> bool {
+        if entries.len() < Self::FEW {
+            return entries.iter().all(|entry| entry.key != key);
+        }
+        if self.0.is_empty() {
+            self.0.extend(entries.iter().map(|entry| entry.key.clone()));
+        }
+        self.0.insert(key.to_owned())
+    }
 }
 
 struct Reader<'a> {
@@ -80,7 +95,7 @@ impl Reader<'_> {
             Event::MappingStart(_, anchor, _) => {
                 let content = Content::Map {
                     entries: Vec::new(),
-                    keys: HashSet::new(),
+                    keys: Keys::default(),
                     key: None,
                     merges: Vec::new(),
                 };
@@ -155,7 +170,7 @@ impl Reader<'_> {
                 },
                 Some((text, _)) if text == "<<" => merges.push(node),
                 Some((text, at)) => {
-                    if !keys.insert(text.clone()) {
+                    if !keys.insert(&text, entries) {
                         self.problems.add(
                             Problem::new(at, format!("duplicate key `{text}`"))
                                 .help("remove one of the two; only the first one counts"),
@@ -188,14 +203,14 @@ impl Reader<'_> {
     }
 
     /// What stands in the mapping itself wins, then what was merged first.
-    fn merge(&mut self, source: &Node, entries: &mut Vec<Entry>, keys: &mut HashSet<String>) {
+    fn merge(&mut self, source: &Node, entries: &mut Vec<Entry>, keys: &mut Keys) {
         let Value::Map(others) = &source.value else {
             let message = format!("`<<` takes a mapping, got {}", source.kind());
             self.problems.add(Problem::new(source.mark, message));
             return;
         };
         for other in others {
-            if keys.insert(other.key.clone()) {
+            if keys.insert(&other.key, entries) {
                 entries.push(other.clone());
             }
         }
@@ -212,11 +227,14 @@ fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {
 
 fn unreadable(error: &ScanError, text: &str) -> Problem {
     let mark = Mark { line: error.marker().line(), column: error.marker().col() + 1 };
-    let line = text.lines().nth(mark.line.saturating_sub(1)).unwrap_or_default();
-    let indent = &line[..line.len() - line.trim_start().len()];
-    if let Some(at) = indent.chars().position(|c| c == '\t') {
-        return Problem::new(Mark { column: at + 1, ..mark }, "a tab in the indentation")
-            .help("YAML is indented with spaces");
+    // A scalar that goes on over several lines is told at its beginning.
+    for line in mark.line..mark.line + 2 {
+        let content = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+        let indent = &content[..content.len() - content.trim_start().len()];
+        if let Some(at) = indent.chars().position(|c| c == '\t') {
+            return Problem::new(Mark { line, column: at + 1 }, "a tab in the indentation")
+                .help("YAML is indented with spaces");
+        }
     }
     let reason = error.info();
     if reason.contains("nesting") || reason.contains("recursion") {

@@ -98,3 +98,12 @@ fn the_schema_is_current() {
     }
     assert_eq!(std::fs::read_to_string(file).unwrap(), text);
 }
+
+#[test]
+fn a_key_is_found_twice_among_many() {
+    let fields: String = (0..40).map(|n| format!("  f{n}: 1\n")).collect();
+    let text = format!("jobs: []\nx:\n{fields}  f3: 2\n  f39: 2\n");
+    let problems = problems(&text);
+    assert!(problems.contains("duplicate key `f3`"), "{problems}");
+    assert!(problems.contains("duplicate key `f39`"), "{problems}");
+}

@@ -76,8 +76,12 @@ fn replaced(mark: Mark, text: &str, vars: &Vars, problems: &mut Problems) -> Nod
             result.push_str(&format!("(({inner}))"));
             continue;
         }
-        let Some(value) = lookup(inner, vars, mark, problems) else { continue };
         from_var = true;
+        let Some(value) = lookup(inner, vars, mark, problems) else {
+            // One problem is enough: as it stands, it is not empty.
+            result.push_str(&format!("(({inner}))"));
+            continue;
+        };
         if result.is_empty() && rest.is_empty() {
             let mut value = value.as_ref().clone();
             value.mark = mark;
