@@ -173,7 +173,7 @@ async fn run(
         }
     };
 
-    let pipeline = match &options.program {
+    let (caller, pipeline) = match &options.program {
         Program::Plan(plan) => {
             let pipeline = interpreted(js, plan).map_err(failed)?;
             let caller = begin(js, context).await?.map_err(failed)?;
@@ -190,7 +190,6 @@ async fn run(
             (caller, exported(js, module, &url)?)
         }
     };
-    let (caller, pipeline) = pipeline;
     let call = js.call_with_args(&caller, &[pipeline]);
     js.with_event_loop_promise(Box::pin(call), PollEventLoopOptions::default())
         .await
