@@ -201,7 +201,47 @@ def size(_cwd):
     return {"MiB": size, "stripped_MiB": stripped}
 
 
-BENCHES = {"startup": startup, "tasks": tasks, "output": output, "size": size}
+def yaml(cwd):
+    """10,000 tasks in 100 jobs: checking them, and what the interpreter adds to running them."""
+    jobs, steps = 100, 100
+    lines = ["jobs:"]
+    for job in range(jobs):
+        lines.append(f"- name: job-{job}\n  plan:")
+        for step in range(steps):
+            lines.append(f"  - task: task-{job}-{step}\n    config: {{ platform: linux, run: {{ path: 'true' }} }}")
+    (cwd / "many.yml").write_text("\n".join(lines) + "\n")
+    (cwd / "many.ts").write_text(
+        f"""
+        export const pipeline = async () => {{
+          let job = 0;
+          const worker = async () => {{
+            while (job < {jobs}) {{
+              const number = job++;
+              for (let step = 0; step < {steps}; step++) {{
+                await runtime.run({{ name: `task-${{number}}-${{step}}`, image: "busybox", command: {{ path: "true" }} }});
+              }}
+            }}
+          }};
+          await Promise.all([worker(), worker()]);
+        }};
+        """
+    )
+    results = in_turns(
+        5,
+        {
+            "check": [CI, "check", str(cwd / "many.yml")],
+            "interpreted": [CI, "run", "--output", "json", "--max-in-flight", "2", str(cwd / "many.yml")],
+            "TypeScript": [CI, "run", "--output", "json", str(cwd / "many.ts")],
+        },
+        cwd,
+    )
+    show(f"{jobs * steps} tasks in {jobs} jobs", results, "TypeScript")
+    over = (median(results["interpreted"]) - median(results["TypeScript"])) / (jobs * steps)
+    print(f"  the interpreter adds {over:.3f} ms a task")
+    return results
+
+
+BENCHES = {"startup": startup, "tasks": tasks, "output": output, "yaml": yaml, "size": size}
 
 
 def main():

@@ -169,6 +169,15 @@ export function callback<F>(): Check<F, F> {
   };
 }
 
+/** The signal of an `AbortController`. */
+export const signal: Check<AbortSignal, AbortSignal> = (field) => {
+  const value = field.value as Partial<AbortSignal> | null;
+  if (typeof value?.aborted !== "boolean" || typeof value.addEventListener !== "function") {
+    throw field.expected("AbortSignal");
+  }
+  return field.value as AbortSignal;
+};
+
 /** Text as UTF-8, or a copy of bytes, so that the pipeline may use its own buffer again. */
 export function bytes(
   encode: (text: string) => Uint8Array,

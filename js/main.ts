@@ -5,6 +5,7 @@ import { AssertionError } from "ext:ci/assertion_error.ts";
 import { pipelineContext } from "ext:ci/context.ts";
 import { call } from "ext:ci/call.ts";
 import { classes, startGlobals, values } from "ext:ci/globals.ts";
+import { interpret } from "ext:ci/plan/interpret.ts";
 import { runtime } from "ext:ci/runtime.ts";
 import { YAML } from "ext:ci/yaml.ts";
 
@@ -35,6 +36,9 @@ define("pipelineContext", {
   configurable: true,
 });
 
+// The host takes this first where the pipeline is a plan: it makes a pipeline of one.
+define("__ciInterpret", { value: interpret, configurable: true });
+
 // The host evaluates this once, after it registered its ops and before it evaluates a pipeline. What
 // is left of the engine's own setup goes away with it, so that a pipeline has no way to an op. The
 // result is what the host calls the pipeline with.
@@ -44,7 +48,16 @@ define("__ciStart", {
     // V8 adds this property to the context that it makes from a snapshot, so it cannot be in there.
     Error.stackTraceLimit = STACK_FRAMES;
     // The last two keep memory that no limit of the run reaches, and a pipeline has no threads.
-    for (const name of ["__ciStart", "__bootstrap", "Deno", "SharedArrayBuffer", "WebAssembly"]) {
+    for (
+      const name of [
+        "__ciInterpret",
+        "__ciStart",
+        "__bootstrap",
+        "Deno",
+        "SharedArrayBuffer",
+        "WebAssembly",
+      ]
+    ) {
       Reflect.deleteProperty(globalThis, name);
     }
     return call;

@@ -14,6 +14,7 @@ import {
   positiveNumber,
   record,
   type Shape,
+  signal,
   size,
   systemValue,
 } from "ext:ci/checks.ts";
@@ -31,9 +32,10 @@ const entry: Entry = { name: "runtime.run", function: run };
 export function run(options: RunOptions): Promise<RunResult> {
   const site = new CallSite(entry);
   try {
-    const { onOutput, ...request } = taskRequest(new Field<RunOptions>(entry, options));
+    const { onOutput, signal, ...request } = taskRequest(new Field<RunOptions>(entry, options));
     const task = startTask(request, site);
-    return onOutput === null ? result(task, site) : streamedResult(task, onOutput, site);
+    const ended = onOutput === null ? result(task, site) : streamedResult(task, onOutput, site);
+    return signal === null ? ended : cancellable(task, ended, signal);
   } catch (error) {
     return Promise.reject(error);
   }
@@ -65,10 +67,16 @@ const shape = {
   timeout: optional(duration),
   privileged: optional(boolean),
   containerLimits: optional(limits),
+  signal: optional(signal),
   onOutput: optional(callback<OnOutput>()),
 } satisfies Shape<RunOptions>;
 
-function taskRequest(field: Field<RunOptions>): TaskRequest & { onOutput: OnOutput | null } {
+interface Callbacks {
+  readonly onOutput: OnOutput | null;
+  readonly signal: AbortSignal | null;
+}
+
+function taskRequest(field: Field<RunOptions>): TaskRequest & Callbacks {
   const options = record(field, shape);
   return {
     name: options.name,
@@ -83,7 +91,26 @@ function taskRequest(field: Field<RunOptions>): TaskRequest & { onOutput: OnOutp
     limits: options.containerLimits ?? { cpu: null, memory: null },
     streamOutput: options.onOutput !== null,
     onOutput: options.onOutput,
+    signal: options.signal,
   };
+}
+
+/** Ends the task when the signal is aborted, or at once if it already is. */
+async function cancellable(
+  task: number,
+  ended: Promise<RunResult>,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  const cancel = () => ops.op_task_cancel(task);
+  if (signal.aborted) {
+    cancel();
+  }
+  signal.addEventListener("abort", cancel);
+  try {
+    return await ended;
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
 }
 
 function startTask(request: TaskRequest, site: CallSite): number {

@@ -1,4 +1,4 @@
-//! Runs pipelines written in TypeScript or JavaScript.
+//! Runs pipelines written in TypeScript, JavaScript or Concourse-style YAML.
 //!
 //! The way of a run: [`cli`] parses the command line and calls [`run`], which starts a driver from
 //! [`driver`], hosts the pipeline in [`script`] and shows what happens through [`report`]. [`volume`]

@@ -12,7 +12,7 @@ use crate::context::{EventSink, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
 use crate::driver::{self, DriverConfig, DriverError, RunIdentity};
 use crate::event::{RunEvent, RunStatus};
-use crate::pipeline::Source;
+use crate::pipeline::{Program, Source};
 use crate::report::{Format, ReportError, Reporter};
 use crate::script::{Engine, EngineOptions, ScriptError};
 use crate::state;
@@ -23,6 +23,9 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 pub struct RunOptions {
     pub source: Source,
+    pub program: Program,
+    /// What the user should know before anything runs.
+    pub notices: Vec<String>,
     pub driver: DriverConfig,
     pub cache: Option<CacheConfig>,
     /// Whether a cache that does not work fails the run.
@@ -126,7 +129,7 @@ async fn execute(
     // V8 starts and the pipeline is read while the driver is made ready.
     let (hand_over, context) = oneshot::channel();
     let mut engine = Engine::start(
-        EngineOptions { file: options.source.file.clone(), heap_limit: options.heap_limit },
+        EngineOptions { program: options.program.clone(), heap_limit: options.heap_limit },
         context,
     )
     .map_err(RunError::Start)?;
@@ -138,6 +141,9 @@ async fn execute(
             driver: options.driver.name().to_owned(),
         })
         .await;
+    for notice in &options.notices {
+        events.notice(notice.clone());
+    }
     let notices = {
         let events = events.clone();
         Arc::new(move |text| events.notice(text))

@@ -224,6 +224,14 @@ interface RunOptions {
    */
   timeout?: Duration | undefined;
 
+  /**
+   * Ends the task when it is aborted: the result's `status` is `abort` then. Unlike a timeout it can
+   * end several tasks, at a moment that the pipeline chooses.
+   *
+   * @example new AbortController().signal
+   */
+  signal?: AbortSignal | undefined;
+
   /** Whether a container gets the rights of its host. Off by default. */
   privileged?: boolean | undefined;
 

@@ -1,7 +1,11 @@
 //! The command line: one file per subcommand, and the one place that prints an error.
 
 mod cache;
+mod check;
 mod run;
+mod schema;
+mod transpile;
+mod vars;
 
 use std::process::ExitCode;
 
@@ -10,7 +14,7 @@ use clap::{Parser, Subcommand};
 
 use crate::diagnostic::Diagnostic;
 
-/// Runs CI pipelines written in TypeScript or JavaScript.
+/// Runs CI pipelines written in TypeScript, JavaScript or Concourse-style YAML.
 #[derive(Parser)]
 #[command(name = "ci", version, arg_required_else_help = true, disable_help_subcommand = true)]
 struct Cli {
@@ -22,6 +26,9 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Cache(cache::Cache),
+    Check(check::Check),
+    Transpile(transpile::Transpile),
+    Schema(schema::Schema),
 }
 
 /// Does what the command line says, and returns how it went.
@@ -30,11 +37,14 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(command) => command.execute(),
         Command::Cache(command) => command.execute(),
+        Command::Check(command) => command.execute(),
+        Command::Transpile(command) => command.execute(),
+        Command::Schema(command) => command.execute(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            print(&failure.problem);
+            print(failure.problem);
             ExitCode::from(failure.exit_code)
         }
     }
@@ -46,16 +56,33 @@ struct Failure {
     exit_code: u8,
 }
 
+impl Failure {
+    /// The command line or the pipeline's file is wrong.
+    fn invalid(diagnostic: Box<Diagnostic>) -> Self {
+        Self { problem: Problem::Diagnostic(diagnostic), exit_code: 2 }
+    }
+}
+
 enum Problem {
     /// With a place in a file, or help.
     Diagnostic(Box<Diagnostic>),
+    /// Everything that is wrong with a file.
+    Diagnostics(Vec<Diagnostic>),
+    /// Somebody else has told it.
+    Told,
     Message(String),
 }
 
-fn print(problem: &Problem) {
+fn print(problem: Problem) {
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let text = match problem {
         Problem::Diagnostic(diagnostic) => diagnostic.render(color),
+        Problem::Diagnostics(diagnostics) => {
+            let texts: Vec<String> =
+                diagnostics.iter().map(|diagnostic| diagnostic.render(color)).collect();
+            texts.join("\n\n")
+        }
+        Problem::Told => return,
         Problem::Message(message) => {
             let style = Style::new().bold().fg_color(Some(AnsiColor::BrightRed.into()));
             format!("{style}error{style:#}: {message}")
@@ -66,4 +93,15 @@ fn print(problem: &Problem) {
         &mut anstream::AutoStream::auto(std::io::stderr()),
         format!("{text}\n").as_bytes(),
     );
+}
+
+/// Writes to the standard output. Who closes it has seen enough.
+fn write_out(text: &str) -> Result<(), Failure> {
+    match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure {
+            problem: Problem::Message(format!("cannot write to the standard output: {error}")),
+            exit_code: 3,
+        }),
+        _ => Ok(()),
+    }
 }

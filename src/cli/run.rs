@@ -4,9 +4,12 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 
+use super::vars::VarArgs;
 use super::{Failure, Problem};
+use crate::diagnostic::Diagnostic;
 use crate::dsn::{Dsn, DsnError};
-use crate::pipeline;
+use crate::pipeline::yaml::Selection;
+use crate::pipeline::{self, Language, Program, Source};
 use crate::report::{Format, Output};
 use crate::run::{self, RunOptions};
 
@@ -21,7 +24,7 @@ Exit codes:
   124  the run timed out
   130  the run was interrupted")]
 pub struct Run {
-    /// The pipeline's file: .ts, .mts, .js or .mjs
+    /// The pipeline's file: .ts, .mts, .js, .mjs, .yml or .yaml
     file: PathBuf,
 
     /// Where tasks run and volumes are cached, as a DSN such as `native` or
@@ -53,6 +56,17 @@ pub struct Run {
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
     js_heap: ByteSize,
 
+    #[command(flatten)]
+    vars: VarArgs,
+
+    /// Run this job of a YAML pipeline, and the jobs that it waits for
+    #[arg(long, value_name = "NAME")]
+    job: Option<String>,
+
+    /// How many jobs of a YAML pipeline, and how many tasks, run at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_in_flight: Option<u32>,
+
     /// What the pipeline finds in `pipelineContext.args`
     #[arg(last = true)]
     args: Vec<String>,
@@ -60,16 +74,16 @@ pub struct Run {
 
 impl Run {
     pub fn execute(self) -> Result<(), Failure> {
-        let source = pipeline::locate(&self.file).map_err(|diagnostic| Failure {
-            problem: Problem::Diagnostic(diagnostic),
-            exit_code: 2,
-        })?;
+        let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver).map_err(|error| Failure {
             problem: Problem::Message(format!("invalid `--driver`: {error}")),
             exit_code: 2,
         })?;
+        let (program, notices) = self.program(&source)?;
         let options = RunOptions {
             source,
+            program,
+            notices,
             driver: dsn.driver,
             cache: dsn.cache,
             cache_strict: self.cache_strict,
@@ -96,6 +110,34 @@ impl Run {
                 None => Problem::Message(error.to_string()),
             },
         })
+    }
+}
+
+impl Run {
+    /// What to run, checked as far as that is possible without running it.
+    fn program(&self, source: &Source) -> Result<(Program, Vec<String>), Failure> {
+        let selection = Selection { job: self.job.clone(), max_in_flight: self.max_in_flight };
+        match source.language {
+            Language::Script => {
+                let given = [
+                    (self.job.is_some(), "--job"),
+                    (self.max_in_flight.is_some(), "--max-in-flight"),
+                    (self.vars.is_given(), "--var"),
+                ];
+                match given.into_iter().find(|(given, _)| *given) {
+                    Some((_, option)) => Err(Failure::invalid(Box::new(
+                        Diagnostic::new(format!("`{option}` is for YAML pipelines"))
+                            .help("pass values to a script after `--`, as in `ci run x.ts -- a b`"),
+                    ))),
+                    None => Ok((Program::Module(source.file.clone()), Vec::new())),
+                }
+            }
+            Language::Yaml => {
+                let mut checked = self.vars.load(source)?;
+                checked.select(&selection).map_err(Failure::invalid)?;
+                Ok((Program::Plan(checked.to_json().to_string()), checked.notices))
+            }
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! From what the user names on the command line to a pipeline that can be run.
 
+pub mod yaml;
+
 use std::path::{Path, PathBuf};
 
 use crate::diagnostic::Diagnostic;
@@ -11,6 +13,24 @@ pub struct Source {
     pub given: String,
     /// Absolute, without symbolic links.
     pub file: PathBuf,
+    pub language: Language,
+}
+
+/// What a pipeline is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// TypeScript or JavaScript.
+    Script,
+    Yaml,
+}
+
+/// What the engine runs.
+#[derive(Clone, Debug)]
+pub enum Program {
+    /// A module, by the absolute path of its file.
+    Module(PathBuf),
+    /// A checked plan, as JSON.
+    Plan(String),
 }
 
 /// Checks that the file is one that can hold a pipeline.
@@ -29,17 +49,15 @@ pub fn locate(given: &Path) -> Result<Source, Box<Diagnostic>> {
     if !file.is_file() {
         return wrong(format!("`{name}` is not a regular file"), SUPPORTED);
     }
-    match file.extension().and_then(|end| end.to_str()) {
-        Some("ts" | "mts" | "js" | "mjs") => Ok(Source { given: name.to_string(), file }),
-        Some("yml" | "yaml") => wrong(
-            format!("`{name}` is a YAML pipeline, which this version does not run"),
-            SUPPORTED,
-        ),
-        _ => wrong(format!("`{name}` is not a pipeline"), SUPPORTED),
-    }
+    let language = match file.extension().and_then(|end| end.to_str()) {
+        Some("ts" | "mts" | "js" | "mjs") => Language::Script,
+        Some("yml" | "yaml") => Language::Yaml,
+        _ => return wrong(format!("`{name}` is not a pipeline"), SUPPORTED),
+    };
+    Ok(Source { given: name.to_string(), file, language })
 }
 
-const SUPPORTED: &str = "pipelines end in .ts, .mts, .js or .mjs";
+const SUPPORTED: &str = "pipelines end in .ts, .mts, .js, .mjs, .yml or .yaml";
 
 impl Source {
     /// A name that is the same for every run of this file, and safe as a file name.

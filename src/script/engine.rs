@@ -1,6 +1,6 @@
 //! One isolate on a thread of its own, from the snapshot to the pipeline's last promise.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +18,7 @@ use super::loader::Loader;
 use super::{buffers, extension, ops};
 use crate::context::RunContext;
 use crate::diagnostic::{Diagnostic, Place};
+use crate::pipeline::Program;
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/snapshot.bin"));
 
@@ -26,8 +27,7 @@ static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/snapshot.bin"
 const STACK: usize = 256 * 1024 * 1024;
 
 pub struct EngineOptions {
-    /// The pipeline's file, absolute.
-    pub file: PathBuf,
+    pub program: Program,
     /// In bytes.
     pub heap_limit: u64,
 }
@@ -162,33 +162,109 @@ async fn run(
         CoreErrorKind::Js(js) if js.exception_message.contains(STALLED_TOP_LEVEL) => {
             stalled(describe(&error).place)
         }
-        _ => ScriptError::failed(loader.problem_behind(&error).unwrap_or_else(|| describe(&error))),
+        _ => {
+            let mut problem = loader.problem_behind(&error).unwrap_or_else(|| describe(&error));
+            if matches!(options.program, Program::Plan(_)) {
+                // Nobody who wrote YAML could have caught it.
+                let message = problem.message.trim_start_matches("uncaught Error: ");
+                problem.message = message.to_owned();
+            }
+            ScriptError::failed(problem)
+        }
     };
 
-    let url = Url::from_file_path(&options.file).map_err(|()| {
-        ScriptError::invalid(Diagnostic::new(format!(
-            "`{}` is not an absolute path",
-            options.file.display()
-        )))
-    })?;
-    let module = js.load_main_es_module(&url).await.map_err(invalid)?;
-    let Ok(context) = context.await else {
-        return Err(ScriptError::Terminated);
+    let (caller, pipeline) = match &options.program {
+        Program::Plan(plan) => {
+            let pipeline = interpreted(js, plan).map_err(failed)?;
+            let caller = begin(js, context).await?.map_err(failed)?;
+            (caller, pipeline)
+        }
+        Program::Module(file) => {
+            let url = url_of(file)?;
+            let module = js.load_main_es_module(&url).await.map_err(invalid)?;
+            let caller = begin(js, context).await?.map_err(failed)?;
+            let evaluated = js.mod_evaluate(module);
+            js.with_event_loop_promise(Box::pin(evaluated), PollEventLoopOptions::default())
+                .await
+                .map_err(failed)?;
+            (caller, exported(js, module, &url)?)
+        }
     };
-    js.op_state().borrow_mut().put(context);
-    let caller = start(js).map_err(failed)?;
-    let evaluated = js.mod_evaluate(module);
-    js.with_event_loop_promise(Box::pin(evaluated), PollEventLoopOptions::default())
-        .await
-        .map_err(failed)?;
-
-    let pipeline = exported(js, module, &url)?;
     let call = js.call_with_args(&caller, &[pipeline]);
     js.with_event_loop_promise(Box::pin(call), PollEventLoopOptions::default())
         .await
         .map_err(failed)?;
     drain(js).await.map_err(failed)
 }
+
+fn url_of(file: &Path) -> Result<Url, ScriptError> {
+    Url::from_file_path(file).map_err(|()| {
+        let message = format!("`{}` is not an absolute path", file.display());
+        ScriptError::invalid(Diagnostic::new(message))
+    })
+}
+
+/// Waits for what the run's tasks need, and makes the isolate ready for a pipeline's code.
+async fn begin(
+    js: &mut JsRuntime,
+    context: oneshot::Receiver<Arc<RunContext>>,
+) -> Result<Result<v8::Global<v8::Function>, CoreError>, ScriptError> {
+    let Ok(context) = context.await else {
+        return Err(ScriptError::Terminated);
+    };
+    js.op_state().borrow_mut().put(context);
+    Ok(start(js))
+}
+
+/// The pipeline that a plan describes.
+fn interpreted(js: &mut JsRuntime, plan: &str) -> Result<v8::Global<v8::Value>, CoreError> {
+    let interpret = js.execute_script("ext:ci/interpret", "__ciInterpret")?;
+    deno_core::scope!(scope, js);
+    let interpret = v8::Local::<v8::Function>::try_from(v8::Local::new(scope, interpret))
+        .map_err(|error| JsErrorBox::type_error(error.to_string()))?;
+    let pipeline = v8::String::new(scope, plan).and_then(|text| {
+        let this = v8::undefined(scope);
+        interpret.call(scope, this.into(), &[text.into()])
+    });
+    match pipeline {
+        Some(pipeline) => Ok(v8::Global::new(scope, pipeline)),
+        None => Err(JsErrorBox::generic("the plan is too large to be interpreted").into()),
+    }
+}
+
+/// Reads a module and all that it imports, without running any of it.
+pub fn check(file: &Path) -> Result<(), ScriptError> {
+    let broken = |reason: String| {
+        let message = format!("cannot start the JavaScript engine: {reason}");
+        ScriptError::failed(Diagnostic::new(message))
+    };
+    let url = url_of(file)?;
+    let options =
+        EngineOptions { program: Program::Module(file.to_owned()), heap_limit: CHECK_HEAP };
+    let work = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| broken(error.to_string()))?;
+        runtime.block_on(async {
+            let loader = Rc::new(Loader::default());
+            let mut js =
+                create(&options, loader.clone()).map_err(|error| broken(error.to_string()))?;
+            let loaded = js.load_main_es_module(&url).await;
+            std::mem::forget(js);
+            loaded.map(|_| ()).map_err(|error| {
+                let known = loader.problem_behind(&error);
+                ScriptError::invalid(known.unwrap_or_else(|| describe_invalid(&error)))
+            })
+        })
+    };
+    let thread = std::thread::Builder::new().name("pipeline".into()).stack_size(STACK).spawn(work);
+    let joined = thread.map_err(|error| broken(error.to_string()))?.join();
+    joined.unwrap_or_else(|_| Err(broken("it ended unexpectedly".to_owned())))
+}
+
+/// For reading modules, in bytes.
+const CHECK_HEAP: u64 = 2 * 1024 * 1024 * 1024;
 
 /// Takes the engine's own names off the global object. The result is what calls a pipeline.
 fn start(js: &mut JsRuntime) -> Result<v8::Global<v8::Function>, CoreError> {

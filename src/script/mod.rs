@@ -10,5 +10,5 @@ mod ops;
 mod packages;
 mod transpile;
 
-pub use engine::{Engine, EngineOptions};
+pub use engine::{Engine, EngineOptions, check};
 pub use error::ScriptError;

@@ -27,9 +27,8 @@ fn a_directory_is_no_pipeline() {
 
 #[test]
 fn other_files_are_no_pipelines() {
-    let ci = || Ci::new().file("notes.txt", "x").file("pipeline.yml", "jobs: []");
-    ci().args(["run", "notes.txt"]).run().exits(2).stderr_has(".ts, .mts, .js or .mjs");
-    ci().args(["run", "pipeline.yml"]).run().exits(2).stderr_has("YAML");
+    let ci = Ci::new().file("notes.txt", "x");
+    ci.args(["run", "notes.txt"]).run().exits(2).stderr_has(".ts, .mts, .js, .mjs, .yml or .yaml");
 }
 
 #[test]

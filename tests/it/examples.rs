@@ -68,12 +68,27 @@ fn c_project() {
 }
 
 #[test]
+fn yaml() {
+    succeeds("hello-world.yml", &[], &["[hello] Hello, World!", "run succeeded"]);
+    succeeds("caches.yml", &[], &["[install-deps] installed", "[test] left-pad"]);
+    succeeds("fan-out.yml", &[], &["[count] 3", "[print] 1 2 3", "[add-10] 13", "[add-20] 21"]);
+    succeeds("hooks.yml", &[], &["[report-lint] lint found something", "[clean-up] cleaned up"]);
+    succeeds(
+        "matrix.yml",
+        &["--var", "greeting=Hi"],
+        &["[compile-alpine-debug] Hi alpine debug v1", "[upload-2] part 2 of 2"],
+    );
+}
+
+#[test]
 fn every_example_is_tested() {
     let source = include_str!("examples.rs");
     for folder in ["", "c-project"] {
         for entry in std::fs::read_dir(Path::new(EXAMPLES).join(folder)).unwrap() {
             let path = entry.unwrap().path();
-            let is_pipeline = path.extension().is_some_and(|end| end == "ts" || end == "js");
+            let is_pipeline = path
+                .extension()
+                .is_some_and(|end| ["ts", "js", "yml"].iter().any(|known| end == *known));
             let name = path.strip_prefix(EXAMPLES).unwrap().to_str().unwrap();
             assert!(!is_pipeline || source.contains(&format!("\"{name}\"")), "{name} has no test");
         }

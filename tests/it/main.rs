@@ -16,3 +16,4 @@ mod proxy;
 mod scenarios;
 mod store;
 mod support;
+mod yaml;

@@ -1,7 +1,7 @@
 //! Folders in `tests/scenarios`: a pipeline, and beside it what running it prints, kept current with
 //! `INSTA_UPDATE=always`.
 //!
-//! The first line of a pipeline may hold more arguments: `// args: --timeout 1s`.
+//! The first line of a pipeline may hold more arguments: `// args: --timeout 1s`, or `# args: …`.
 
 use std::path::Path;
 
@@ -83,6 +83,30 @@ scenarios! {
     volume_modes
     while_true
     yaml
+    yaml_across
+    yaml_attempts
+    yaml_caches
+    yaml_cycle
+    yaml_error
+    yaml_failure
+    yaml_hooks
+    yaml_hooks_never_heal
+    yaml_job
+    yaml_job_unknown
+    yaml_not_yaml
+    yaml_notices
+    yaml_parallelism
+    yaml_problems
+    yaml_resources
+    yaml_serial_groups
+    yaml_steps
+    yaml_tab
+    yaml_timeout
+    yaml_try
+    yaml_unknown_resource_type
+    yaml_vars
+    yaml_vars_missing
+    yaml_wrong_assert
 }
 
 fn root() -> &'static Path {
@@ -102,7 +126,11 @@ fn check(name: &str) {
     }
     let (path, source) = pipeline.expect("a scenario has a pipeline");
     ci = ci.args(["run", "--output", "plain"]);
-    if let Some(args) = source.lines().next().and_then(|line| line.strip_prefix("// args: ")) {
+    if let Some(args) = source
+        .lines()
+        .next()
+        .and_then(|line| line.trim_start_matches(['/', '#']).strip_prefix(" args: "))
+    {
         ci = ci.args(args.split(' '));
     }
     let outcome = ci.args([path]).run();

@@ -6,11 +6,15 @@
 import { checkCompiler } from "./compiler.mjs";
 import { checkDocumentation } from "./documentation.mjs";
 import { checkEditor } from "./editor.mjs";
+import { checkSchema } from "./schema.mjs";
+import { checkTranspiled } from "./transpiled.mjs";
 
 const checks = {
   "the compiler": checkCompiler,
   "the documentation": checkDocumentation,
   "the editor": checkEditor,
+  "the schema": checkSchema,
+  "transpiled pipelines": checkTranspiled,
 };
 
 for (const [name, check] of Object.entries(checks)) {

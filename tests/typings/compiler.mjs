@@ -10,7 +10,7 @@ import { inRepository } from "./paths.mjs";
 const tsc = createRequire(import.meta.url).resolve("typescript/bin/tsc");
 
 /** What makes up the runtime. */
-const runtime = sourcesIn("js", /^[^/]+$/);
+const runtime = sourcesIn("js", /^(plan\/)?[^/]+$/);
 
 /** Every pipeline that a user may start from. */
 const examples = sourcesIn("examples", /^([^/]+|[^/]+\/pipeline\.\w+)$/);

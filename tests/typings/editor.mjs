@@ -31,6 +31,7 @@ export async function checkEditor() {
       "name",
       "onOutput",
       "privileged",
+      "signal",
       "stdin",
       "timeout",
       "workDir",

@@ -16,7 +16,10 @@ export const volume: Same<Host.VolumeInfo, Volume> = true;
 export const context: Same<Host.PipelineContext, PipelineContext> = true;
 export const stream: Same<Host.OutputChunk["stream"], OutputStream> = true;
 
-/** Every option has a place in the request, under the name that the host uses for it. */
+/**
+ * Every option has a place in the request, under the name that the host uses for it. A signal stays
+ * in the isolate, which tells the host when to end the task.
+ */
 type Renamed = {
   timeout: "timeoutMs";
   containerLimits: "limits";
@@ -24,7 +27,7 @@ type Renamed = {
 };
 type Request<K> = K extends keyof Renamed ? Renamed[K] : K;
 export const options: Same<
-  Record<Request<keyof RunOptions>, true>,
+  Record<Request<Exclude<keyof RunOptions, "signal">>, true>,
   Record<keyof Host.TaskRequest, true>
 > = true;
 export const command: Same<

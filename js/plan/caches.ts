@@ -1,0 +1,42 @@
+// The names of the volumes behind `caches`.
+
+import type { Cache, TaskConfig } from "ext:ci/plan/types.ts";
+
+/** The paths that share a name, for all tasks that are known so far. */
+const paths = new Map<string, Set<string>>();
+
+/** Makes a task's caches known, so that no two paths meet in one name. */
+export function declareCaches(task: string, config: TaskConfig): void {
+  for (const cache of config.caches ?? []) {
+    const path = cachePath(task, cache);
+    const name = sanitized(path);
+    paths.set(name, (paths.get(name) ?? new Set()).add(path));
+  }
+}
+
+/** The name of a cache's volume, the same in every run. */
+export function cacheName(task: string, cache: Cache): string {
+  const path = cachePath(task, cache);
+  const name = sanitized(path);
+  const alone = path === name || paths.get(name)?.size === 1;
+  return alone ? `cache-${name}` : `cache-${name}-${digest(path)}`;
+}
+
+function cachePath(task: string, { path, scope }: Cache): string {
+  const parts = path.split("/").filter((part) => part !== "" && part !== ".");
+  const clean = (path.startsWith("/") ? "/" : "") + parts.join("/");
+  return scope === "task" ? `${task}/${clean}` : clean;
+}
+
+function sanitized(path: string): string {
+  return path.replace(/[^A-Za-z0-9._-]/gu, "-");
+}
+
+/** FNV-1a. */
+function digest(text: string): string {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) {
+    hash = Math.imul(hash ^ byte, 0x01000193) >>> 0;
+  }
+  return hash.toString(16).padStart(8, "0");
+}

@@ -1,0 +1,110 @@
+// Jobs: in the order of what they wait for, and the rest at the same time.
+
+import { hooked } from "ext:ci/plan/modifiers.ts";
+import { slots } from "ext:ci/plan/slots.ts";
+import { sequence } from "ext:ci/plan/steps.ts";
+import type { ExecutionAssert, Job, Outcome, PipelineOptions, Run, Scope, Slots, Step } from "ext:ci/plan/types.ts";
+
+/** A job of a pipeline, and the jobs that have to succeed before it. */
+export interface PlannedJob {
+  readonly name: string;
+  readonly needs: readonly string[];
+  readonly groups: readonly string[];
+  start(run: Run): Promise<{ outcome: Outcome; problems: readonly string[] }>;
+}
+
+/** A job and its steps. `needs` are the jobs that its `get` steps name in `passed`. */
+export function job(options: Job, needs: readonly string[], plan: readonly Step[]): PlannedJob {
+  return {
+    name: options.name,
+    needs,
+    groups: options.serial_groups ?? [],
+    start: (run) => runJob(options, plan, run),
+  };
+}
+
+/** Runs the jobs. Throws unless each of them, and each assert, went as declared. */
+export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJob[]): Promise<void> {
+  const limit = options.max_in_flight ?? Infinity;
+  const run: Run = { options, slots: slots(limit), wrong: [], versions: new Map() };
+  const atOnce = slots(limit);
+  const groups = new Map<string, Slots>();
+  for (const group of jobs.flatMap((job) => job.groups)) {
+    groups.set(group, groups.get(group) ?? slots(1));
+  }
+  const execution: string[] = [];
+  const problems: string[] = [];
+  const ends = new Map<string, Promise<boolean>>();
+  for (const job of jobs) {
+    ends.set(job.name, (async () => {
+      // Jobs may wait for jobs further down, so all of them have to be known first.
+      await null;
+      const before = await Promise.all(job.needs.map((name) => ends.get(name) ?? true));
+      if (before.includes(false)) {
+        problems.push(`\`${job.name}\` was not started: a job that it waits for did not succeed`);
+        return false;
+      }
+      const start = () =>
+        atOnce(() => {
+          execution.push(job.name);
+          return job.start(run);
+        });
+      // Always in the same order, so that no two jobs wait for each other.
+      const locked = [...new Set(job.groups)].sort().reduceRight<typeof start>(
+        (inner, group) => () => groups.get(group)?.(inner) ?? inner(),
+        start,
+      );
+      const { outcome, problems: reasons } = await locked();
+      if (outcome !== "success") {
+        const ended = { failure: "failed", error: "could not be run", abort: "was ended early" };
+        problems.push([`\`${job.name}\` ${ended[outcome]}`, ...reasons].join("\n    "));
+      }
+      return outcome === "success";
+    })());
+  }
+  await Promise.all(ends.values());
+  const wrong = [...run.wrong, ...differences("the pipeline", options.assert, execution)];
+  const all = [...problems, ...wrong.map((text) => `assert: ${text}`)];
+  if (all.length > 0) {
+    throw new Error(`the pipeline failed\n  ${all.join("\n  ")}`);
+  }
+}
+
+async function runJob(options: Job, plan: readonly Step[], run: Run) {
+  const problems: string[] = [];
+  const scope: Scope = {
+    job: {
+      name: options.name,
+      run,
+      execution: [],
+      problems,
+      slots: slots(options.max_in_flight ?? Infinity),
+    },
+    artifacts: new Map(),
+    vars: new Map(),
+    env: {},
+    suffix: "",
+    signal: new AbortController().signal,
+    deadline: Infinity,
+  };
+  let outcome = await hooked(sequence(plan), options)(scope);
+  if (options.assert) {
+    const wrong = differences(`\`${options.name}\``, options.assert, scope.job.execution);
+    run.wrong.push(...wrong);
+    outcome = wrong.length === 0 ? "success" : "failure";
+  }
+  return { outcome, problems };
+}
+
+/** What is wrong with the order in which things started. */
+function differences(
+  what: string,
+  expected: ExecutionAssert | null | undefined,
+  actual: readonly string[],
+): string[] {
+  if (!expected || JSON.stringify(expected.execution) === JSON.stringify(actual)) {
+    return [];
+  }
+  const list = (names: readonly string[]) => `[${names.join(", ")}]`;
+  return [`${what} started ${list(actual)}, expected ${list(expected.execution)}`];
+}

@@ -1,0 +1,184 @@
+// What steps are made of. The fields are those of the YAML format; docs/yaml.md describes them.
+
+/** How a step ended: `failure` is an exit code other than 0, `error` is what could not be run. */
+export type Outcome = "success" | "failure" | "error" | "abort";
+
+/** A step that is ready to run. */
+export type Step = (scope: Scope) => Promise<Outcome>;
+
+/** Where steps run: what earlier steps left, and what holds for all steps in here. */
+export interface Scope {
+  readonly job: JobRun;
+  readonly artifacts: Map<string, Artifact>;
+  readonly vars: ReadonlyMap<string, unknown>;
+  /** What `across` adds to the environment of tasks. */
+  readonly env: Readonly<Record<string, string>>;
+  /** What `across` adds to the names of tasks. */
+  readonly suffix: string;
+  readonly signal: AbortSignal;
+  /** As `Date.now()` has it. */
+  readonly deadline: number;
+}
+
+/** A job of this run. */
+export interface JobRun {
+  readonly name: string;
+  readonly run: Run;
+  /** Names in the order in which they started. */
+  readonly execution: string[];
+  /** Why steps did not succeed. */
+  readonly problems: string[];
+  readonly slots: Slots;
+}
+
+/** What the jobs of a run share. */
+export interface Run {
+  readonly options: PipelineOptions;
+  readonly slots: Slots;
+  /** Asserts that did not hold. */
+  readonly wrong: string[];
+  readonly versions: Map<string, Promise<Version>>;
+}
+
+/** Lets so many run at a time. */
+export type Slots = <T>(work: () => Promise<T>) => Promise<T>;
+
+/** A named directory of a job. */
+export interface Artifact {
+  readonly volume: Volume;
+  /** The image that it stands for, if it was fetched as one. */
+  readonly image?: string | undefined;
+}
+
+export interface PipelineOptions {
+  readonly resources?: readonly Resource[];
+  readonly resource_types?: readonly ResourceType[];
+  readonly max_in_flight?: number | null;
+  readonly assert?: ExecutionAssert | null;
+}
+
+export interface Job extends Hooks {
+  readonly name: string;
+  readonly serial_groups?: readonly string[] | undefined;
+  readonly max_in_flight?: number | null | undefined;
+  readonly assert?: ExecutionAssert | null | undefined;
+}
+
+export interface ExecutionAssert {
+  readonly execution: readonly string[];
+}
+
+export type Json = Readonly<Record<string, unknown>>;
+
+/** A version of a resource, in the terms of its type. */
+export type Version = Readonly<Record<string, string>>;
+
+export interface Resource {
+  readonly name: string;
+  readonly type: string;
+  readonly source?: Json;
+  readonly version?: unknown;
+}
+
+export interface ResourceType {
+  readonly name: string;
+  readonly type: string;
+  readonly source?: Json;
+  readonly privileged?: boolean | null;
+  readonly defaults?: Json;
+}
+
+/** Steps that run after another one. */
+export interface Hooks {
+  readonly ensure?: Step | undefined;
+  readonly on_success?: Step | undefined;
+  readonly on_failure?: Step | undefined;
+  readonly on_error?: Step | undefined;
+  readonly on_abort?: Step | undefined;
+}
+
+/** What any step may have. */
+export interface Modifiers extends Hooks {
+  readonly across?: readonly Across[] | undefined;
+  readonly fail_fast?: boolean | undefined;
+  readonly attempts?: number | undefined;
+  /** In milliseconds. */
+  readonly timeout?: number | undefined;
+}
+
+export interface Across {
+  readonly var: string;
+  readonly values: unknown;
+  readonly max_in_flight?: number | "all" | undefined;
+}
+
+export interface Task {
+  readonly task: string;
+  readonly config?: TaskConfig | undefined;
+  readonly file?: string | undefined;
+  readonly image?: string | undefined;
+  readonly params?: Readonly<Record<string, string>> | undefined;
+  readonly vars?: Json | undefined;
+  readonly input_mapping?: Readonly<Record<string, string>> | undefined;
+  readonly output_mapping?: Readonly<Record<string, string>> | undefined;
+  readonly privileged?: boolean | undefined;
+  readonly container_limits?: Limits | undefined;
+  readonly parallelism?: number | undefined;
+  readonly assert?: TaskAssert | undefined;
+}
+
+export interface TaskAssert {
+  readonly code?: number;
+  readonly stdout?: string;
+  readonly stderr?: string;
+}
+
+export interface TaskConfig {
+  readonly image?: string | undefined;
+  readonly inputs?: readonly { name: string; path?: string; optional?: boolean }[] | undefined;
+  readonly outputs?: readonly { name: string; path?: string }[] | undefined;
+  readonly caches?: readonly Cache[] | undefined;
+  readonly params?: Readonly<Record<string, string>> | undefined;
+  readonly run: {
+    readonly path: string;
+    readonly args?: readonly string[] | undefined;
+    readonly dir?: string | undefined;
+    readonly user?: string | undefined;
+  };
+  readonly container_limits?: Limits | undefined;
+}
+
+export interface Cache {
+  readonly path: string;
+  readonly scope?: "path" | "task" | undefined;
+}
+
+export interface Limits {
+  /** In shares; 1024 are one core. */
+  readonly cpu?: number | undefined;
+  /** In bytes. */
+  readonly memory?: number | undefined;
+}
+
+export interface Get {
+  readonly get: string;
+  readonly resource?: string;
+  readonly params?: Json;
+  readonly version?: unknown;
+  readonly passed?: readonly string[];
+}
+
+export interface Put {
+  readonly put: string;
+  readonly resource?: string;
+  readonly params?: Json;
+  readonly get_params?: Json;
+  readonly inputs?: "all" | "detect" | readonly string[];
+  readonly no_get?: boolean;
+}
+
+export interface LoadVar {
+  readonly load_var: string;
+  readonly file: string;
+  readonly format?: "json" | "yaml" | "yml" | "trim" | "raw";
+}

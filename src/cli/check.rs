@@ -1,0 +1,83 @@
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::vars::VarArgs;
+use super::{Failure, Problem, write_out};
+use crate::diagnostic::Diagnostic;
+use crate::pipeline::{self, Language};
+use crate::script::{self, ScriptError};
+
+/// Checks a pipeline without running it.
+#[derive(Args)]
+#[command(after_help = "\
+Exit codes:
+    0  the pipeline can be run
+    2  the command line or the pipeline's file is wrong")]
+pub struct Check {
+    /// The pipeline's file
+    file: PathBuf,
+
+    /// Print the problems as JSON
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    vars: VarArgs,
+}
+
+impl Check {
+    pub fn execute(self) -> Result<(), Failure> {
+        let result = self.check();
+        if !self.json {
+            return result;
+        }
+        let (told, result) = match result {
+            Ok(()) => (Vec::new(), Ok(())),
+            Err(Failure { problem, exit_code }) => {
+                (problems(problem), Err(Failure { problem: Problem::Told, exit_code }))
+            }
+        };
+        let file = self.file.display().to_string();
+        let report = json!({ "file": file, "ok": result.is_ok(), "problems": told });
+        write_out(&format!("{report}\n"))?;
+        result
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
+        match source.language {
+            Language::Yaml => self.vars.load(&source).map(|_| ()),
+            Language::Script => script::check(&source.file).map_err(|error| match error {
+                ScriptError::Invalid(diagnostic) | ScriptError::Failed(diagnostic) => {
+                    Failure::invalid(diagnostic)
+                }
+                ScriptError::Terminated => {
+                    Failure { problem: Problem::Message(error.to_string()), exit_code: 2 }
+                }
+            }),
+        }
+    }
+}
+
+fn problems(problem: Problem) -> Vec<serde_json::Value> {
+    match problem {
+        Problem::Diagnostic(diagnostic) => vec![describe(&diagnostic)],
+        Problem::Diagnostics(diagnostics) => diagnostics.iter().map(describe).collect(),
+        Problem::Message(message) => vec![json!({ "message": message })],
+        Problem::Told => Vec::new(),
+    }
+}
+
+/// Lines and columns are counted from 1, columns in UTF-16 code units.
+fn describe(diagnostic: &Diagnostic) -> serde_json::Value {
+    let place = diagnostic.place.as_ref();
+    json!({
+        "message": diagnostic.message,
+        "line": place.map(|place| place.line),
+        "column": place.map(|place| place.column),
+        "snippet": place.map(|place| &place.text),
+        "help": diagnostic.help,
+    })
+}

@@ -1,0 +1,14 @@
+use clap::Args;
+
+use super::{Failure, write_out};
+use crate::pipeline::yaml;
+
+/// Prints the JSON Schema of YAML pipelines, for editors.
+#[derive(Args)]
+pub struct Schema {}
+
+impl Schema {
+    pub fn execute(self) -> Result<(), Failure> {
+        write_out(&yaml::schema())
+    }
+}

@@ -1,0 +1,32 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::vars::VarArgs;
+use super::{Failure, write_out};
+use crate::diagnostic::Diagnostic;
+use crate::pipeline::{self, Language, yaml};
+
+/// Prints a YAML pipeline as a TypeScript pipeline that does the same.
+#[derive(Args)]
+pub struct Transpile {
+    /// The pipeline's file: .yml or .yaml
+    file: PathBuf,
+
+    #[command(flatten)]
+    vars: VarArgs,
+}
+
+impl Transpile {
+    pub fn execute(self) -> Result<(), Failure> {
+        let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
+        if source.language != Language::Yaml {
+            let message = format!("`{}` is a script already", source.given);
+            return Err(Failure::invalid(Box::new(
+                Diagnostic::new(message).help("name a .yml or .yaml file"),
+            )));
+        }
+        let checked = self.vars.load(&source)?;
+        write_out(&yaml::transpile(&checked.plan, &source.given))
+    }
+}

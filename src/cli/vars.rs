@@ -1,0 +1,41 @@
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Problem};
+use crate::pipeline::Source;
+use crate::pipeline::yaml::{self, Checked, VarOptions};
+
+/// Values of `((vars))`.
+#[derive(Args)]
+pub struct VarArgs {
+    /// The value of a `((variable))` of a YAML pipeline; may be repeated
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
+    vars: Vec<(String, String)>,
+
+    /// A YAML file with values of `((variables))`; may be repeated, `--var` wins
+    #[arg(long = "vars-file", value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl VarArgs {
+    pub fn is_given(&self) -> bool {
+        !self.vars.is_empty() || !self.files.is_empty()
+    }
+
+    /// Reads and checks a YAML pipeline with these values.
+    pub fn load(&self, source: &Source) -> Result<Checked, Failure> {
+        let options = VarOptions { vars: self.vars.clone(), files: self.files.clone() };
+        yaml::load(&source.given, &source.file, &options).map_err(|diagnostics| Failure {
+            problem: Problem::Diagnostics(diagnostics),
+            exit_code: 2,
+        })
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected `name=value`".to_owned()),
+    }
+}

@@ -1,0 +1,129 @@
+//! What a task runs.
+
+use std::rc::Rc;
+
+use super::units::bytes;
+use crate::pipeline::yaml::fields::{Fields, text, wrong};
+use crate::pipeline::yaml::node::{Node, Value};
+use crate::pipeline::yaml::plan::{
+    Cache, CacheScope, ContainerLimits, Input, Output, Run, TaskConfig,
+};
+use crate::pipeline::yaml::problem::{Problem, Problems};
+
+pub fn task_config(node: &Node, problems: &mut Problems) -> Option<TaskConfig> {
+    let mut fields = Fields::new(node, "a task's `config`", problems)?;
+    let platform = fields.text("platform", problems);
+    if let (Some(platform), Some(node)) = (&platform, fields.get("platform"))
+        && platform != "linux"
+    {
+        problems.add(
+            Problem::new(node.mark, format!("tasks of the platform `{platform}` cannot be run"))
+                .help("write `platform: linux`"),
+        );
+    }
+    let resource = fields.get("image_resource").and_then(|node| image_resource(node, problems));
+    let image = fields.text("image", problems);
+    if resource.is_some() && image.is_some() {
+        let message = "a task has an `image` and an `image_resource`";
+        problems.add(Problem::new(node.mark, message).help("remove one of the two"));
+    }
+    let config = TaskConfig {
+        platform,
+        image_resource: resource.or_else(|| image.clone()),
+        image,
+        inputs: fields.list("inputs", problems, input),
+        outputs: fields.list("outputs", problems, output),
+        caches: fields.list("caches", problems, cache),
+        params: fields.scalars("params", problems),
+        run: match fields.require("run", problems) {
+            Some(node) => run(node, problems).unwrap_or_default(),
+            None => Run::default(),
+        },
+        container_limits: fields
+            .get("container_limits")
+            .and_then(|node| container_limits(node, problems)),
+    };
+    fields.finish(problems);
+    Some(config)
+}
+
+/// `repository:tag`.
+fn image_resource(node: &Node, problems: &mut Problems) -> Option<String> {
+    let mut fields = Fields::new(node, "an `image_resource`", problems)?;
+    for ignored in ["type", "params", "version", "name"] {
+        fields.get(ignored);
+    }
+    let source = fields.require("source", problems);
+    fields.finish(problems);
+    let source = source?;
+    let Value::Map(_) = &source.value else {
+        return wrong(source, "a mapping with a `repository`", problems);
+    };
+    let Some(repository) = source.get("repository") else {
+        let message = "an image's `source` has no `repository`";
+        problems.add(Problem::new(source.mark, message).help("add `repository: …`"));
+        return None;
+    };
+    let repository = text(repository, problems)?;
+    let tag = source.get("tag").and_then(|node| node.scalar()).filter(|tag| !tag.is_empty());
+    Some(tag.map_or_else(|| repository.clone(), |tag| format!("{repository}:{tag}")))
+}
+
+fn input(node: &Rc<Node>, problems: &mut Problems) -> Option<Input> {
+    let mut fields = Fields::new(node, "an input", problems)?;
+    let input = Input {
+        name: fields.required_text("name", problems),
+        path: fields.text("path", problems),
+        optional: fields.flag("optional", problems),
+    };
+    fields.finish(problems);
+    Some(input)
+}
+
+fn output(node: &Rc<Node>, problems: &mut Problems) -> Option<Output> {
+    let mut fields = Fields::new(node, "an output", problems)?;
+    let output = Output {
+        name: fields.required_text("name", problems),
+        path: fields.text("path", problems),
+    };
+    fields.finish(problems);
+    Some(output)
+}
+
+fn cache(node: &Rc<Node>, problems: &mut Problems) -> Option<Cache> {
+    let mut fields = Fields::new(node, "a cache", problems)?;
+    let cache = Cache {
+        path: fields.required_text("path", problems),
+        scope: fields.word(
+            "scope",
+            &[("path", CacheScope::Path), ("task", CacheScope::Task)],
+            problems,
+        ),
+    };
+    fields.finish(problems);
+    Some(cache)
+}
+
+fn run(node: &Node, problems: &mut Problems) -> Option<Run> {
+    let mut fields = Fields::new(node, "`run`", problems)?;
+    let run = Run {
+        path: fields.required_text("path", problems),
+        args: fields.list("args", problems, |node, problems| {
+            node.scalar().or_else(|| wrong(node, "text", problems))
+        }),
+        dir: fields.text("dir", problems),
+        user: fields.text("user", problems),
+    };
+    fields.finish(problems);
+    Some(run)
+}
+
+pub fn container_limits(node: &Node, problems: &mut Problems) -> Option<ContainerLimits> {
+    let mut fields = Fields::new(node, "`container_limits`", problems)?;
+    let limits = ContainerLimits {
+        cpu: fields.count("cpu", problems),
+        memory: fields.get("memory").and_then(|node| bytes(node, problems)),
+    };
+    fields.finish(problems);
+    Some(limits)
+}
