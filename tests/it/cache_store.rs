@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ci::cache::{self, CacheConfig, CacheKey, CacheStore, Metadata, StoreError, Upload};
+use futures_util::StreamExt;
 
 use crate::proxy::{Fault, Proxy};
 use crate::store::S3;
@@ -262,24 +263,20 @@ const FAULTS: [Fault; 6] =
 fn behind(proxy: &Proxy, name: &str, state: &tempfile::TempDir) -> (Arc<dyn CacheStore>, String) {
     let s3 = S3::from_environment();
     let url = s3.url(name).replace(&s3.address, &proxy.address.to_string());
-    (open(&format!("{url}&cache_stall=500ms&cache_budget=60s"), state), url)
+    (open(&format!("{url}&cache_stall=5s&cache_budget=60s"), state), url)
 }
 
 /// An upload is begun, three parts are sent and it is completed; each of these five requests goes wrong
 /// in each way, once or from then on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_put_survives_any_fault_or_leaves_the_old_object() {
-    let mut cases = Vec::new();
-    for number in 0..5 {
-        for fault in FAULTS {
-            cases.push(tokio::spawn(put_with_fault(fault, number, false)));
-        }
-        cases.push(tokio::spawn(put_with_fault(Fault::Overloaded, number, true)));
-        cases.push(tokio::spawn(put_with_fault(Fault::Refuse, number, true)));
-    }
-    for case in cases {
-        case.await.unwrap();
-    }
+    let once = (0..5).flat_map(|number| FAULTS.map(|fault| (fault, number, false)));
+    let forever = (0..5)
+        .flat_map(|number| [Fault::Overloaded, Fault::Refuse].map(|fault| (fault, number, true)));
+    // Some at a time: a machine that is too busy to answer in time would be a fault of its own.
+    futures_util::stream::iter(once.chain(forever))
+        .for_each_concurrent(6, |(fault, number, forever)| put_with_fault(fault, number, forever))
+        .await;
 }
 
 async fn put_with_fault(fault: Fault, number: usize, forever: bool) {
@@ -299,15 +296,12 @@ async fn put_with_fault(fault: Fault, number: usize, forever: bool) {
     let found = get(&*direct, &key).await.unwrap().unwrap();
     match result {
         Ok(_) => assert!(found == new, "{name}"),
-        // An answer may be lost after the server has published.
-        Err(_) if fault == Fault::Lose || fault == Fault::Cut => {
-            assert!(found == old || found == new, "{name}");
-        }
         Err(error) => assert!(found == old, "{name}: {error}"),
     }
     // What could not be taken back is in the journal, unless nobody ever heard of it: such an upload
     // is taken back when it is a day old.
     proxy.release();
+    store.close().await;
     store.sweep().await.unwrap();
     let heard = number > 0 || matches!(fault, Fault::Refuse | Fault::Overloaded);
     if heard {

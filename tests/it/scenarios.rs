@@ -115,10 +115,28 @@ fn root() -> &'static Path {
 
 fn check(name: &str) {
     let folder = root().join(name);
+    let transcript = scenario(&folder).run().transcript();
+    insta::with_settings!({
+        snapshot_path => &folder,
+        prepend_module_to_snapshot => false,
+        omit_expression => true,
+    }, {
+        insta::assert_snapshot!("expected", transcript);
+    });
+    if name.starts_with("yaml_") {
+        let store = tempfile::tempdir().unwrap();
+        let driver = format!("native://?cache=file://{}", store.path().display());
+        let cached = scenario(&folder).env("CI_DRIVER", driver).run().transcript();
+        assert_eq!(without_cache(&cached), transcript, "with a cache");
+    }
+}
+
+/// `ci run` of a scenario.
+fn scenario(folder: &Path) -> Ci {
     let mut ci = Ci::new();
     let mut pipeline = None;
-    for file in walk(&folder) {
-        let path = file.strip_prefix(&folder).unwrap().to_str().unwrap();
+    for file in walk(folder) {
+        let path = file.strip_prefix(folder).unwrap().to_str().unwrap();
         if path.starts_with("pipeline.") {
             pipeline = Some((path.to_owned(), std::fs::read_to_string(&file).unwrap()));
         }
@@ -133,14 +151,24 @@ fn check(name: &str) {
     {
         ci = ci.args(args.split(' '));
     }
-    let outcome = ci.args([path]).run();
-    insta::with_settings!({
-        snapshot_path => &folder,
-        prepend_module_to_snapshot => false,
-        omit_expression => true,
-    }, {
-        insta::assert_snapshot!("expected", outcome.transcript());
-    });
+    ci.args([path])
+}
+
+/// What a run without a cache would have printed.
+fn without_cache(transcript: &str) -> String {
+    let said =
+        ["* cache miss: ", "* restoring volume from cache: ", "* persisting volume to cache: "];
+    let mut text = String::new();
+    let mut in_table = false;
+    for line in transcript.lines() {
+        in_table = line.starts_with("CACHE ") || (in_table && !line.is_empty());
+        let is_end = line.is_empty() && text.ends_with("\n\n");
+        if !in_table && !is_end && !said.iter().any(|start| line.starts_with(start)) {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -10,9 +10,12 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::super::{CacheKey, Metadata, S3Location, StoreError};
-use super::explain::explain;
+use super::explain::{explain, is_absent};
 use super::journal::Entry;
 use super::{S3Store, headers, time};
+
+/// The name of the token in an object's metadata.
+const TOKEN: &str = "ci-upload";
 
 /// An upload that has begun. Dropped before it was completed, it is taken back.
 pub struct Multipart {
@@ -20,6 +23,8 @@ pub struct Multipart {
     location: S3Location,
     key: CacheKey,
     upload: String,
+    /// Stands in the object's metadata, unlike in that of any other upload.
+    token: String,
     signs_payload: bool,
     cleanup: TaskTracker,
     entry: Option<Entry>,
@@ -35,11 +40,14 @@ impl Multipart {
         metadata: &Metadata,
     ) -> Result<Self, StoreError> {
         let client = store.client().await?.clone();
+        let token = uuid::Uuid::new_v4().to_string();
+        let mut headers = headers(metadata);
+        headers.insert(TOKEN.to_owned(), token.clone());
         let request = client
             .create_multipart_upload()
             .bucket(&store.location.bucket)
             .key(key.as_str())
-            .set_metadata(Some(headers(metadata)));
+            .set_metadata(Some(headers));
         let (location, journal) = (store.location.clone(), store.journal.clone());
         let (cleanup, signs_payload) = (store.cleanup.clone(), store.signs_payload());
         let key = key.clone();
@@ -54,6 +62,7 @@ impl Multipart {
                         location,
                         key,
                         upload,
+                        token,
                         signs_payload,
                         cleanup,
                         entry,
@@ -91,18 +100,34 @@ impl Multipart {
             .build())
     }
 
+    /// Whether the object is the one that this upload has made.
+    async fn is_published(&self) -> bool {
+        let request = self.client.head_object().bucket(&self.location.bucket);
+        let found = request.key(self.key.as_str()).send().await;
+        let token = |found: aws_sdk_s3::operation::head_object::HeadObjectOutput| {
+            found.metadata()?.get(TOKEN).cloned()
+        };
+        found.ok().and_then(token).as_ref() == Some(&self.token)
+    }
+
     /// Publishes the object.
     pub async fn complete(mut self, parts: Vec<CompletedPart>) -> Result<(), StoreError> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        self.client
+        let completed = self
+            .client
             .complete_multipart_upload()
             .bucket(&self.location.bucket)
             .key(self.key.as_str())
             .upload_id(&self.upload)
             .multipart_upload(parts)
             .send()
-            .await
-            .map_err(|error| explain(&self.location, &error))?;
+            .await;
+        match completed {
+            Ok(_) => {}
+            // The answer to an earlier attempt was lost, and that had been a success.
+            Err(error) if is_absent(&error) && self.is_published().await => {}
+            Err(error) => return Err(explain(&self.location, &error)),
+        }
         self.completed = true;
         Ok(())
     }
