@@ -4,12 +4,14 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use super::{CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, StoreError, Upload};
 
@@ -21,6 +23,8 @@ use super::{CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, Sto
 /// at the same time nobody's metadata is taken for another's.
 pub struct DirectoryStore {
     root: PathBuf,
+    /// What threads are still doing, also for those who have gone away.
+    work: TaskTracker,
 }
 
 /// What names of files that are no objects begin with.
@@ -30,6 +34,9 @@ const TEMPORARY: &str = ".ci-temp-";
 
 /// How much is read and handed over at once, in bytes.
 const CHUNK: usize = 1 << 20;
+
+/// How long `close` waits for threads to end.
+const CLEANUP: Duration = Duration::from_secs(10);
 
 /// How many chunks wait for whoever reads.
 const CHUNKS: usize = 4;
@@ -64,7 +71,7 @@ impl Identity {
 
 impl DirectoryStore {
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, work: TaskTracker::new() }
     }
 
     fn path(&self, key: &CacheKey) -> PathBuf {
@@ -76,8 +83,8 @@ impl DirectoryStore {
         &self,
         work: impl FnOnce(Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let this = Self { root: self.root.clone() };
-        let done = tokio::task::spawn_blocking(move || work(this)).await;
+        let this = Self { root: self.root.clone(), work: self.work.clone() };
+        let done = self.work.spawn_blocking(move || work(this)).await;
         done.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())))
     }
 
@@ -333,7 +340,11 @@ impl CacheStore for DirectoryStore {
         self.blocking(|store| store.sweep_below(&store.root)).await
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        self.work.close();
+        // What is not done by then is swept by another run.
+        _ = tokio::time::timeout(CLEANUP, self.work.wait()).await;
+    }
 }
 
 /// A file that is removed again unless it is published. It is locked for as long as it is being written.
