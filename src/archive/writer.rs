@@ -211,9 +211,24 @@ fn write(batches: &Mutex<Receiver<Batch>>, owner: Owner, failed: &Failed) -> Don
     loop {
         let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Batch { jobs, _done }) = batch else { return writer.done };
+        let fail = |error| {
+            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        };
         for job in jobs {
-            if let Err(error) = writer.run(job) {
-                failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            let done = match job {
+                Job::File(file, content) => writer.file(file, content),
+                // The pieces have a receiver until the error is known, so that whoever sends them finds it.
+                Job::Large(file, pieces) => {
+                    if let Err(error) = writer.large(file, &pieces) {
+                        fail(error);
+                        return writer.done;
+                    }
+                    Ok(())
+                }
+                Job::Link(link) => writer.link(&link).map_err(|errno| io(&link.path, errno)),
+            };
+            if let Err(error) = done {
+                fail(error);
                 // The other threads go on for as long as somebody gives them work.
                 return writer.done;
             }
@@ -240,27 +255,27 @@ struct Opened {
 }
 
 impl Writer {
-    fn run(&mut self, job: Job) -> Result<(), UnpackError> {
-        match job {
-            Job::File(file, content) => {
-                let mut opened = Opened::create(file)?;
-                for data in content {
-                    opened.write(&data)?;
-                }
-                self.close(opened)
+    fn file(&mut self, file: Box<NewFile>, content: Vec<Bytes>) -> Result<(), UnpackError> {
+        let mut opened = Opened::create(file)?;
+        for data in content {
+            opened.write(&data)?;
+        }
+        self.close(opened)
+    }
+
+    fn large(
+        &mut self,
+        file: Box<NewFile>,
+        pieces: &Receiver<Option<Bytes>>,
+    ) -> Result<(), UnpackError> {
+        let mut opened = Opened::create(file)?;
+        loop {
+            match pieces.recv() {
+                Ok(Some(data)) => opened.write(&data)?,
+                Ok(None) => return self.close(opened),
+                // Whoever had the pieces has failed and says so.
+                Err(_) => return Ok(()),
             }
-            Job::Large(file, pieces) => {
-                let mut opened = Opened::create(file)?;
-                loop {
-                    match pieces.recv() {
-                        Ok(Some(data)) => opened.write(&data)?,
-                        Ok(None) => return self.close(opened),
-                        // Whoever had the pieces has failed and says so.
-                        Err(_) => return Ok(()),
-                    }
-                }
-            }
-            Job::Link(link) => self.link(&link).map_err(|errno| io(&link.path, errno)),
         }
     }
 
