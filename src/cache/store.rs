@@ -32,7 +32,8 @@ pub trait CacheStore: Send + Sync {
     /// A reader sees the old object or the new one, never a mixture or a part. The new one is
     /// published only after the sender of `parts` said that its end was reached. A sender that goes
     /// away, an error and a dropped future leave the old object and, once [`CacheStore::close`]
-    /// has returned, nothing else. Of writers at the same time the last one to end wins.
+    /// has returned, nothing else; but a future that is dropped after that end may already have published.
+    /// Of writers at the same time the last one to end wins.
     async fn put(
         &self,
         key: &CacheKey,
