@@ -26,7 +26,15 @@ CREDENTIALS = {
     "AWS_SECRET_ACCESS_KEY": os.environ["CI_TEST_S3_SECRET"],
     "AWS_REGION": REGION,
 }
-RCLONE = f":s3,provider=Other,env_auth=true,endpoint='{ENDPOINT}',region={REGION}:{BUCKET}"
+RCLONE = f"store:{BUCKET}"
+RCLONE_CONFIG = {
+    "RCLONE_CONFIG_STORE_TYPE": "s3",
+    "RCLONE_CONFIG_STORE_PROVIDER": "Other",
+    "RCLONE_CONFIG_STORE_ENV_AUTH": "true",
+    "RCLONE_CONFIG_STORE_ENDPOINT": ENDPOINT,
+    "RCLONE_CONFIG_STORE_REGION": REGION,
+    "RCLONE_CONFIG": "/dev/null",
+}
 S5 = f"s5cmd --log error --endpoint-url {ENDPOINT}"
 PIPELINE = """
 export const pipeline = async () => {
@@ -42,7 +50,7 @@ results = {}
 
 def sh(command, cwd=None):
     """The wall time in seconds of a shell command that must succeed."""
-    environment = {**os.environ, **CREDENTIALS}
+    environment = {**os.environ, **CREDENTIALS, **RCLONE_CONFIG}
     # rclone fails with it, and the server speaks plain HTTP.
     environment.pop("AWS_CA_BUNDLE", None)
     start = time.perf_counter()

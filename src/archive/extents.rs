@@ -56,17 +56,18 @@ pub fn encode(extents: &[(u64, u64)], size: u64) -> Vec<u8> {
     bytes
 }
 
-/// Checks a list that an archive has: in order, without overlaps, and within the file.
-pub fn check(extents: &[(u64, u64)], size: u64) -> bool {
+/// How many bytes of data a list announces that an archive has, if it is one: in order, without
+/// overlaps, and within a file of `size` bytes.
+pub fn stored(extents: &[(u64, u64)], size: u64) -> Option<u64> {
     let mut end = 0;
-    extents.iter().all(|(offset, length)| {
-        let ordered = *offset >= end;
-        match offset.checked_add(*length) {
-            Some(next) if ordered && next <= size => {
-                end = next;
-                true
-            }
-            _ => false,
+    let mut stored = 0;
+    for &(offset, length) in extents {
+        if offset < end {
+            return None;
         }
-    })
+        end = offset.checked_add(length).filter(|end| *end <= size)?;
+        // The parts lie apart below `size`, so their sum does too.
+        stored += length;
+    }
+    Some(stored)
 }

@@ -113,7 +113,7 @@ pub fn verify(
             }
             found.entries += u64::from(!path.is_empty());
             if let MemberKind::File(size, _) = member.kind {
-                found.bytes += size;
+                found.bytes = added(found.bytes, size, options)?;
             }
         }
         found.compressed_bytes = content.read();
@@ -144,6 +144,17 @@ fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, UnpackErro
         }
         None => Ok(path),
     }
+}
+
+/// The size of all files so far and one more, which may be much more than the archive's own: a hole
+/// takes no space in it, but time to read.
+fn added(bytes: u64, size: u64, options: &UnpackOptions) -> Result<u64, UnpackError> {
+    let limit = options.limits.bytes;
+    bytes.checked_add(size).filter(|bytes| *bytes <= limit).ok_or_else(|| {
+        UnpackError::Limit(format!(
+            "its files have more than {limit} bytes, allow more with `cache_max_size`"
+        ))
+    })
 }
 
 /// The permissions of a directory that the archive does not describe.
@@ -236,7 +247,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
                 let content =
                     self.hashes.as_ref().and_then(|hashes| hashes.get(self.files)).copied();
                 self.files += 1;
-                self.unpacked.bytes += size;
+                self.unpacked.bytes = added(self.unpacked.bytes, size, self.options)?;
                 self.content(
                     NewFile { path, key, place, meta, xattrs, size, extents, content },
                     members,
@@ -346,7 +357,9 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         self.close_directories(&mut notices)?;
         for done in self.writers.finish()? {
             for file in done.files.into_iter().filter(|file| !file.has_xattrs) {
-                self.unpacked.snapshot.add(file.key, file.stamp, file.content);
+                if let Some(content) = file.content {
+                    self.unpacked.snapshot.add(file.key, file.stamp, content);
+                }
             }
             notices.extend(done.notices);
         }

@@ -95,7 +95,8 @@ pub struct Done {
 pub struct Written {
     pub key: PathKey,
     pub stamp: u64,
-    pub content: ContentHash,
+    /// `None` if it was not worth its time.
+    pub content: Option<ContentHash>,
     pub has_xattrs: bool,
 }
 
@@ -311,7 +312,10 @@ impl Opened {
         let Place { directory, name } = &new.place;
         let file = openat(directory, name, flags, mode(new.meta.mode & 0o777))
             .map_err(|errno| io(&new.path, errno))?;
-        let hasher = new.content.is_none().then(blake3::Hasher::new);
+        let stored: u64 = new.extents.iter().flatten().map(|(_, length)| length).sum();
+        let holes = if new.extents.is_some() { new.size - stored } else { 0 };
+        let hashed = new.content.is_none() && holes <= HASHED_HOLES;
+        let hasher = hashed.then(blake3::Hasher::new);
         Ok(Self { file, new, position: 0, part: 0, hasher, hashed: 0 })
     }
 
@@ -386,11 +390,15 @@ impl Opened {
         Ok(Written {
             key: *key,
             stamp: stamp(*key, &stat),
-            content: content.or(hashed).unwrap_or_default(),
+            content: content.or(hashed),
             has_xattrs: !xattrs.is_empty(),
         })
     }
 }
+
+/// Holes of up to this many bytes in a file are hashed here. Larger ones take their time when, and
+/// if, somebody wants to know the file's hash.
+const HASHED_HOLES: u64 = 1 << 20;
 
 fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];

@@ -285,6 +285,21 @@ fn headers_that_lie_are_refused() {
             .file("f", &"x".repeat(9))
             .end(),
     );
+    // Lengths whose sum is no number.
+    let lengths = "0,9223372036854775807,1,9223372036854775807,2,9223372036854775807";
+    fails(
+        &new()
+            .pax(&[("GNU.sparse.map", lengths), ("GNU.sparse.size", "9223372036854775807")])
+            .file("f", "x")
+            .end(),
+    );
+    // A file that is nearly all hole, and takes years to read.
+    fails(
+        &new()
+            .pax(&[("GNU.sparse.map", "0,1"), ("GNU.sparse.size", "9223372036854775807")])
+            .file("f", "x")
+            .end(),
+    );
     fails(&new().pax(&[("GNU.sparse.numbytes", "1")]).file("f", "x").end());
     let version_1 = [("GNU.sparse.major", "1"), ("GNU.sparse.realsize", "9")];
     fails(&new().pax(&version_1).file("f", "99999999999\n").end());
