@@ -1,11 +1,24 @@
 // From a checked plan to steps that can be run.
 
-import { loadVar } from "ext:ci/plan/files.ts";
+import { fromFile, loadVar } from "ext:ci/plan/files.ts";
 import { job, runJobs } from "ext:ci/plan/jobs.ts";
+import { across, attempts, hooked, timeout } from "ext:ci/plan/modifiers.ts";
 import { get, put } from "ext:ci/plan/resources.ts";
 import { attempt, inParallel, sequence } from "ext:ci/plan/steps.ts";
 import { task } from "ext:ci/plan/task.ts";
-import type { Get, Hooks, Job, LoadVar, Modifiers, PipelineOptions, Put, Step, Task } from "ext:ci/plan/types.ts";
+import type {
+  Across,
+  Get,
+  Hooks,
+  Job,
+  LoadVar,
+  Parallel,
+  PipelineOptions,
+  Put,
+  Step,
+  Task,
+  TaskConfig,
+} from "ext:ci/plan/types.ts";
 
 /** A pipeline as the host hands it over. */
 interface Plan extends PipelineOptions {
@@ -17,22 +30,24 @@ interface PlannedPart {
   readonly passed: readonly string[];
 }
 
-type PlanHooks = { readonly [Name in keyof Hooks]?: PlanStep | null };
-type PlanModifiers = Omit<Modifiers, keyof Hooks> & PlanHooks;
+type PlanHooks = { readonly [Name in keyof Hooks]?: PlanStep | null | undefined };
+
+interface PlanModifiers extends PlanHooks {
+  readonly across?: readonly Across[];
+  readonly fail_fast?: boolean;
+  readonly attempts?: number;
+  /** In milliseconds. */
+  readonly timeout?: number;
+}
+
 type PlanAction =
-  | Task
+  | (Task & { readonly config?: TaskConfig; readonly file?: string })
   | Get
   | Put
   | LoadVar
   | { readonly do: readonly PlanStep[] }
   | { readonly try: readonly PlanStep[] }
-  | {
-    readonly in_parallel: {
-      readonly steps: readonly PlanStep[];
-      readonly limit?: number;
-      readonly fail_fast?: boolean;
-    };
-  };
+  | { readonly in_parallel: Parallel & { readonly steps: readonly PlanStep[] } };
 type PlanStep = PlanAction & PlanModifiers;
 
 /** The pipeline that a plan describes. */
@@ -50,33 +65,46 @@ export function interpret(text: string): Pipeline {
 }
 
 function step(plan: PlanStep): Step {
-  const modifiers: Modifiers = {
-    across: plan.across,
-    fail_fast: plan.fail_fast,
-    attempts: plan.attempts,
-    timeout: plan.timeout,
-    ...hooks(plan),
-  };
+  const { across: variables = [], fail_fast, attempts: count = 1, timeout: after, ...rest } = plan;
+  const { ensure, on_success, on_failure, on_error, on_abort, ...own } = rest;
+  let made = action(own);
+  if (after !== undefined) {
+    made = timeout(after, made);
+  }
+  if (count > 1) {
+    made = attempts(count, made);
+  }
+  if (variables.length > 0) {
+    made = across(variables, made, { fail_fast });
+  }
+  if (ensure ?? on_success ?? on_failure ?? on_error ?? on_abort) {
+    made = hooked(made, hooks({ ensure, on_success, on_failure, on_error, on_abort }));
+  }
+  return "try" in own ? attempt(made) : made;
+}
+
+function action(plan: PlanAction): Step {
   if ("task" in plan) {
-    return task(plan, modifiers);
+    const { config, file = "", ...options } = plan;
+    return task(options, config ?? fromFile(file));
   }
   if ("get" in plan) {
-    return get(plan, modifiers);
+    return get(plan);
   }
   if ("put" in plan) {
-    return put(plan, modifiers);
+    return put(plan);
   }
   if ("load_var" in plan) {
-    return loadVar(plan, modifiers);
+    return loadVar(plan);
   }
   if ("do" in plan) {
-    return sequence(plan.do.map(step), modifiers);
+    return sequence(plan.do.map(step));
   }
   if ("try" in plan) {
-    return attempt(plan.try.map(step), modifiers);
+    return sequence(plan.try.map(step));
   }
-  const { steps, limit, fail_fast } = plan.in_parallel;
-  return inParallel({ steps: steps.map(step), limit, fail_fast }, modifiers);
+  const { steps, ...options } = plan.in_parallel;
+  return inParallel(steps.map(step), options);
 }
 
 function hooks(plan: PlanHooks): Hooks {

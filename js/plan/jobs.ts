@@ -3,14 +3,28 @@
 import { hooked } from "ext:ci/plan/modifiers.ts";
 import { slots } from "ext:ci/plan/slots.ts";
 import { sequence } from "ext:ci/plan/steps.ts";
-import type { ExecutionAssert, Job, Outcome, PipelineOptions, Run, Scope, Slots, Step } from "ext:ci/plan/types.ts";
+import type {
+  ExecutionAssert,
+  Job,
+  Outcome,
+  PipelineOptions,
+  Run,
+  Scope,
+  Slots,
+  Step,
+} from "ext:ci/plan/types.ts";
 
 /** A job of a pipeline, and the jobs that have to succeed before it. */
 export interface PlannedJob {
   readonly name: string;
   readonly needs: readonly string[];
   readonly groups: readonly string[];
-  start(run: Run): Promise<{ outcome: Outcome; problems: readonly string[] }>;
+  start(run: Run): Promise<JobEnd>;
+}
+
+interface JobEnd {
+  readonly outcome: Outcome;
+  readonly problems: readonly string[];
 }
 
 /** A job and its steps. `needs` are the jobs that its `get` steps name in `passed`. */
@@ -26,7 +40,13 @@ export function job(options: Job, needs: readonly string[], plan: readonly Step[
 /** Runs the jobs. Throws unless each of them, and each assert, went as declared. */
 export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJob[]): Promise<void> {
   const limit = options.max_in_flight ?? Infinity;
-  const run: Run = { options, slots: slots(limit), wrong: [], versions: new Map() };
+  const run: Run = {
+    options,
+    slots: slots(limit),
+    stop: new AbortController(),
+    wrong: [],
+    versions: new Map(),
+  };
   const atOnce = slots(limit);
   const groups = new Map<string, Slots>();
   for (const group of jobs.flatMap((job) => job.groups)) {
@@ -45,7 +65,10 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
         return false;
       }
       const start = () =>
-        atOnce(() => {
+        atOnce(async (): Promise<JobEnd> => {
+          if (run.stop.signal.aborted) {
+            return { outcome: "abort", problems: [] };
+          }
           execution.push(job.name);
           return job.start(run);
         });
@@ -70,7 +93,7 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
   }
 }
 
-async function runJob(options: Job, plan: readonly Step[], run: Run) {
+async function runJob(options: Job, plan: readonly Step[], run: Run): Promise<JobEnd> {
   const problems: string[] = [];
   const scope: Scope = {
     job: {
@@ -84,8 +107,9 @@ async function runJob(options: Job, plan: readonly Step[], run: Run) {
     vars: new Map(),
     env: {},
     suffix: "",
-    signal: new AbortController().signal,
+    signal: run.stop.signal,
     deadline: Infinity,
+    cleanup: false,
   };
   let outcome = await hooked(sequence(plan), options)(scope);
   if (options.assert) {

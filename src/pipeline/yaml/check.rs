@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::artifacts;
 use super::fields::list_of;
 use super::node::{Mark, Node, Value};
-use super::plan::{Action, Job, Modifiers, Plan, Step};
+use super::plan::{Action, Job, Plan};
 use super::problem::{Problem, Problems};
 use super::suggest::did_you_mean;
 
@@ -18,12 +19,13 @@ pub fn check(root: &Node, plan: &Plan, problems: &mut Problems) {
     let resources: Vec<&str> = plan.resources.iter().map(|r| r.name.as_str()).collect();
     for entry in entries(root, "jobs") {
         references(entry, &jobs, &resources, problems);
+        artifacts::check(entry, problems);
     }
     for group in entries(root, "groups") {
         for name in group.get("jobs").map_or(&[][..], |node| list(node)) {
             let text = name.scalar().unwrap_or_default();
             if !text.contains(['*', '?', '[']) {
-                known(&name.mark, "job", &text, &jobs, problems);
+                known(name, "job", &text, &jobs, problems);
             }
         }
     }
@@ -33,31 +35,14 @@ pub fn check(root: &Node, plan: &Plan, problems: &mut Problems) {
 /// The jobs that a job waits for, in the order of its steps.
 pub fn passed(job: &Job) -> Vec<&str> {
     let mut names = Vec::new();
-    let hooks = [&job.ensure, &job.on_success, &job.on_failure, &job.on_error, &job.on_abort];
-    for step in job.plan.iter().chain(hooks.into_iter().flatten().map(AsRef::as_ref)) {
-        passed_of(step, &mut names);
-    }
     let mut seen = HashSet::new();
+    job.each_step(&mut |step| {
+        if let Action::Get(get) = &step.action {
+            names.extend(get.passed.iter().map(String::as_str));
+        }
+    });
     names.retain(|name| seen.insert(*name));
     names
-}
-
-fn passed_of<'a>(step: &'a Step, names: &mut Vec<&'a str>) {
-    let inner: &[Step] = match &step.action {
-        Action::Get(get) => {
-            names.extend(get.passed.iter().map(String::as_str));
-            &[]
-        }
-        Action::Do(steps) => &steps.r#do,
-        Action::Try(steps) => &steps.r#try,
-        Action::InParallel(steps) => &steps.in_parallel.steps,
-        Action::Task(_) | Action::Put(_) | Action::LoadVar(_) => &[],
-    };
-    let Modifiers { ensure, on_success, on_failure, on_error, on_abort, .. } = &step.modifiers;
-    let hooks = [ensure, on_success, on_failure, on_error, on_abort];
-    for step in inner.iter().chain(hooks.into_iter().flatten().map(AsRef::as_ref)) {
-        passed_of(step, names);
-    }
 }
 
 fn entries<'a>(root: &'a Node, name: &str) -> &'a [Rc<Node>] {
@@ -99,11 +84,11 @@ fn references(node: &Node, jobs: &[&str], resources: &[&str], problems: &mut Pro
                 let Some(step) = node.get(kind) else { continue };
                 let named = node.get("resource").unwrap_or(step);
                 if let Some(name) = named.scalar() {
-                    known(&named.mark, "resource", &name, resources, problems);
+                    known(named, "resource", &name, resources, problems);
                 }
                 for passed in node.get("passed").map_or(&[][..], |node| list(node)) {
                     let name = passed.scalar().unwrap_or_default();
-                    known(&passed.mark, "job", &name, jobs, problems);
+                    known(passed, "job", &name, jobs, problems);
                 }
             }
             for entry in entries {
@@ -120,7 +105,7 @@ fn references(node: &Node, jobs: &[&str], resources: &[&str], problems: &mut Pro
     }
 }
 
-fn known(mark: &Mark, what: &str, name: &str, names: &[&str], problems: &mut Problems) {
+fn known(node: &Node, what: &str, name: &str, names: &[&str], problems: &mut Problems) {
     if names.contains(&name) {
         return;
     }
@@ -130,7 +115,11 @@ fn known(mark: &Mark, what: &str, name: &str, names: &[&str], problems: &mut Pro
         _ if names.len() > 20 => format!("add it to `{what}s`"),
         _ => format!("the pipeline has {}", list_of(names)),
     };
-    problems.add(Problem::new(*mark, format!("unknown {what} `{name}`{hint}")).help(help));
+    let message = match node.from_var {
+        true => format!("unknown {what}, named by a variable"),
+        false => format!("unknown {what} `{name}`{hint}"),
+    };
+    problems.add(Problem::new(node.mark, message).help(help));
 }
 
 /// Tells each circle of jobs that wait for each other once.

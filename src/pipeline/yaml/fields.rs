@@ -101,24 +101,25 @@ impl<'a> Fields<'a> {
         name: &'static str,
         problems: &mut Problems,
     ) -> BTreeMap<String, String> {
-        let Some(node) = self.get(name) else { return BTreeMap::new() };
-        let Value::Map(entries) = &node.value else {
-            return wrong(node, "a mapping", problems).unwrap_or_default();
-        };
-        entries
-            .iter()
-            .map(|entry| {
-                let value = &entry.value;
-                let text = value.scalar().unwrap_or_else(|| value.to_json().to_string());
-                (entry.key.clone(), text)
-            })
-            .collect()
+        self.mapping(name, problems, |node, _| {
+            Some(node.scalar().unwrap_or_else(|| node.to_json().to_string()))
+        })
     }
 
+    /// A mapping from names to names.
     pub fn names(
         &mut self,
         name: &'static str,
         problems: &mut Problems,
+    ) -> BTreeMap<String, String> {
+        self.mapping(name, problems, |node, problems| text(node, problems))
+    }
+
+    fn mapping(
+        &mut self,
+        name: &'static str,
+        problems: &mut Problems,
+        mut value: impl FnMut(&Node, &mut Problems) -> Option<String>,
     ) -> BTreeMap<String, String> {
         let Some(node) = self.get(name) else { return BTreeMap::new() };
         let Value::Map(entries) = &node.value else {
@@ -126,7 +127,7 @@ impl<'a> Fields<'a> {
         };
         entries
             .iter()
-            .filter_map(|entry| Some((entry.key.clone(), text(&entry.value, problems)?)))
+            .filter_map(|entry| Some((entry.key.clone(), value(&entry.value, problems)?)))
             .collect()
     }
 
