@@ -2,7 +2,7 @@
 
 import { declareCaches } from "ext:ci/plan/caches.ts";
 import { checkedConfig } from "ext:ci/plan/config.ts";
-import { execute, StepFailure } from "ext:ci/plan/outcomes.ts";
+import { execute } from "ext:ci/plan/outcomes.ts";
 import { slotted } from "ext:ci/plan/slots.ts";
 import type { ConfigFile, LoadVar, Scope, Step } from "ext:ci/plan/types.ts";
 import { filled, resolved } from "ext:ci/plan/vars.ts";
@@ -45,7 +45,7 @@ async function readFile(name: string, file: string, scope: Scope): Promise<strin
       mounts: { artifact: artifact.volume },
     }));
   if (result.code !== 0) {
-    throw new StepFailure(`cannot read \`${file}\`: ${result.stderr.trim() || result.message}`);
+    throw new Error(`cannot read \`${file}\`: ${result.stderr.trim() || result.message}`);
   }
   return result.stdout;
 }
