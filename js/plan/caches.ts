@@ -1,6 +1,6 @@
 // The names of the volumes behind `caches`.
 
-import type { Cache, TaskConfig } from "ext:ci/plan/types.ts";
+import type { Cache } from "ext:ci/plan/types.ts";
 
 /** The paths that share a name, for all tasks that are known so far. */
 const paths = new Map<string, Set<string>>();
@@ -9,8 +9,8 @@ const paths = new Map<string, Set<string>>();
 const owners = new Map<string, string>();
 
 /** Makes a task's caches known, so that no two paths meet in one name. */
-export function declareCaches(task: string, config: TaskConfig): void {
-  for (const cache of config.caches ?? []) {
+export function declareCaches(task: string, caches: readonly Cache[] = []): void {
+  for (const cache of caches) {
     const path = cachePath(task, cache);
     const name = sanitized(path);
     paths.set(name, (paths.get(name) ?? new Set()).add(path));

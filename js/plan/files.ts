@@ -25,7 +25,7 @@ export function fromFile(given: string): ConfigFile {
     const text = await readFile(options.task, file, scope);
     const value = filled(parsed(text, file, "yaml"), options.vars ?? {}, file);
     const config = checkedConfig(resolved(value, scope.vars), file);
-    declareCaches(options.task, config);
+    declareCaches(options.task, config.caches);
     return config;
   };
 }

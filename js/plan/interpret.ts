@@ -1,5 +1,6 @@
 // From a checked plan to steps that can be run.
 
+import { declareCaches } from "ext:ci/plan/caches.ts";
 import { fromFile, loadVar } from "ext:ci/plan/files.ts";
 import { job, runJobs } from "ext:ci/plan/jobs.ts";
 import { across, attempts, hooked, timeout } from "ext:ci/plan/modifiers.ts";
@@ -8,6 +9,7 @@ import { attempt, inParallel, sequence } from "ext:ci/plan/steps.ts";
 import { task } from "ext:ci/plan/task.ts";
 import type {
   Across,
+  Cache,
   Get,
   Hooks,
   Job,
@@ -22,7 +24,9 @@ import type {
 
 /** A pipeline as the host hands it over. */
 interface Plan extends PipelineOptions {
-  readonly jobs: readonly (PlanHooks & Omit<Job, keyof Hooks> & PlannedPart)[];
+  /** Of tasks that were not selected: the names of caches do not depend on that. */
+  readonly other_caches?: readonly { readonly task: string; readonly caches: readonly Cache[] }[];
+  readonly jobs: readonly (Job & PlanHooks & PlannedPart)[];
 }
 
 interface PlannedPart {
@@ -53,13 +57,16 @@ type PlanStep = PlanAction & PlanModifiers;
 /** The pipeline that a plan describes. */
 export function interpret(text: string): Pipeline {
   const plan = JSON.parse(text) as Plan;
+  for (const { task, caches } of plan.other_caches ?? []) {
+    declareCaches(task, caches);
+  }
   return () =>
     runJobs(
       plan,
       plan.jobs.map((each) => {
         const { name, serial_groups, max_in_flight, assert, passed } = each;
-        const options = { name, serial_groups, max_in_flight, assert, ...hooks(each) };
-        return job(options, passed, each.plan.map(step));
+        const options = { name, serial_groups, max_in_flight, assert };
+        return job(options, passed, withHooks(sequence(each.plan.map(step)), each));
       }),
     );
 }
@@ -77,9 +84,7 @@ function step(plan: PlanStep): Step {
   if (variables.length > 0) {
     made = across(variables, made, { fail_fast });
   }
-  if (ensure ?? on_success ?? on_failure ?? on_error ?? on_abort) {
-    made = hooked(made, hooks({ ensure, on_success, on_failure, on_error, on_abort }));
-  }
+  made = withHooks(made, { ensure, on_success, on_failure, on_error, on_abort });
   return "try" in own ? attempt(made) : made;
 }
 
@@ -107,13 +112,17 @@ function action(plan: PlanAction): Step {
   return inParallel(steps.map(step), options);
 }
 
-function hooks(plan: PlanHooks): Hooks {
+function withHooks(made: Step, plan: PlanHooks): Step {
+  const { ensure, on_success, on_failure, on_error, on_abort } = plan;
+  if (!(ensure ?? on_success ?? on_failure ?? on_error ?? on_abort)) {
+    return made;
+  }
   const hook = (plan: PlanStep | null | undefined) => plan ? step(plan) : undefined;
-  return {
-    ensure: hook(plan.ensure),
-    on_success: hook(plan.on_success),
-    on_failure: hook(plan.on_failure),
-    on_error: hook(plan.on_error),
-    on_abort: hook(plan.on_abort),
-  };
+  return hooked(made, {
+    ensure: hook(ensure),
+    on_success: hook(on_success),
+    on_failure: hook(on_failure),
+    on_error: hook(on_error),
+    on_abort: hook(on_abort),
+  });
 }

@@ -1,8 +1,7 @@
 // Jobs: in the order of what they wait for, and the rest at the same time.
 
-import { hooked } from "ext:ci/plan/modifiers.ts";
+import { caught } from "ext:ci/plan/outcomes.ts";
 import { slots } from "ext:ci/plan/slots.ts";
-import { sequence } from "ext:ci/plan/steps.ts";
 import type {
   ExecutionAssert,
   Job,
@@ -27,8 +26,8 @@ interface JobEnd {
   readonly problems: readonly string[];
 }
 
-/** A job and its steps. `needs` are the jobs that its `get` steps name in `passed`. */
-export function job(options: Job, needs: readonly string[], plan: readonly Step[]): PlannedJob {
+/** A job and what it does. `needs` are the jobs that its `get` steps name in `passed`. */
+export function job(options: Job, needs: readonly string[], plan: Step): PlannedJob {
   return {
     name: options.name,
     needs,
@@ -93,7 +92,7 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
   }
 }
 
-async function runJob(options: Job, plan: readonly Step[], run: Run): Promise<JobEnd> {
+async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
   const problems: string[] = [];
   const scope: Scope = {
     job: {
@@ -111,7 +110,7 @@ async function runJob(options: Job, plan: readonly Step[], run: Run): Promise<Jo
     deadline: Infinity,
     cleanup: false,
   };
-  let outcome = await hooked(sequence(plan), options)(scope);
+  let outcome = await caught(plan, scope);
   if (options.assert) {
     const wrong = differences(`\`${options.name}\``, options.assert, scope.job.execution);
     run.wrong.push(...wrong);

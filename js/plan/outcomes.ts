@@ -41,8 +41,8 @@ export function ending({ signal, deadline, cleanup }: Scope): "abort" | "failure
   if (deadline === Infinity) {
     return { signal, cleanup };
   }
-  const timeout = deadline - Date.now();
-  return timeout <= 0 ? "failure" : { signal, cleanup, timeout };
+  const left = deadline - Date.now();
+  return left <= 0 ? "failure" : { signal, cleanup, timeout: left };
 }
 
 /** Runs a task of a step, if the step still may. */

@@ -19,7 +19,7 @@ export function get(given: Get): Step {
   return (scope) =>
     slotted(scope, async (): Promise<Outcome> => {
       const options = resolved(given, scope.vars);
-      const resource = find(options.resource ?? options.get, scope);
+      const resource = named(options.resource ?? options.get, scope);
       const version = pinned(options.version) ?? pinned(resource.version) ??
         await newest(resource, scope);
       await fetch(options.get, resource, version, options.params ?? {}, scope);
@@ -32,7 +32,7 @@ export function put(given: Put): Step {
   return (scope) =>
     slotted(scope, async (): Promise<Outcome> => {
       const options = resolved(given, scope.vars);
-      const resource = find(options.resource ?? options.put, scope);
+      const resource = named(options.resource ?? options.put, scope);
       const params = options.params ?? {};
       const driver = resourceDriver(resource, scope);
       const mounts = inputs(options, params, scope);
@@ -58,7 +58,7 @@ async function fetch(
   scope.artifacts.set(name, { volume, image: driver.image });
 }
 
-function find(name: string, scope: Scope): Resource {
+function named(name: string, scope: Scope): Resource {
   const resource = scope.job.run.options.resources?.find((resource) => resource.name === name);
   if (resource === undefined) {
     throw new Error(`unknown resource \`${name}\``);

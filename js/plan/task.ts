@@ -9,7 +9,7 @@ import { resolved, shown } from "ext:ci/plan/vars.ts";
 /** Runs a command, or several copies of it. */
 export function task(options: Task, config: TaskConfig | ConfigFile): Step {
   if (typeof config !== "function") {
-    declareCaches(options.task, config);
+    declareCaches(options.task, config.caches);
   }
   return async (scope) => {
     let given = options;

@@ -61,7 +61,7 @@ export interface PipelineOptions {
   readonly assert?: ExecutionAssert | null;
 }
 
-export interface Job extends Hooks {
+export interface Job {
   readonly name: string;
   readonly serial_groups?: readonly string[] | undefined;
   readonly max_in_flight?: number | null | undefined;

@@ -140,6 +140,29 @@ jobs:
     run(", inputs: [three]").exits(2).stderr_has("no step before makes the artifact `three`");
 }
 
+#[test]
+fn a_cache_has_the_same_name_when_a_part_of_the_pipeline_runs() {
+    let task = |name: &str, path: &str| {
+        format!(
+            "- name: {name}\n  plan: [{{ task: t, config: {{ caches: [{{ path: {path} }}], run: {{ path: \"true\" }} }} }}]\n"
+        )
+    };
+    let yaml = format!("jobs:\n{}{}", task("spaced", "a b"), task("dashed", "a-b"));
+    let names = |args: &[&str]| {
+        let outcome = pipeline(&yaml).args(args).run().exits(0);
+        let created = outcome.stdout.lines().filter_map(|line| {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            let name = event["volume"].as_str().filter(|_| event["event"] == "volume_created");
+            name.map(str::to_owned)
+        });
+        created.collect::<std::collections::BTreeSet<_>>()
+    };
+    let all = names(&[]);
+    let parts = [names(&["--job", "spaced"]), names(&["--job", "dashed"])];
+    assert_eq!(all, &parts[0] | &parts[1]);
+    assert_eq!(all.len(), 2, "{all:?}");
+}
+
 /// The output of a script in the directory of a test.
 fn sh(ci: &Ci, script: &str) -> String {
     let output = std::process::Command::new("sh")

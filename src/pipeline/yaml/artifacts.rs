@@ -89,7 +89,8 @@ fn hooks(node: &Node, known: &mut Known, problems: &mut Problems) {
 /// What a step itself asks for.
 fn needs(node: &Node, known: &Known, problems: &mut Problems) {
     for field in ["file", "uri"] {
-        if let Some(file) = node.get(field)
+        if (node.get("task").is_some() || node.get("load_var").is_some())
+            && let Some(file) = node.get(field)
             && let Value::Text(text) = &file.value
         {
             let path = text.strip_prefix("file://").unwrap_or(text);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Selection;
 use super::check::passed;
 use super::fields::list_of;
-use super::plan::{Action, Job, Plan};
+use super::plan::{Action, Job, Plan, TaskCaches};
 use super::suggest::did_you_mean;
 use crate::diagnostic::Diagnostic;
 
@@ -29,10 +29,27 @@ pub fn select(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnost
             open.extend(job.into_iter().flat_map(passed).map(str::to_owned));
         }
     }
-    plan.jobs.retain(|job| needed.contains(&job.name));
+    let (jobs, others): (Vec<Job>, Vec<Job>) =
+        std::mem::take(&mut plan.jobs).into_iter().partition(|job| needed.contains(&job.name));
+    plan.jobs = jobs;
+    plan.other_caches = others.iter().flat_map(caches).collect();
     // What the whole pipeline has to do says nothing about a part of it.
     plan.assert = None;
     Ok(())
+}
+
+/// The tasks of a job that have caches.
+fn caches(job: &Job) -> Vec<TaskCaches> {
+    let mut found = Vec::new();
+    job.each_step(&mut |step| {
+        if let Action::Task(task) = &step.action
+            && let Some(config) = &task.config
+            && !config.caches.is_empty()
+        {
+            found.push(TaskCaches { task: task.task.clone(), caches: config.caches.clone() });
+        }
+    });
+    found
 }
 
 /// The resources that a job's steps name.

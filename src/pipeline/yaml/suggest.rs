@@ -5,7 +5,10 @@ pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> O
     known
         .into_iter()
         .map(|candidate| (edits(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
+        .filter(|(distance, candidate)| {
+            let length = candidate.chars().count();
+            *distance <= (length / 3).max(1) && *distance < length
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -55,6 +58,7 @@ mod tests {
         assert_eq!(suggestion("imgae", known), Some("image"));
         assert_eq!(suggestion("input", known), Some("inputs"));
         assert_eq!(suggestion("platform", known), None);
+        assert_eq!(suggestion("a", ["b"]), None);
         assert_eq!(did_you_mean("rnu", known), ", did you mean `run`");
     }
 }

@@ -16,7 +16,8 @@ pub use step::{
     Across, Action, Do, Get, InParallel, LoadVar, Modifiers, Parallel, Put, Step, Try, VarFormat,
 };
 pub use task::{
-    Cache, CacheScope, ContainerLimits, Input, Output, Run, Task, TaskAssert, TaskConfig,
+    Cache, CacheScope, ContainerLimits, Input, Output, Run, Task, TaskAssert, TaskCaches,
+    TaskConfig,
 };
 
 /// A pipeline of jobs.
@@ -36,6 +37,10 @@ pub struct Plan {
     pub max_in_flight: Option<u32>,
     /// What has to be true of the run.
     pub assert: Option<ExecutionAssert>,
+    /// Of tasks that were not selected: whether two paths meet in one name is not to depend on that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub other_caches: Vec<TaskCaches>,
     /// How jobs are arranged on a web page. Checked, and otherwise ignored.
     #[serde(skip_serializing)]
     #[schemars(default)]

@@ -153,8 +153,15 @@ pub struct Output {
     pub path: Option<String>,
 }
 
+/// The caches of a task.
+#[derive(Debug, Serialize)]
+pub struct TaskCaches {
+    pub task: String,
+    pub caches: Vec<Cache>,
+}
+
 /// A directory that is kept from run to run.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Cache {
     /// Relative to the working directory.

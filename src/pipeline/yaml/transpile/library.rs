@@ -23,7 +23,7 @@ const TYPES: &str = include_str!("../../../../js/plan/types.ts");
 pub fn used_by(code: &str) -> String {
     let all: Vec<Declaration> = SOURCES.into_iter().chain([TYPES]).flat_map(declarations).collect();
     let mut wanted: HashSet<&str> = HashSet::new();
-    let mut open: Vec<&str> = words(code);
+    let mut open = words(code);
     while let Some(word) = open.pop() {
         for declaration in all.iter().filter(|declaration| declaration.name == word) {
             if wanted.insert(declaration.name) {
@@ -87,36 +87,12 @@ fn is_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// Names that may refer to a declaration: none of comments and of texts in double quotes, and neither
-/// `.name` nor `name:`. One too many only makes the result longer.
-fn words(code: &str) -> Vec<&str> {
+/// Names that may refer to a declaration: those of code, and there neither `.name` nor `name:`. One
+/// too many only makes the result longer.
+fn words(code: &str) -> Vec<String> {
+    let code = without_text(code);
     let mut found = Vec::new();
-    for mut line in code.lines().filter(|line| !line.trim_start().starts_with(['*', '/'])) {
-        while let Some((code, text)) = line.split_once('"') {
-            words_of(code, &mut found);
-            line = after_text(text);
-        }
-        words_of(line, &mut found);
-    }
-    found
-}
-
-/// What follows a text, up to whose end there may be quotes with a backslash.
-fn after_text(text: &str) -> &str {
-    let mut escaped = false;
-    for (at, c) in text.char_indices() {
-        match c {
-            _ if escaped => escaped = false,
-            '\\' => escaped = true,
-            '"' => return &text[at + 1..],
-            _ => {}
-        }
-    }
-    ""
-}
-
-fn words_of<'a>(code: &'a str, found: &mut Vec<&'a str>) {
-    let mut rest = code;
+    let mut rest = code.as_str();
     let mut before = "";
     while let Some(start) = rest.find(is_name) {
         let len = rest[start..].find(|c| !is_name(c)).unwrap_or(rest.len() - start);
@@ -125,10 +101,69 @@ fn words_of<'a>(code: &'a str, found: &mut Vec<&'a str>) {
         let is_field = before.ends_with('.') && !before.ends_with("...");
         let is_key = after.starts_with(':') || after.starts_with("?:");
         if !is_field && !is_key {
-            found.push(word);
+            found.push(word.to_owned());
         }
         before = "";
         rest = after;
+    }
+    found
+}
+
+/// The code without comments and texts, but with what is between `${` and `}` in these.
+fn without_text(code: &str) -> String {
+    let mut rest = String::new();
+    let mut chars = code.chars().peekable();
+    // Each template that is open, by how many braces are open in its `${`.
+    let mut templates: Vec<u32> = Vec::new();
+    while let Some(c) = chars.next() {
+        match (c, chars.peek()) {
+            ('/', Some('/')) => while chars.next_if(|c| *c != '\n').is_some() {},
+            ('/', Some('*')) => {
+                let mut last = ' ';
+                while let Some(c) = chars.next()
+                    && (last, c) != ('*', '/')
+                {
+                    last = c;
+                }
+            }
+            ('"' | '\'' | '`', _) => skip_text(&mut chars, c, &mut templates),
+            ('}', _) if templates.last() == Some(&0) => {
+                templates.pop();
+                skip_text(&mut chars, '`', &mut templates);
+            }
+            _ => {
+                if let Some(open) = templates.last_mut() {
+                    match c {
+                        '{' => *open += 1,
+                        '}' => *open -= 1,
+                        _ => {}
+                    }
+                }
+                rest.push(c);
+                continue;
+            }
+        }
+        rest.push(' ');
+    }
+    rest
+}
+
+/// Goes to the end of a text, or to the code in it.
+fn skip_text(
+    chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    end: char,
+    templates: &mut Vec<u32>,
+) {
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => _ = chars.next(),
+            '$' if end == '`' && chars.next_if_eq(&'{').is_some() => {
+                templates.push(0);
+                return;
+            }
+            c if c == end => return,
+            _ => {}
+        }
     }
 }
 
@@ -149,9 +184,10 @@ mod tests {
 
     #[test]
     fn fields_keys_texts_and_comments_are_no_references() {
-        assert_eq!(words("a.b, c: d, ...e, f?: g // in \"h\""), ["a", "d", "e", "g", "in"]);
-        assert_eq!(words(r#"a("b \" c", d)"#), ["a", "d"]);
-        assert_eq!(words("/** x */\n * y\nz"), ["z"]);
+        assert_eq!(words("a.b, c: d, ...e, f?: g // in \"h\""), ["a", "d", "e", "g"]);
+        assert_eq!(words(r#"a("b \" c", d, 'e', f)"#), ["a", "d", "f"]);
+        assert_eq!(words("`a ${b({ c: `${d} e` })} f` + g /* h */"), ["b", "d", "g"]);
+        assert_eq!(words("/** x */\n * 1\nz"), ["1", "z"]);
     }
 
     #[test]

@@ -31,6 +31,9 @@ pub fn transpile(plan: &Plan, from: &str) -> String {
     printer.text
 }
 
+/// How long lines are, as far as values can be broken.
+const WIDTH: usize = 95;
+
 struct Printer {
     text: String,
     depth: usize,
@@ -41,33 +44,30 @@ type StepField<'a> = (&'static str, &'a Step);
 
 impl Printer {
     fn job(&mut self, job: &Job) {
-        let mut fields = object(job);
-        fields.remove("plan");
-        let steps = [
+        let mut options = object(job);
+        for part in ["plan", "ensure", "on_success", "on_failure", "on_error", "on_abort"] {
+            options.remove(part);
+        }
+        let hooks = present([
             ("ensure", &job.ensure),
             ("on_success", &job.on_success),
             ("on_failure", &job.on_failure),
             ("on_error", &job.on_error),
             ("on_abort", &job.on_abort),
-        ];
-        self.text.push_str("job(");
-        self.fields(fields, present(steps));
-        self.text.push_str(", ");
-        self.value(&passed(job).into());
-        self.text.push_str(", ");
-        self.list(&job.plan, Self::step);
-        self.text.push(')');
+        ]);
+        self.call("job", |printer| {
+            printer.fields(options, Vec::new());
+            printer.text.push_str(", ");
+            printer.value(&passed(job).into());
+            printer.text.push_str(", ");
+            printer.with_hooks(hooks, |printer| {
+                printer.call("sequence", |printer| printer.list(&job.plan, Self::step));
+            });
+        });
     }
 
     /// From the outside: `try`, hooks, across, attempts, timeout, and the step itself.
     fn step(&mut self, step: &Step) {
-        match step.action {
-            Action::Try(_) => self.call("attempt", |printer| printer.with_hooks(step)),
-            _ => self.with_hooks(step),
-        }
-    }
-
-    fn with_hooks(&mut self, step: &Step) {
         let Modifiers { ensure, on_success, on_failure, on_error, on_abort, .. } = &step.modifiers;
         let hooks = present([
             ("ensure", ensure),
@@ -76,13 +76,23 @@ impl Printer {
             ("on_error", on_error),
             ("on_abort", on_abort),
         ]);
+        let hooked = |printer: &mut Self| {
+            printer.with_hooks(hooks, |printer| printer.with_across(step));
+        };
+        match step.action {
+            Action::Try(_) => self.call("attempt", hooked),
+            _ => hooked(self),
+        }
+    }
+
+    fn with_hooks(&mut self, hooks: Vec<StepField<'_>>, step: impl FnOnce(&mut Self)) {
         if hooks.is_empty() {
-            return self.with_across(step);
+            return step(self);
         }
         self.call("hooked", |printer| {
             printer.depth += 1;
             printer.line();
-            printer.with_across(step);
+            step(printer);
             printer.text.push(',');
             printer.line();
             printer.fields(Fields::new(), hooks);
@@ -229,7 +239,8 @@ impl Printer {
 
     fn value(&mut self, value: &Value) {
         let short = inline(value);
-        if short.chars().count() + 2 * self.depth <= 90 {
+        let line = self.text.rfind('\n').map_or(0, |at| at + 1);
+        if self.text[line..].chars().count() + short.chars().count() <= WIDTH {
             self.text.push_str(&short);
             return;
         }
