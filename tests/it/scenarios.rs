@@ -111,6 +111,7 @@ scenarios! {
     yaml_steps
     yaml_tab
     yaml_task_file
+    yaml_task_problems
     yaml_timeout
     yaml_try
     yaml_unknown_resource_type

@@ -1,7 +1,7 @@
 //! Artifacts flow by name from step to step of a job. Whoever asks for one that no step before can
 //! have made is told so before anything runs.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::fields::list_of;
@@ -23,7 +23,7 @@ const HOOKS: [&str; 5] = ["on_success", "on_failure", "on_error", "on_abort", "e
 /// The artifacts that there may be at some point of a job.
 #[derive(Clone, Default)]
 struct Known {
-    names: HashSet<String>,
+    names: BTreeSet<String>,
     /// Whether there may be others too: what a task's file says is known no earlier than it runs.
     others: bool,
 }
@@ -38,15 +38,17 @@ impl Known {
     }
 
     fn need(&self, node: &Node, name: &str, problems: &mut Problems) {
-        if self.others || is_open(name) || self.names.contains(name) || node.from_var {
+        let found = self.others || is_open(name) || self.names.contains(name);
+        if found || node.from_var || problems.is_full() {
             return;
         }
-        let mut names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        names.sort_unstable();
-        let hint = did_you_mean(name, names.iter().copied());
-        let help = match names.as_slice() {
-            [] => "add a `get` step, or a task that has it as an output, before".to_owned(),
-            names => format!("steps before make {}", list_of(names)),
+        let hint = did_you_mean(name, self.names.iter().map(String::as_str));
+        let help = match self.names.len() {
+            1..=20 => {
+                let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+                format!("steps before make {}", list_of(&names))
+            }
+            _ => "add a `get` step, or a task that has it as an output, before".to_owned(),
         };
         let message = format!("no step before makes the artifact `{name}`{hint}");
         problems.add(Problem::new(node.mark, message).help(help));

@@ -36,7 +36,7 @@ impl<'a> Fields<'a> {
 
     pub fn require(&mut self, name: &'static str, problems: &mut Problems) -> Option<&'a Rc<Node>> {
         let found = self.get(name);
-        if found.is_none() {
+        if found.is_none() && !problems.is_full() {
             let message = format!("{} has no `{name}`", self.what);
             problems.add(Problem::new(self.node.mark, message).help(format!("add `{name}:`")));
         }
@@ -163,7 +163,7 @@ impl<'a> Fields<'a> {
     /// Tells what nobody asked for.
     pub fn finish(self, problems: &mut Problems) {
         for entry in self.entries {
-            if !self.asked.contains(&entry.key.as_str()) {
+            if !self.asked.contains(&entry.key.as_str()) && !problems.is_full() {
                 let hint = did_you_mean(&entry.key, self.asked.iter().copied());
                 let mut known: Vec<&str> = self.asked.clone();
                 known.sort_unstable();
@@ -200,6 +200,9 @@ pub fn text(node: &Node, problems: &mut Problems) -> Option<String> {
 
 /// Tells that a value is not what it has to be, without a variable's value.
 pub fn wrong<T>(node: &Node, expected: &str, problems: &mut Problems) -> Option<T> {
+    if problems.is_full() {
+        return None;
+    }
     let got = match node.scalar() {
         Some(text) if !node.from_var && !text.is_empty() && text.chars().count() <= 40 => {
             format!("`{}`", text.escape_debug())

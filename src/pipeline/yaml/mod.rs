@@ -7,6 +7,7 @@ mod artifacts;
 mod check;
 mod decode;
 mod fields;
+mod locals;
 mod node;
 mod plan;
 mod problem;

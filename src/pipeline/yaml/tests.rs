@@ -59,7 +59,7 @@ fn variables_keep_their_type_and_have_fields_and_defaults() {
     let mut none = Problems::default();
     vars.add_all(&read::read("db: { host: pg, port: 5432 }", &mut none).unwrap()).unwrap();
     let plan = json(
-        "jobs: [{ name: a, plan: [{ task: t, attempts: ((times)), config: { run: { path: sh, \
+        "jobs: [{ name: a, plan: [{ task: t, across: [{ var: later, values: [1] }], attempts: ((times)), config: { run: { path: sh, \
          args: ['((db.host)):((db.port))', '((none || x))', '((.:later))', '$((1 + 2))'] } } }] }]",
         &vars,
     );
