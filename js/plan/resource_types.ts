@@ -48,7 +48,10 @@ const SCRIPTS: Readonly<Record<string, Scripts>> = {
     publish: "date -u +%Y-%m-%dT%H:%M:%SZ",
   },
   mock: {
-    check: { key: "version", script: 'echo "${source_initial_version:-mock}"' },
+    check: {
+      key: "version",
+      script: 'echo "${source_force_version:-${source_initial_version:-mock}}"',
+    },
     fetch: 'printf "%s" "$version" > artifact/version',
     publish: 'echo "${params_version:-mock}"',
   },

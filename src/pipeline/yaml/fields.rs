@@ -112,7 +112,7 @@ impl<'a> Fields<'a> {
         name: &'static str,
         problems: &mut Problems,
     ) -> BTreeMap<String, String> {
-        self.mapping(name, problems, |node, problems| text(node, problems))
+        self.mapping(name, problems, text)
     }
 
     fn mapping(

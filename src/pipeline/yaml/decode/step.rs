@@ -121,7 +121,7 @@ fn across(node: &Rc<Node>, problems: &mut Problems) -> Option<Across> {
     let mut fields = Fields::new(node, "a variable of `across`", problems)?;
     let var = fields.required_text("var", problems);
     let values = fields.require("values", problems).map(|node| match &node.value {
-        Value::List(_) => node.to_json(),
+        Value::List(items) => items.iter().map(|item| as_written(item)).collect(),
         Value::Text(text) if text.starts_with("((.:") => node.to_json(),
         _ => wrong(node, "a list", problems).unwrap_or_default(),
     });
@@ -134,6 +134,17 @@ fn across(node: &Rc<Node>, problems: &mut Problems) -> Option<Across> {
     };
     fields.finish(problems);
     Some(Across { var, values: values?, max_in_flight })
+}
+
+/// A value that becomes part of names: `1.10` is no other version than it says.
+fn as_written(node: &Node) -> Json {
+    let json = node.to_json();
+    match (&node.value, &json) {
+        (Value::Number(text), Json::Number(number)) if number.to_string() != *text => {
+            text.clone().into()
+        }
+        _ => json,
+    }
 }
 
 fn task(fields: &mut Fields<'_>, node: &Node, problems: &mut Problems) -> Option<Task> {
