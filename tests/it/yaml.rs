@@ -269,6 +269,13 @@ fn hostile_files_end_in_an_error_within_little_memory() {
         (format!("jobs:\n{}", "- {}\n".repeat(600_000)), "nodes"),
         (format!("jobs: \"{}\"", "y".repeat(15 * 1024 * 1024)), "expected a list"),
         ("a: &a [*a]".to_owned(), "alias"),
+        ((0..100_000).map(|n| format!("k{n}: 1\n")).collect(), "unknown field"),
+        (
+            (0..20_000).fold("jobs:\n- name: a\n  plan:\n".to_owned(), |text, n| {
+                text + &format!("  - {{ task: t, config: {{ inputs: [{{ name: i{n} }}], outputs: [{{ name: o{n} }}], run: {{ path: x }} }} }}\n")
+            }),
+            "no step before makes the artifact `i0`",
+        ),
     ];
     for (text, expected) in cases {
         let ci = Ci::new().file("p.yml", text).args(["check", "p.yml"]);

@@ -10,9 +10,35 @@ use super::problem::{Problem, Problems};
 use super::suggest::did_you_mean;
 
 pub fn check(job: &Node, problems: &mut Problems) {
+    let mut references = Vec::new();
+    collect(job, &mut references);
+    if references.is_empty() {
+        return;
+    }
     let mut names = BTreeSet::new();
     defined(job, &mut names);
-    used(job, &names, problems);
+    for (node, name) in references {
+        if !names.contains(name) && !problems.is_full() {
+            problems.add(unknown(node, name, &names));
+        }
+    }
+}
+
+/// Where the job refers to which variable.
+fn collect<'a>(node: &'a Node, references: &mut Vec<(&'a Node, &'a str)>) {
+    match &node.value {
+        Value::List(items) => items.iter().for_each(|item| collect(item, references)),
+        Value::Map(entries) => entries.iter().for_each(|entry| collect(&entry.value, references)),
+        Value::Text(text) => {
+            for part in text.split("((.:").skip(1) {
+                if let Some((reference, _)) = part.split_once("))") {
+                    let name = reference.trim().split('.').next().unwrap_or_default();
+                    references.push((node, name));
+                }
+            }
+        }
+        _ => {}
+    }
 }
 
 fn defined(node: &Node, names: &mut BTreeSet<String>) {
@@ -21,29 +47,10 @@ fn defined(node: &Node, names: &mut BTreeSet<String>) {
         Value::Map(entries) => {
             names.extend(node.get("load_var").and_then(|name| name.scalar()));
             if let Some(Value::List(variables)) = node.get("across").map(|node| &node.value) {
-                let names_of = |variable: &Rc<Node>| variable.get("var")?.scalar();
-                names.extend(variables.iter().filter_map(names_of));
+                let name_of = |variable: &Rc<Node>| variable.get("var")?.scalar();
+                names.extend(variables.iter().filter_map(name_of));
             }
             entries.iter().for_each(|entry| defined(&entry.value, names));
-        }
-        _ => {}
-    }
-}
-
-fn used(node: &Node, names: &BTreeSet<String>, problems: &mut Problems) {
-    match &node.value {
-        Value::List(items) => items.iter().for_each(|item| used(item, names, problems)),
-        Value::Map(entries) => {
-            entries.iter().for_each(|entry| used(&entry.value, names, problems));
-        }
-        Value::Text(text) => {
-            for part in text.split("((.:").skip(1) {
-                let Some((reference, _)) = part.split_once("))") else { continue };
-                let name = reference.trim().split('.').next().unwrap_or_default();
-                if !names.contains(name) && !problems.is_full() {
-                    problems.add(unknown(node, name, names));
-                }
-            }
         }
         _ => {}
     }
