@@ -17,6 +17,10 @@ memory: number | null, };
 
 export type TaskRequest = { name: string, image: string, command: CommandRequest, env: Array<[string, string]>, mounts: Array<MountRequest>, workDir: string | null, stdin: Uint8Array | null, timeoutMs: number | null, privileged: boolean, limits: LimitsRequest, 
 /**
+ * Whether it starts although the run is to end.
+ */
+cleanup: boolean, 
+/**
  * Whether the output is asked for with `op_task_output` while the task runs.
  */
 streamOutput: boolean, };

@@ -28,6 +28,11 @@ type OnOutput = NonNullable<RunOptions["onOutput"]>;
 
 const entry: Entry = { name: "runtime.run", function: run };
 
+/** What `runtime.run` rejects with when a task was to end before it began. */
+class AbortError extends Error {}
+Object.defineProperty(AbortError.prototype, "name", { value: "AbortError" });
+core.registerErrorBuilder("AbortError", (message) => new AbortError(message));
+
 /** See the typings. Not `async`, so that stacks can be cut where the pipeline called it. */
 export function run(options: RunOptions): Promise<RunResult> {
   const site = new CallSite(entry);
@@ -68,6 +73,7 @@ const shape = {
   privileged: optional(boolean),
   containerLimits: optional(limits),
   signal: optional(signal),
+  cleanup: optional(boolean),
   onOutput: optional(callback<OnOutput>()),
 } satisfies Shape<RunOptions>;
 
@@ -89,6 +95,7 @@ function taskRequest(field: Field<RunOptions>): TaskRequest & Callbacks {
     timeoutMs: options.timeout,
     privileged: options.privileged ?? false,
     limits: options.containerLimits ?? { cpu: null, memory: null },
+    cleanup: options.cleanup ?? false,
     streamOutput: options.onOutput !== null,
     onOutput: options.onOutput,
     signal: options.signal,

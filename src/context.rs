@@ -129,6 +129,8 @@ pub struct Stop {
     token: CancellationToken,
     /// Cancelled for what comes from outside, also when the pipeline has failed before.
     outside: CancellationToken,
+    /// Cancelled when not even tasks that tidy up may go on.
+    last: CancellationToken,
     reason: OnceLock<StopReason>,
 }
 
@@ -147,9 +149,15 @@ impl Stop {
     pub fn request(&self, reason: StopReason) {
         _ = self.reason.set(reason);
         self.token.cancel();
-        if reason != StopReason::Failed {
-            self.outside.cancel();
+        match reason {
+            StopReason::Failed => self.last.cancel(),
+            StopReason::Interrupted | StopReason::TimedOut(_) => self.outside.cancel(),
         }
+    }
+
+    /// Ends the time that tasks have to tidy up.
+    pub fn end_cleanup(&self) {
+        self.last.cancel();
     }
 
     pub fn token(&self) -> &CancellationToken {
@@ -159,6 +167,11 @@ impl Stop {
     /// Fires when the user or the clock wants the run to end, not when the pipeline has failed.
     pub fn outside(&self) -> &CancellationToken {
         &self.outside
+    }
+
+    /// Fires when nothing of the run may go on.
+    pub fn last(&self) -> &CancellationToken {
+        &self.last
     }
 
     pub fn reason(&self) -> Option<StopReason> {

@@ -21,6 +21,9 @@ use crate::volume::{Ended, VolumeCache};
 /// How long a pipeline's own code may go on after its tasks were ended, to handle that.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How long the tasks of a run that has to stop may tidy up.
+const CLEANUP: Duration = Duration::from_secs(30);
+
 pub struct RunOptions {
     pub source: Source,
     pub program: Program,
@@ -227,16 +230,21 @@ fn ended(outcome: &Result<(), RunError>) -> Ended {
     }
 }
 
-/// Waits for the pipeline. When the run has to stop first, the tasks end and the pipeline's own
-/// code gets a moment for last words.
+/// Waits for the pipeline. When the run has to stop first, the tasks end, those that tidy up get
+/// some time, and the pipeline's own code gets a moment for last words after each.
 async fn settle(engine: &mut Engine, stop: &Stop, context: &RunContext) -> Result<(), RunError> {
     let outcome = tokio::select! {
         biased;
         outcome = engine.outcome() => outcome,
         () = async {
             stop.token().cancelled().await;
-            context.tasks.idle().await;
-            tokio::time::sleep(LAST_WORDS).await;
+            tokio::select! {
+                () = context.tasks.quiet(LAST_WORDS) => {}
+                () = tokio::time::sleep(CLEANUP) => {
+                    stop.end_cleanup();
+                    context.tasks.quiet(LAST_WORDS).await;
+                }
+            }
         } => {
             engine.terminate();
             Err(ScriptError::Terminated)

@@ -1,7 +1,6 @@
 //! Runs a pipeline's tasks through the driver: numbers, timeouts, output, events.
 
 use std::collections::HashMap;
-use std::fmt::Display;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,7 +39,27 @@ pub struct TaskRunner {
     next: AtomicU64,
     /// What has been asked for and has not ended.
     running: Mutex<HashMap<TaskId, CancellationToken>>,
+    started: Notify,
     ended: Notify,
+}
+
+/// What the runner, and not the driver, does for a task.
+#[derive(Default)]
+pub struct TaskOptions {
+    pub timeout: Option<Duration>,
+    /// Whether the task tidies up: it starts although the run is to end, and is not ended at once.
+    pub cleanup: bool,
+    pub listener: Option<mpsc::Sender<TextChunk>>,
+}
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    /// It was to end before it began.
+    #[error("`{name}` was not started: {reason}")]
+    NotStarted { name: String, reason: String },
+    #[error(transparent)]
+    Driver(#[from] DriverError),
 }
 
 /// What a pipeline learns of a task that was started.
@@ -75,6 +94,7 @@ impl TaskRunner {
             stop,
             next: AtomicU64::new(1),
             running: Mutex::default(),
+            started: Notify::new(),
             ended: Notify::new(),
         }
     }
@@ -94,6 +114,18 @@ impl TaskRunner {
         }
     }
 
+    /// Waits until no task was running for this long.
+    pub async fn quiet(&self, time: Duration) {
+        loop {
+            let started = self.started.notified();
+            self.idle().await;
+            tokio::select! {
+                () = started => {}
+                () = tokio::time::sleep(time) => return,
+            }
+        }
+    }
+
     /// Ends a task as an abort. A task that has ended already is left alone.
     pub fn cancel(&self, id: TaskId) {
         if let Some(token) = self.running().get(&id) {
@@ -105,15 +137,16 @@ impl TaskRunner {
     pub fn start(
         self: &Arc<Self>,
         spec: TaskSpec,
-        timeout: Option<Duration>,
-        listener: Option<mpsc::Sender<TextChunk>>,
-    ) -> impl Future<Output = Result<TaskResult, DriverError>> + Send + use<> {
+        options: TaskOptions,
+    ) -> impl Future<Output = Result<TaskResult, TaskError>> + Send + use<> {
         let runner = self.clone();
-        let cancel = self.stop.token().child_token();
+        let stop = if options.cleanup { self.stop.last() } else { self.stop.token() };
+        let cancel = stop.child_token();
         self.running().insert(spec.id, cancel.clone());
+        self.started.notify_waiters();
         async move {
             let id = spec.id;
-            let result = runner.run(spec, timeout, listener, cancel).await;
+            let result = runner.run(spec, options, cancel).await;
             runner.running().remove(&id);
             runner.ended.notify_waiters();
             result
@@ -127,23 +160,21 @@ impl TaskRunner {
     async fn run(
         &self,
         spec: TaskSpec,
-        timeout: Option<Duration>,
-        listener: Option<mpsc::Sender<TextChunk>>,
+        TaskOptions { timeout, listener, .. }: TaskOptions,
         cancel: CancellationToken,
-    ) -> Result<TaskResult, DriverError> {
-        let not_started = |why: &dyn Display| {
-            DriverError::Refused(format!("`{}` was not started: {why}", spec.name))
-        };
-        if let Some(reason) = self.stop.reason() {
-            return Err(not_started(&reason));
-        }
+    ) -> Result<TaskResult, TaskError> {
         // Not part of the task's own time.
-        tokio::select! {
-            () = self.volumes.ready(&spec.mounts) => {}
-            () = cancel.cancelled() => return Err(match self.stop.reason() {
-                Some(reason) => not_started(&reason),
-                None => not_started(&"cancelled by the pipeline"),
-            }),
+        let ready = tokio::select! {
+            biased;
+            () = cancel.cancelled() => false,
+            () = self.volumes.ready(&spec.mounts) => true,
+        };
+        if !ready {
+            let reason = self.stop.reason().map(|reason| reason.to_string());
+            return Err(TaskError::NotStarted {
+                name: spec.name,
+                reason: reason.unwrap_or_else(|| "cancelled by the pipeline".to_owned()),
+            });
         }
         self.events
             .send(RunEvent::TaskStarted {
@@ -208,7 +239,7 @@ impl TaskRunner {
             Err(error) => {
                 self.finished(&spec, TaskStatus::Error, None, None, duration, error.to_string())
                     .await;
-                return Err(error);
+                return Err(error.into());
             }
         };
         let (code, message) = match exit {

@@ -232,6 +232,13 @@ interface RunOptions {
    */
   signal?: AbortSignal | undefined;
 
+  /**
+   * Whether the task tidies up, as in a `finally`: it starts although the run was interrupted or has
+   * timed out, and has up to 30 seconds from then on. Off by default: {@link Runtime.run} rejects with
+   * an `AbortError` once the run is to end.
+   */
+  cleanup?: boolean | undefined;
+
   /** Whether a container gets the rights of its host. Off by default. */
   privileged?: boolean | undefined;
 

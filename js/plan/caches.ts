@@ -1,13 +1,16 @@
 // The names of the volumes behind `caches`.
 
-import type { Cache, TaskConfig } from "ext:ci/plan/types.ts";
+import type { Cache } from "ext:ci/plan/types.ts";
 
 /** The paths that share a name, for all tasks that are known so far. */
 const paths = new Map<string, Set<string>>();
 
+/** Which path a volume belongs to, once a task has mounted it. */
+const owners = new Map<string, string>();
+
 /** Makes a task's caches known, so that no two paths meet in one name. */
-export function declareCaches(task: string, config: TaskConfig): void {
-  for (const cache of config.caches ?? []) {
+export function declareCaches(task: string, caches: readonly Cache[] = []): void {
+  for (const cache of caches) {
     const path = cachePath(task, cache);
     const name = sanitized(path);
     paths.set(name, (paths.get(name) ?? new Set()).add(path));
@@ -17,9 +20,17 @@ export function declareCaches(task: string, config: TaskConfig): void {
 /** The name of a cache's volume, the same in every run. */
 export function cacheName(task: string, cache: Cache): string {
   const path = cachePath(task, cache);
-  const name = sanitized(path);
-  const alone = path === name || paths.get(name)?.size === 1;
-  return alone ? `cache-${name}` : `cache-${name}-${digest(path)}`;
+  const short = `cache-${sanitized(path)}`;
+  const long = `${short}-${digest(path)}`;
+  if (owners.get(long) === path) {
+    return long;
+  }
+  // A config that was read from a file may come too late to be known to the tasks before it.
+  const alone = path === sanitized(path) || paths.get(sanitized(path))?.size === 1;
+  const free = (owners.get(short) ?? path) === path;
+  const name = alone && free || owners.get(short) === path ? short : long;
+  owners.set(name, path);
+  return name;
 }
 
 function cachePath(task: string, { path, scope }: Cache): string {

@@ -1,47 +1,33 @@
 // Files in artifacts: a task's config, and the values of variables.
 
 import { declareCaches } from "ext:ci/plan/caches.ts";
-import { inTime, modified, StepFailure } from "ext:ci/plan/modifiers.ts";
-import type { LoadVar, Modifiers, Scope, Step, Task, TaskConfig } from "ext:ci/plan/types.ts";
-import { resolved, shown } from "ext:ci/plan/vars.ts";
+import { checkedConfig } from "ext:ci/plan/config.ts";
+import { execute } from "ext:ci/plan/outcomes.ts";
+import { slotted } from "ext:ci/plan/slots.ts";
+import type { ConfigFile, LoadVar, Scope, Step } from "ext:ci/plan/types.ts";
+import { filled, resolved } from "ext:ci/plan/vars.ts";
 
 /** Reads a file into a variable, for the steps after this one. */
-export function loadVar(options: LoadVar, modifiers?: Modifiers): Step {
-  return modified(async (scope) => {
+export function loadVar(options: LoadVar): Step {
+  return async (scope) => {
     const { load_var, file, format } = resolved(options, scope.vars);
     const text = await readFile(load_var, file, scope);
     const by = format ?? /\.(json|ya?ml)$/.exec(file)?.[1] ?? "trim";
-    const parsers: Record<string, (text: string) => unknown> = {
-      json: JSON.parse,
-      yaml: YAML.parse,
-      yml: YAML.parse,
-      raw: (text) => text,
-      trim: (text) => text.trim(),
-    };
-    (scope.vars as Map<string, unknown>).set(load_var, parsers[by]?.(text));
+    scope.vars.set(load_var, parsed(text, file, by));
     return "success";
-  }, modifiers);
+  };
 }
 
-/** The config that a task's `file` holds. */
-export async function readConfig(options: Task, scope: Scope): Promise<TaskConfig> {
-  const file = options.file ?? "";
-  const text = await readFile(options.task, file, scope);
-  const vars = new Map(Object.entries(options.vars ?? {}));
-  const config = withVars(YAML.parse(text), vars, file) as {
-    [name: string]: unknown;
-    image_resource?: { source?: { repository?: string; tag?: unknown } };
-    image?: string;
-    run?: { path?: unknown };
+/** The config that a file in an artifact holds. */
+export function fromFile(given: string): ConfigFile {
+  return async (options, scope) => {
+    const file = resolved(given, scope.vars);
+    const text = await readFile(options.task, file, scope);
+    const value = filled(parsed(text, file, "yaml"), options.vars ?? {}, file);
+    const config = checkedConfig(resolved(value, scope.vars), file);
+    declareCaches(options.task, config.caches);
+    return config;
   };
-  if (typeof config?.run?.path !== "string") {
-    throw new Error(`\`${file}\` is no task config: it has no \`run.path\``);
-  }
-  const { repository, tag } = config.image_resource?.source ?? {};
-  const image = tag === undefined ? repository : `${repository}:${shown(tag)}`;
-  const checked = { ...config, image: config.image ?? image } as unknown as TaskConfig;
-  declareCaches(options.task, checked);
-  return checked;
 }
 
 /** The text of a file, as a task of its own reads it. */
@@ -51,39 +37,34 @@ async function readFile(name: string, file: string, scope: Scope): Promise<strin
   if (artifact === undefined) {
     throw new Error(`\`${file}\`: the artifact \`${source}\` comes from no earlier step`);
   }
-  const result = await runtime.run({
-    name: `${name}: read ${file}`,
-    image: "busybox",
-    command: { path: "cat", args: [["artifact", ...path].join("/")] },
-    mounts: { artifact: artifact.volume },
-    ...inTime(scope),
-  });
+  const result = await slotted(scope, () =>
+    execute(scope, {
+      name: `${name}: read ${file}`,
+      image: "busybox",
+      command: { path: "cat", args: [["artifact", ...path].join("/")] },
+      mounts: { artifact: artifact.volume },
+    }));
   if (result.code !== 0) {
-    throw new StepFailure(`cannot read \`${file}\`: ${result.stderr.trim() || result.message}`);
+    throw new Error(`cannot read \`${file}\`: ${result.stderr.trim() || result.message}`);
   }
   return result.stdout;
 }
 
-/** Replaces `((name))` by what the task's `vars` say. */
-function withVars(value: unknown, vars: ReadonlyMap<string, unknown>, file: string): unknown {
-  if (typeof value === "string") {
-    const find = (name: string): unknown => {
-      if (!vars.has(name)) {
-        throw new Error(`\`${file}\`: the variable \`${name}\` has no value: add it to \`vars\``);
-      }
-      return vars.get(name);
-    };
-    const whole = /^\(\(([\w.-]+)\)\)$/.exec(value)?.[1];
-    return whole !== undefined
-      ? find(whole)
-      : value.replace(/\(\(([\w.-]+)\)\)/g, (_, name: string) => shown(find(name)));
+function parsed(text: string, file: string, format: string): unknown {
+  try {
+    switch (format) {
+      case "json":
+        return JSON.parse(text);
+      case "yaml":
+      case "yml":
+        return YAML.parse(text);
+      case "raw":
+        return text;
+      default:
+        return text.trim();
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`\`${file}\` is not ${format.toUpperCase()}: ${reason}`);
   }
-  if (Array.isArray(value)) {
-    return value.map((item) => withVars(item, vars, file));
-  }
-  return value !== null && typeof value === "object"
-    ? Object.fromEntries(
-      Object.entries(value).map(([name, field]) => [name, withVars(field, vars, file)]),
-    )
-    : value;
 }

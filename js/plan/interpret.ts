@@ -1,15 +1,32 @@
 // From a checked plan to steps that can be run.
 
-import { loadVar } from "ext:ci/plan/files.ts";
+import { declareCaches } from "ext:ci/plan/caches.ts";
+import { fromFile, loadVar } from "ext:ci/plan/files.ts";
 import { job, runJobs } from "ext:ci/plan/jobs.ts";
+import { across, attempts, hooked, timeout } from "ext:ci/plan/modifiers.ts";
 import { get, put } from "ext:ci/plan/resources.ts";
 import { attempt, inParallel, sequence } from "ext:ci/plan/steps.ts";
 import { task } from "ext:ci/plan/task.ts";
-import type { Get, Hooks, Job, LoadVar, Modifiers, PipelineOptions, Put, Step, Task } from "ext:ci/plan/types.ts";
+import type {
+  Across,
+  Cache,
+  Get,
+  Hooks,
+  Job,
+  LoadVar,
+  Parallel,
+  PipelineOptions,
+  Put,
+  Step,
+  Task,
+  TaskConfig,
+} from "ext:ci/plan/types.ts";
 
 /** A pipeline as the host hands it over. */
 interface Plan extends PipelineOptions {
-  readonly jobs: readonly (PlanHooks & Omit<Job, keyof Hooks> & PlannedPart)[];
+  /** Of tasks that were not selected: the names of caches do not depend on that. */
+  readonly other_caches?: readonly { readonly task: string; readonly caches: readonly Cache[] }[];
+  readonly jobs: readonly (Job & PlanHooks & PlannedPart)[];
 }
 
 interface PlannedPart {
@@ -17,75 +34,95 @@ interface PlannedPart {
   readonly passed: readonly string[];
 }
 
-type PlanHooks = { readonly [Name in keyof Hooks]?: PlanStep | null };
-type PlanModifiers = Omit<Modifiers, keyof Hooks> & PlanHooks;
+type PlanHooks = { readonly [Name in keyof Hooks]?: PlanStep | null | undefined };
+
+interface PlanModifiers extends PlanHooks {
+  readonly across?: readonly Across[];
+  readonly fail_fast?: boolean;
+  readonly attempts?: number;
+  /** In milliseconds. */
+  readonly timeout?: number;
+}
+
 type PlanAction =
-  | Task
+  | (Task & { readonly config?: TaskConfig; readonly file?: string })
   | Get
   | Put
   | LoadVar
   | { readonly do: readonly PlanStep[] }
   | { readonly try: readonly PlanStep[] }
-  | {
-    readonly in_parallel: {
-      readonly steps: readonly PlanStep[];
-      readonly limit?: number;
-      readonly fail_fast?: boolean;
-    };
-  };
+  | { readonly in_parallel: Parallel & { readonly steps: readonly PlanStep[] } };
 type PlanStep = PlanAction & PlanModifiers;
 
 /** The pipeline that a plan describes. */
 export function interpret(text: string): Pipeline {
   const plan = JSON.parse(text) as Plan;
+  for (const { task, caches } of plan.other_caches ?? []) {
+    declareCaches(task, caches);
+  }
   return () =>
     runJobs(
       plan,
       plan.jobs.map((each) => {
         const { name, serial_groups, max_in_flight, assert, passed } = each;
-        const options = { name, serial_groups, max_in_flight, assert, ...hooks(each) };
-        return job(options, passed, each.plan.map(step));
+        const options = { name, serial_groups, max_in_flight, assert };
+        return job(options, passed, withHooks(sequence(each.plan.map(step)), each));
       }),
     );
 }
 
 function step(plan: PlanStep): Step {
-  const modifiers: Modifiers = {
-    across: plan.across,
-    fail_fast: plan.fail_fast,
-    attempts: plan.attempts,
-    timeout: plan.timeout,
-    ...hooks(plan),
-  };
-  if ("task" in plan) {
-    return task(plan, modifiers);
+  const { across: variables = [], fail_fast, attempts: count = 1, timeout: after, ...rest } = plan;
+  const { ensure, on_success, on_failure, on_error, on_abort, ...own } = rest;
+  let made = action(own);
+  if (after !== undefined) {
+    made = timeout(after, made);
   }
-  if ("get" in plan) {
-    return get(plan, modifiers);
+  if (count > 1) {
+    made = attempts(count, made);
   }
-  if ("put" in plan) {
-    return put(plan, modifiers);
+  if (variables.length > 0) {
+    made = across(variables, made, { fail_fast });
   }
-  if ("load_var" in plan) {
-    return loadVar(plan, modifiers);
-  }
-  if ("do" in plan) {
-    return sequence(plan.do.map(step), modifiers);
-  }
-  if ("try" in plan) {
-    return attempt(plan.try.map(step), modifiers);
-  }
-  const { steps, limit, fail_fast } = plan.in_parallel;
-  return inParallel({ steps: steps.map(step), limit, fail_fast }, modifiers);
+  made = withHooks(made, { ensure, on_success, on_failure, on_error, on_abort });
+  return "try" in own ? attempt(made) : made;
 }
 
-function hooks(plan: PlanHooks): Hooks {
+function action(plan: PlanAction): Step {
+  if ("task" in plan) {
+    const { config, file = "", ...options } = plan;
+    return task(options, config ?? fromFile(file));
+  }
+  if ("get" in plan) {
+    return get(plan);
+  }
+  if ("put" in plan) {
+    return put(plan);
+  }
+  if ("load_var" in plan) {
+    return loadVar(plan);
+  }
+  if ("do" in plan) {
+    return sequence(plan.do.map(step));
+  }
+  if ("try" in plan) {
+    return sequence(plan.try.map(step));
+  }
+  const { steps, ...options } = plan.in_parallel;
+  return inParallel(steps.map(step), options);
+}
+
+function withHooks(made: Step, plan: PlanHooks): Step {
+  const { ensure, on_success, on_failure, on_error, on_abort } = plan;
+  if (!(ensure ?? on_success ?? on_failure ?? on_error ?? on_abort)) {
+    return made;
+  }
   const hook = (plan: PlanStep | null | undefined) => plan ? step(plan) : undefined;
-  return {
-    ensure: hook(plan.ensure),
-    on_success: hook(plan.on_success),
-    on_failure: hook(plan.on_failure),
-    on_error: hook(plan.on_error),
-    on_abort: hook(plan.on_abort),
-  };
+  return hooked(made, {
+    ensure: hook(ensure),
+    on_success: hook(on_success),
+    on_failure: hook(on_failure),
+    on_error: hook(on_error),
+    on_abort: hook(on_abort),
+  });
 }

@@ -1,20 +1,33 @@
 // Jobs: in the order of what they wait for, and the rest at the same time.
 
-import { hooked } from "ext:ci/plan/modifiers.ts";
+import { caught } from "ext:ci/plan/outcomes.ts";
 import { slots } from "ext:ci/plan/slots.ts";
-import { sequence } from "ext:ci/plan/steps.ts";
-import type { ExecutionAssert, Job, Outcome, PipelineOptions, Run, Scope, Slots, Step } from "ext:ci/plan/types.ts";
+import type {
+  ExecutionAssert,
+  Job,
+  Outcome,
+  PipelineOptions,
+  Run,
+  Scope,
+  Slots,
+  Step,
+} from "ext:ci/plan/types.ts";
 
 /** A job of a pipeline, and the jobs that have to succeed before it. */
 export interface PlannedJob {
   readonly name: string;
   readonly needs: readonly string[];
   readonly groups: readonly string[];
-  start(run: Run): Promise<{ outcome: Outcome; problems: readonly string[] }>;
+  start(run: Run): Promise<JobEnd>;
 }
 
-/** A job and its steps. `needs` are the jobs that its `get` steps name in `passed`. */
-export function job(options: Job, needs: readonly string[], plan: readonly Step[]): PlannedJob {
+interface JobEnd {
+  readonly outcome: Outcome;
+  readonly problems: readonly string[];
+}
+
+/** A job and what it does. `needs` are the jobs that its `get` steps name in `passed`. */
+export function job(options: Job, needs: readonly string[], plan: Step): PlannedJob {
   return {
     name: options.name,
     needs,
@@ -26,7 +39,13 @@ export function job(options: Job, needs: readonly string[], plan: readonly Step[
 /** Runs the jobs. Throws unless each of them, and each assert, went as declared. */
 export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJob[]): Promise<void> {
   const limit = options.max_in_flight ?? Infinity;
-  const run: Run = { options, slots: slots(limit), wrong: [], versions: new Map() };
+  const run: Run = {
+    options,
+    slots: slots(limit),
+    stop: new AbortController(),
+    wrong: [],
+    versions: new Map(),
+  };
   const atOnce = slots(limit);
   const groups = new Map<string, Slots>();
   for (const group of jobs.flatMap((job) => job.groups)) {
@@ -45,7 +64,10 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
         return false;
       }
       const start = () =>
-        atOnce(() => {
+        atOnce(async (): Promise<JobEnd> => {
+          if (run.stop.signal.aborted) {
+            return { outcome: "abort", problems: [] };
+          }
           execution.push(job.name);
           return job.start(run);
         });
@@ -70,7 +92,7 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
   }
 }
 
-async function runJob(options: Job, plan: readonly Step[], run: Run) {
+async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
   const problems: string[] = [];
   const scope: Scope = {
     job: {
@@ -84,10 +106,11 @@ async function runJob(options: Job, plan: readonly Step[], run: Run) {
     vars: new Map(),
     env: {},
     suffix: "",
-    signal: new AbortController().signal,
+    signal: run.stop.signal,
     deadline: Infinity,
+    cleanup: false,
   };
-  let outcome = await hooked(sequence(plan), options)(scope);
+  let outcome = await caught(plan, scope);
   if (options.assert) {
     const wrong = differences(`\`${options.name}\``, options.assert, scope.job.execution);
     run.wrong.push(...wrong);

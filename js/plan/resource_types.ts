@@ -1,6 +1,6 @@
 // What resources are made of: built in where there are no images, `/opt/resource` of an image else.
 
-import { inTime, StepFailure } from "ext:ci/plan/modifiers.ts";
+import { execute, StepFailure } from "ext:ci/plan/outcomes.ts";
 import type { Json, Resource, Scope, Version } from "ext:ci/plan/types.ts";
 import { shown } from "ext:ci/plan/vars.ts";
 
@@ -48,7 +48,10 @@ const SCRIPTS: Readonly<Record<string, Scripts>> = {
     publish: "date -u +%Y-%m-%dT%H:%M:%SZ",
   },
   mock: {
-    check: { key: "version", script: 'echo "${source_initial_version:-mock}"' },
+    check: {
+      key: "version",
+      script: 'echo "${source_force_version:-${source_initial_version:-mock}}"',
+    },
     fetch: 'printf "%s" "$version" > artifact/version',
     publish: 'echo "${params_version:-mock}"',
   },
@@ -67,7 +70,7 @@ function builtIn({ type, source = {} }: Resource, scope: Scope): ResourceDriver 
     throw new Error(`the native driver has no resource type \`${type}\`; it has ${known}`);
   }
   const { key } = scripts.check;
-  const execute = async (
+  const run = async (
     name: string,
     script: string,
     env: Record<string, string>,
@@ -75,25 +78,18 @@ function builtIn({ type, source = {} }: Resource, scope: Scope): ResourceDriver 
   ): Promise<string> => {
     const command = { path: "sh", args: ["-c", script] };
     const all = { ...variables("source", source), ...env };
-    const result = await runtime.run({
-      name,
-      image: "busybox",
-      command,
-      env: all,
-      mounts,
-      ...inTime(scope),
-    });
+    const result = await execute(scope, { name, image: "busybox", command, env: all, mounts });
     succeeded(name, result);
     return result.stdout.trim();
   };
   return {
-    check: async (name) => ({ [key]: await execute(name, scripts.check.script, {}, {}) }),
+    check: async (name) => ({ [key]: await run(name, scripts.check.script, {}, {}) }),
     fetch: async (name, version, params, artifact) => {
       const env = { ...variables("params", params), version: version[key] ?? "" };
-      await execute(name, scripts.fetch, env, { artifact });
+      await run(name, scripts.fetch, env, { artifact });
     },
     publish: async (name, params, mounts) => ({
-      [key]: await execute(name, scripts.publish, variables("params", params), mounts),
+      [key]: await run(name, scripts.publish, variables("params", params), mounts),
     }),
   };
 }
@@ -104,28 +100,27 @@ function inImage(resource: Resource, scope: Scope): ResourceDriver {
     ? `concourse/${resource.type}-resource`
     : imageOf(type.source ?? {});
   const source = { ...type?.defaults, ...resource.source };
-  const execute = async (
+  const run = async (
     name: string,
     script: string,
     input: Json,
     mounts: Record<string, Volume>,
   ): Promise<unknown> => {
     const [, ...args] = script.split(" ");
-    const result = await runtime.run({
+    const result = await execute(scope, {
       name,
       image,
       command: { path: `/opt/resource/${script.split(" ")[0]}`, args },
       stdin: JSON.stringify({ source, ...input }),
       mounts,
       privileged: type?.privileged ?? undefined,
-      ...inTime(scope),
     });
     succeeded(name, result);
     return JSON.parse(result.stdout);
   };
   return {
     check: async (name) => {
-      const versions = await execute(name, "check", { version: null }, {}) as Version[];
+      const versions = await run(name, "check", { version: null }, {}) as Version[];
       const newest = versions.at(-1);
       if (newest === undefined) {
         throw new Error(`the resource \`${name}\` has no version`);
@@ -133,13 +128,13 @@ function inImage(resource: Resource, scope: Scope): ResourceDriver {
       return newest;
     },
     fetch: async (name, version, params, volume) => {
-      await execute(name, "in /tmp/build/get", { version, params }, { "/tmp/build/get": volume });
+      await run(name, "in /tmp/build/get", { version, params }, { "/tmp/build/get": volume });
     },
     publish: async (name, params, artifacts) => {
       const mounts = Object.fromEntries(
         Object.entries(artifacts).map(([path, volume]) => [`/tmp/build/put/${path}`, volume]),
       );
-      const { version } = await execute(name, "out /tmp/build/put", { params }, mounts) as {
+      const { version } = await run(name, "out /tmp/build/put", { params }, mounts) as {
         version: Version;
       };
       return version;

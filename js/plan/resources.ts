@@ -1,42 +1,48 @@
 // `get` and `put`.
 
-import { modified } from "ext:ci/plan/modifiers.ts";
 import { resourceDriver } from "ext:ci/plan/resource_types.ts";
-import type { Get, Json, Modifiers, Put, Resource, Scope, Step, Version } from "ext:ci/plan/types.ts";
+import { slotted } from "ext:ci/plan/slots.ts";
+import type {
+  Get,
+  Json,
+  Outcome,
+  Put,
+  Resource,
+  Scope,
+  Step,
+  Version,
+} from "ext:ci/plan/types.ts";
 import { resolved } from "ext:ci/plan/vars.ts";
 
 /** Fetches a version as an artifact. All steps of a run that ask for one get the same. */
-export function get(given: Get, modifiers?: Modifiers): Step {
-  return modified(slotted(async (scope) => {
-    const options = resolved(given, scope.vars);
-    const resource = find(options.resource ?? options.get, scope);
-    const version = pinned(options.version) ?? pinned(resource.version) ??
-      await newest(resource, scope);
-    await fetch(options.get, resource, version, options.params ?? {}, scope);
-    return "success";
-  }), modifiers);
+export function get(given: Get): Step {
+  return (scope) =>
+    slotted(scope, async (): Promise<Outcome> => {
+      const options = resolved(given, scope.vars);
+      const resource = named(options.resource ?? options.get, scope);
+      const version = pinned(options.version) ?? pinned(resource.version) ??
+        await newest(resource, scope);
+      await fetch(options.get, resource, version, options.params ?? {}, scope);
+      return "success";
+    });
 }
 
 /** Publishes, and fetches what was published; later steps get that version. */
-export function put(given: Put, modifiers?: Modifiers): Step {
-  return modified(slotted(async (scope) => {
-    const options = resolved(given, scope.vars);
-    const resource = find(options.resource ?? options.put, scope);
-    const params = options.params ?? {};
-    const driver = resourceDriver(resource, scope);
-    const mounts = inputs(options, params, scope);
-    const version = await driver.publish(`${options.put}${scope.suffix}`, params, mounts);
-    scope.job.run.versions.set(resource.name, Promise.resolve(version));
-    if (options.no_get !== true) {
-      await fetch(options.put, resource, version, options.get_params ?? {}, scope);
-    }
-    return "success";
-  }), modifiers);
-}
-
-/** Resources count as tasks where those are limited. */
-function slotted(step: Step): Step {
-  return (scope) => scope.job.slots(() => scope.job.run.slots(() => step(scope)));
+export function put(given: Put): Step {
+  return (scope) =>
+    slotted(scope, async (): Promise<Outcome> => {
+      const options = resolved(given, scope.vars);
+      const resource = named(options.resource ?? options.put, scope);
+      const params = options.params ?? {};
+      const driver = resourceDriver(resource, scope);
+      const mounts = inputs(options, params, scope);
+      const version = await driver.publish(`${options.put}${scope.suffix}`, params, mounts);
+      scope.job.run.versions.set(resource.name, Promise.resolve(version));
+      if (options.no_get !== true) {
+        await fetch(options.put, resource, version, options.get_params ?? {}, scope);
+      }
+      return "success";
+    });
 }
 
 async function fetch(
@@ -52,7 +58,7 @@ async function fetch(
   scope.artifacts.set(name, { volume, image: driver.image });
 }
 
-function find(name: string, scope: Scope): Resource {
+function named(name: string, scope: Scope): Resource {
   const resource = scope.job.run.options.resources?.find((resource) => resource.name === name);
   if (resource === undefined) {
     throw new Error(`unknown resource \`${name}\``);
@@ -61,16 +67,22 @@ function find(name: string, scope: Scope): Resource {
 }
 
 /** Looks for the newest version once a run. */
-function newest(resource: Resource, scope: Scope): Promise<Version> {
+async function newest(resource: Resource, scope: Scope): Promise<Version> {
   const { versions } = scope.job.run;
-  let version = versions.get(resource.name);
-  if (version === undefined) {
-    version = resourceDriver(resource, scope).check(`${resource.name}: check`);
-    versions.set(resource.name, version);
-    // Another attempt asks again.
-    version.catch(() => versions.delete(resource.name));
+  const asked = versions.get(resource.name);
+  if (asked !== undefined) {
+    const version = await asked.catch(() => undefined);
+    // Who asked may have been ended, by a timeout of its own for instance.
+    return version ?? newest(resource, scope);
   }
-  return version;
+  const version = resourceDriver(resource, scope).check(`${resource.name}: check`);
+  versions.set(resource.name, version);
+  try {
+    return await version;
+  } catch (error) {
+    versions.delete(resource.name);
+    throw error;
+  }
 }
 
 function pinned(version: unknown): Version | undefined {
@@ -86,6 +98,11 @@ function inputs(options: Put, params: Json, scope: Scope): Record<string, Volume
       : Array.isArray(options.inputs)
       ? options.inputs.includes(name)
       : true;
+  const absent = Array.isArray(options.inputs) &&
+    options.inputs.find((name) => !scope.artifacts.has(name));
+  if (absent) {
+    throw new Error(`the input \`${absent}\` comes from no earlier step`);
+  }
   return Object.fromEntries(
     [...scope.artifacts]
       .filter(([name]) => wanted(name))

@@ -1,5 +1,6 @@
 // How many run at the same time, and what ends the others.
 
+import { worst } from "ext:ci/plan/outcomes.ts";
 import type { Outcome, Scope, Slots } from "ext:ci/plan/types.ts";
 
 /** Lets `count` run at a time, in the order in which they came. */
@@ -23,6 +24,11 @@ export function slots(count: number): Slots {
       }
     }
   };
+}
+
+/** Counts the work as a task of the job and of the run, each of which may have a limit. */
+export function slotted<T>({ job }: Scope, work: () => Promise<T>): Promise<T> {
+  return job.slots(() => job.run.slots(work));
 }
 
 /** Runs all branches, so many at a time. With `failFast` the first that does not succeed ends the others. */
@@ -56,10 +62,4 @@ export async function together<T>(
   ));
   scope.signal.removeEventListener("abort", abort);
   return first ?? worst(outcomes);
-}
-
-/** What several outcomes are as one. */
-export function worst(outcomes: readonly Outcome[]): Outcome {
-  const order = ["abort", "error", "failure"] as const;
-  return order.find((outcome) => outcomes.includes(outcome)) ?? "success";
 }

@@ -1,76 +1,105 @@
 // `task`: runs a command.
 
 import { cacheName, declareCaches } from "ext:ci/plan/caches.ts";
-import { readConfig } from "ext:ci/plan/files.ts";
-import { ending, failed, modified } from "ext:ci/plan/modifiers.ts";
-import { worst } from "ext:ci/plan/slots.ts";
-import type { Modifiers, Outcome, Scope, Step, Task, TaskConfig } from "ext:ci/plan/types.ts";
+import { ending, execute, failed, worst } from "ext:ci/plan/outcomes.ts";
+import { slotted } from "ext:ci/plan/slots.ts";
+import type { ConfigFile, Outcome, Scope, Step, Task, TaskConfig } from "ext:ci/plan/types.ts";
 import { resolved, shown } from "ext:ci/plan/vars.ts";
 
 /** Runs a command, or several copies of it. */
-export function task(options: Task, modifiers?: Modifiers): Step {
-  if (options.config !== undefined) {
-    declareCaches(options.task, options.config);
+export function task(options: Task, config: TaskConfig | ConfigFile): Step {
+  if (typeof config !== "function") {
+    declareCaches(options.task, config.caches);
   }
-  return modified((scope) => runTask(options, scope), modifiers);
+  return async (scope) => {
+    let given = options;
+    let found: TaskConfig;
+    try {
+      given = resolved(options, scope.vars);
+      found = typeof config === "function"
+        ? await config(given, scope)
+        : resolved(config, scope.vars);
+    } catch (error) {
+      const names = copies(given, scope).map(({ name }) => name);
+      const outcome = failed(scope, error, `\`${names[0]}\`: `);
+      if (outcome !== "abort") {
+        scope.job.execution.push(...names);
+      }
+      return outcome;
+    }
+    return runAll(given, found, scope);
+  };
 }
 
-async function runTask(given: Task, scope: Scope): Promise<Outcome> {
-  const options = resolved(given, scope.vars);
-  const config = options.config ?? await readConfig(options, scope);
-  const name = options.task + scope.suffix;
-  const count = options.parallelism;
-  if (count === undefined) {
-    return runOnce(name, {}, config, options, scope);
-  }
-  return worst(
-    await Promise.all(Array.from({ length: count }, (_, index) => {
-      const env = { CI_TASK_INDEX: String(index + 1), CI_TASK_COUNT: String(count) };
-      return runOnce(`${name}-${index + 1}`, env, config, options, scope);
-    })),
-  );
+/** A task, or one of its copies. */
+interface Copy {
+  readonly name: string;
+  readonly env: Readonly<Record<string, string>>;
 }
 
-function runOnce(
-  name: string,
-  env: Readonly<Record<string, string>>,
-  config: TaskConfig,
-  options: Task,
-  scope: Scope,
-): Promise<Outcome> {
-  const { job } = scope;
-  return job.slots(() =>
-    job.run.slots(async () => {
+function copies({ task, parallelism }: Task, { suffix }: Scope): Copy[] {
+  const name = task + suffix;
+  if (parallelism === undefined) {
+    return [{ name, env: {} }];
+  }
+  return Array.from({ length: parallelism }, (_, index) => ({
+    name: `${name}-${index + 1}`,
+    env: { CI_TASK_INDEX: String(index + 1), CI_TASK_COUNT: String(parallelism) },
+  }));
+}
+
+async function runAll(options: Task, config: TaskConfig, scope: Scope): Promise<Outcome> {
+  // All copies write to the same outputs.
+  let shared: ReturnType<typeof volumes> | undefined;
+  const mounted = () => shared ??= volumes(config, options, scope);
+  const outcomes = copies(options, scope).map((copy) =>
+    slotted(scope, async () => {
       const end = ending(scope);
-      if (typeof end === "string") {
+      if (end === "abort") {
         return end;
       }
-      job.execution.push(name);
+      scope.job.execution.push(copy.name);
       try {
-        const { mounts, outputs } = await volumes(config, options, scope);
-        const result = await runtime.run({
-          name,
-          image: image(config, options, scope),
-          command: command(config.run),
-          env: environment({ ...config.params, ...options.params, ...scope.env, ...env }),
-          mounts,
-          privileged: options.privileged,
-          containerLimits: limits(options.container_limits ?? config.container_limits),
-          ...end,
-        });
-        for (const [artifact, volume] of outputs) {
-          scope.artifacts.set(artifact, { volume });
-        }
-        return judged(name, result, options, scope);
+        return await runCopy(copy, config, options, scope, mounted);
       } catch (error) {
-        return failed(scope, error, `\`${name}\`: `);
+        return failed(scope, error, `\`${copy.name}\`: `);
       }
     })
   );
+  return worst(await Promise.all(outcomes));
+}
+
+async function runCopy(
+  { name, env }: Copy,
+  config: TaskConfig,
+  options: Task,
+  scope: Scope,
+  mounted: () => ReturnType<typeof volumes>,
+): Promise<Outcome> {
+  const { mounts, outputs } = await mounted();
+  const result = await execute(scope, {
+    name,
+    image: image(config, options, scope),
+    command: command(config.run),
+    env: environment({ ...config.params, ...options.params, ...scope.env, ...env }),
+    mounts,
+    privileged: options.privileged,
+    containerLimits: limits(options.container_limits ?? config.container_limits),
+  });
+  for (const [artifact, volume] of outputs) {
+    scope.artifacts.set(artifact, { volume });
+  }
+  return judged(name, result, options, scope);
 }
 
 /** The outcome of a task that ended, and what its `assert` says about it. */
 function judged(name: string, result: RunResult, options: Task, scope: Scope): Outcome {
+  const why = `\`${name}\`: ${result.message || `exit code ${result.code}`}`;
+  const timedOut = !scope.signal.aborted && scope.deadline <= Date.now();
+  if (result.status === "abort" && !timedOut) {
+    scope.job.problems.push(why);
+    return "abort";
+  }
   const { code, stdout, stderr } = options.assert ?? {};
   const wrong: string[] = [];
   if (code !== undefined && result.code !== code) {
@@ -85,16 +114,13 @@ function judged(name: string, result: RunResult, options: Task, scope: Scope): O
   for (const text of wrong) {
     scope.job.run.wrong.push(`${scope.job.name}: \`${name}\`: ${text}`);
   }
-  if (wrong.length > 0) {
-    return "failure";
-  }
-  if (result.code === 0) {
+  if (wrong.length === 0 && result.code === 0) {
     return "success";
   }
-  const timedOut = result.status === "abort" && scope.deadline <= Date.now();
-  const why = result.message || `exit code ${result.code}`;
-  scope.job.problems.push(`\`${name}\`: ${why}`);
-  return result.status === "abort" && !timedOut ? "abort" : "failure";
+  if (result.code !== 0) {
+    scope.job.problems.push(why);
+  }
+  return "failure";
 }
 
 /** Where a task sees artifacts and caches, and which volumes become artifacts. */
@@ -139,7 +165,9 @@ function image(config: TaskConfig, options: Task, scope: Scope): string {
   }
   const image = scope.artifacts.get(options.image)?.image;
   if (image === undefined) {
-    throw new Error(`the artifact \`${options.image}\` is no image`);
+    throw new Error(
+      `the artifact \`${options.image}\` is no image: get it from a \`registry-image\` resource, on a driver with images`,
+    );
   }
   return image;
 }

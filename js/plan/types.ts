@@ -10,7 +10,7 @@ export type Step = (scope: Scope) => Promise<Outcome>;
 export interface Scope {
   readonly job: JobRun;
   readonly artifacts: Map<string, Artifact>;
-  readonly vars: ReadonlyMap<string, unknown>;
+  readonly vars: Map<string, unknown>;
   /** What `across` adds to the environment of tasks. */
   readonly env: Readonly<Record<string, string>>;
   /** What `across` adds to the names of tasks. */
@@ -18,6 +18,8 @@ export interface Scope {
   readonly signal: AbortSignal;
   /** As `Date.now()` has it. */
   readonly deadline: number;
+  /** Whether tasks start although the run is to end. */
+  readonly cleanup: boolean;
 }
 
 /** A job of this run. */
@@ -35,6 +37,8 @@ export interface JobRun {
 export interface Run {
   readonly options: PipelineOptions;
   readonly slots: Slots;
+  /** Aborted when the run itself is to end. */
+  readonly stop: AbortController;
   /** Asserts that did not hold. */
   readonly wrong: string[];
   readonly versions: Map<string, Promise<Version>>;
@@ -57,7 +61,7 @@ export interface PipelineOptions {
   readonly assert?: ExecutionAssert | null;
 }
 
-export interface Job extends Hooks {
+export interface Job {
   readonly name: string;
   readonly serial_groups?: readonly string[] | undefined;
   readonly max_in_flight?: number | null | undefined;
@@ -97,25 +101,23 @@ export interface Hooks {
   readonly on_abort?: Step | undefined;
 }
 
-/** What any step may have. */
-export interface Modifiers extends Hooks {
-  readonly across?: readonly Across[] | undefined;
-  readonly fail_fast?: boolean | undefined;
-  readonly attempts?: number | undefined;
-  /** In milliseconds. */
-  readonly timeout?: number | undefined;
-}
-
 export interface Across {
   readonly var: string;
   readonly values: unknown;
   readonly max_in_flight?: number | "all" | undefined;
 }
 
+/** How many steps run at the same time, and whether the first one that fails ends the others. */
+export interface Parallel {
+  readonly limit?: number | undefined;
+  readonly fail_fast?: boolean | undefined;
+}
+
+/** Reads the config of a task when it is to run. */
+export type ConfigFile = (options: Task, scope: Scope) => Promise<TaskConfig>;
+
 export interface Task {
   readonly task: string;
-  readonly config?: TaskConfig | undefined;
-  readonly file?: string | undefined;
   readonly image?: string | undefined;
   readonly params?: Readonly<Record<string, string>> | undefined;
   readonly vars?: Json | undefined;

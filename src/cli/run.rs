@@ -7,6 +7,7 @@ use clap::Args;
 use super::vars::VarArgs;
 use super::{Failure, Problem};
 use crate::diagnostic::Diagnostic;
+use crate::driver::DriverConfig;
 use crate::dsn::{Dsn, DsnError};
 use crate::pipeline::yaml::Selection;
 use crate::pipeline::{self, Language, Program, Source};
@@ -79,7 +80,7 @@ impl Run {
             problem: Problem::Message(format!("invalid `--driver`: {error}")),
             exit_code: 2,
         })?;
-        let (program, notices) = self.program(&source)?;
+        let (program, notices) = self.program(&source, &dsn.driver)?;
         let options = RunOptions {
             source,
             program,
@@ -115,7 +116,11 @@ impl Run {
 
 impl Run {
     /// What to run, checked as far as that is possible without running it.
-    fn program(&self, source: &Source) -> Result<(Program, Vec<String>), Failure> {
+    fn program(
+        &self,
+        source: &Source,
+        driver: &DriverConfig,
+    ) -> Result<(Program, Vec<String>), Failure> {
         let selection = Selection { job: self.job.clone(), max_in_flight: self.max_in_flight };
         match source.language {
             Language::Script => {
@@ -135,6 +140,11 @@ impl Run {
             Language::Yaml => {
                 let mut checked = self.vars.load(source)?;
                 checked.select(&selection).map_err(Failure::invalid)?;
+                match driver {
+                    DriverConfig::Native(_) => {
+                        checked.without_images().map_err(Failure::invalid)?
+                    }
+                }
                 Ok((Program::Plan(checked.to_json().to_string()), checked.notices))
             }
         }

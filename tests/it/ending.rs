@@ -213,3 +213,83 @@ fn what_a_failed_pipeline_left_running_is_aborted() {
     assert!(log.contains("[work] aborted after"), "{log}");
     told(&log).into_iter().for_each(gone);
 }
+
+/// A job that goes on for ever once it has said that it is ready, with hooks and what comes after.
+const HOOKS_OF_AN_ENDLESS_JOB: &str = r#"
+jobs:
+- name: one
+  plan:
+  - try:
+      task: work
+      config: { outputs: [{ name: made }], run: { path: sh, args: [-c, "touch made/file; echo ready; exec sleep 1000"] } }
+    on_failure: { task: never, config: { run: { path: "true" } } }
+    on_abort: { task: on-abort, config: { inputs: [{ name: made, optional: true }], run: { path: "true" } } }
+  - { task: never, config: { run: { path: "true" } } }
+  on_success: { task: never, config: { run: { path: "true" } } }
+  on_error: { task: never, config: { run: { path: "true" } } }
+  on_abort: { task: job-on-abort, config: { run: { path: "true" } } }
+  ensure:
+    do:
+    - { task: job-ensure, attempts: 2, config: { run: { path: "true" } } }
+    - { task: LAST, config: { run: { path: sh, args: [-c, "echo last; LAST-DOES"] } } }
+- name: two
+  serial_groups: [g]
+  plan: [{ task: beside, config: { run: { path: sh, args: [-c, "exec sleep 1000"] } } }]
+- name: three
+  serial_groups: [g]
+  plan: [{ task: never, config: { run: { path: "true" } } }]
+  ensure: { task: never, config: { run: { path: "true" } } }
+"#;
+
+#[test]
+fn hooks_run_when_a_run_is_interrupted() {
+    let yaml = HOOKS_OF_AN_ENDLESS_JOB.replace("LAST-DOES", "true");
+    let ci = Ci::new().file("p.yml", yaml).args(["run", "p.yml"]);
+    let mut run = Running::start(&ci);
+    run.until("[work] ready");
+    run.signal(Signal::SIGINT);
+    let (log, stderr, status) = run.end();
+    assert_eq!(status.code(), Some(130), "{log}{stderr}");
+    assert_eq!(stderr, "error: the run was interrupted\n");
+    for task in ["on-abort", "job-on-abort", "job-ensure", "LAST"] {
+        assert!(log.contains(&format!("[{task}] finished")), "{task} in\n{log}");
+    }
+    assert!(!log.contains("never"), "{log}");
+    assert_eq!(files_in(&ci.state()), 0);
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait_for_hooks() {
+    let yaml = HOOKS_OF_AN_ENDLESS_JOB.replace("LAST-DOES", "exec sleep 1000");
+    let ci = Ci::new().file("p.yml", yaml).args(["run", "p.yml"]);
+    let mut run = Running::start(&ci);
+    run.until("[work] ready");
+    run.signal(Signal::SIGINT);
+    run.until("[LAST] last");
+    run.signal(Signal::SIGINT);
+    let (log, _, status) = run.end();
+    assert_eq!(status.code(), Some(130), "{log}");
+}
+
+#[test]
+fn a_script_tidies_up_after_a_timeout_of_the_run() {
+    let ci = Ci::pipeline(
+        r#"
+        const sh = (name: string, script: string, cleanup?: boolean) =>
+            runtime.run({ name, image: "busybox", command: { path: "sh", args: ["-c", script] }, cleanup });
+        try {
+            await sh("work", "exec sleep 1000");
+            await sh("too-late", "true").catch((error) => console.log(error.name, error.message));
+        } finally {
+            const { status } = await sh("tidy-up", "true", true);
+            console.log("tidied up:", status);
+        }
+        "#,
+    )
+    .args(["--timeout", "1s"]);
+    let (log, stderr, status) = Running::start(&ci).end();
+    assert_eq!(status.code(), Some(124), "{log}{stderr}");
+    let refused = "AbortError `too-late` was not started: the run timed out after 1s";
+    assert!(log.contains(refused), "{log}");
+    assert!(log.contains("tidied up: complete"), "{log}");
+}

@@ -16,4 +16,5 @@ mod proxy;
 mod scenarios;
 mod store;
 mod support;
+mod transpile;
 mod yaml;

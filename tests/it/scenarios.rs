@@ -84,26 +84,38 @@ scenarios! {
     while_true
     yaml
     yaml_across
+    yaml_anchors
+    yaml_artifacts
     yaml_attempts
     yaml_caches
     yaml_cycle
     yaml_error
+    yaml_execution
     yaml_failure
     yaml_hooks
+    yaml_hooks_fail
     yaml_hooks_never_heal
+    yaml_image_artifact
+    yaml_in_parallel
     yaml_job
     yaml_job_unknown
+    yaml_load_var
     yaml_not_yaml
     yaml_notices
     yaml_parallelism
     yaml_problems
+    yaml_resource_types
+    yaml_resource_types_built_in
     yaml_resources
     yaml_serial_groups
     yaml_steps
     yaml_tab
+    yaml_task_file
+    yaml_task_problems
     yaml_timeout
     yaml_try
     yaml_unknown_resource_type
+    yaml_user
     yaml_vars
     yaml_vars_missing
     yaml_wrong_assert

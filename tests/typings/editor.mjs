@@ -23,6 +23,7 @@ export async function checkEditor() {
   try {
     await completes(server, example, "runtime", ["createVolume", "run"], "exactly");
     await completes(server, example, "options", [
+      "cleanup",
       "command",
       "containerLimits",
       "env",

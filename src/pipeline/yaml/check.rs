@@ -3,9 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use super::artifacts;
 use super::fields::list_of;
+use super::locals;
 use super::node::{Mark, Node, Value};
-use super::plan::{Action, Job, Modifiers, Plan, Step};
+use super::plan::{Action, Job, Plan};
 use super::problem::{Problem, Problems};
 use super::suggest::did_you_mean;
 
@@ -14,16 +16,18 @@ pub fn check(root: &Node, plan: &Plan, problems: &mut Problems) {
     for list in ["jobs", "resources", "resource_types", "groups"] {
         unique_names(root, list, problems);
     }
-    let jobs: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
-    let resources: Vec<&str> = plan.resources.iter().map(|r| r.name.as_str()).collect();
+    let jobs = Names::new("job", plan.jobs.iter().map(|job| job.name.as_str()));
+    let resources = Names::new("resource", plan.resources.iter().map(|one| one.name.as_str()));
     for entry in entries(root, "jobs") {
         references(entry, &jobs, &resources, problems);
+        artifacts::check(entry, problems);
+        locals::check(entry, problems);
     }
     for group in entries(root, "groups") {
         for name in group.get("jobs").map_or(&[][..], |node| list(node)) {
             let text = name.scalar().unwrap_or_default();
             if !text.contains(['*', '?', '[']) {
-                known(&name.mark, "job", &text, &jobs, problems);
+                jobs.need(name, problems);
             }
         }
     }
@@ -33,31 +37,14 @@ pub fn check(root: &Node, plan: &Plan, problems: &mut Problems) {
 /// The jobs that a job waits for, in the order of its steps.
 pub fn passed(job: &Job) -> Vec<&str> {
     let mut names = Vec::new();
-    let hooks = [&job.ensure, &job.on_success, &job.on_failure, &job.on_error, &job.on_abort];
-    for step in job.plan.iter().chain(hooks.into_iter().flatten().map(AsRef::as_ref)) {
-        passed_of(step, &mut names);
-    }
     let mut seen = HashSet::new();
+    job.each_step(&mut |step| {
+        if let Action::Get(get) = &step.action {
+            names.extend(get.passed.iter().map(String::as_str));
+        }
+    });
     names.retain(|name| seen.insert(*name));
     names
-}
-
-fn passed_of<'a>(step: &'a Step, names: &mut Vec<&'a str>) {
-    let inner: &[Step] = match &step.action {
-        Action::Get(get) => {
-            names.extend(get.passed.iter().map(String::as_str));
-            &[]
-        }
-        Action::Do(steps) => &steps.r#do,
-        Action::Try(steps) => &steps.r#try,
-        Action::InParallel(steps) => &steps.in_parallel.steps,
-        Action::Task(_) | Action::Put(_) | Action::LoadVar(_) => &[],
-    };
-    let Modifiers { ensure, on_success, on_failure, on_error, on_abort, .. } = &step.modifiers;
-    let hooks = [ensure, on_success, on_failure, on_error, on_abort];
-    for step in inner.iter().chain(hooks.into_iter().flatten().map(AsRef::as_ref)) {
-        passed_of(step, names);
-    }
 }
 
 fn entries<'a>(root: &'a Node, name: &str) -> &'a [Rc<Node>] {
@@ -89,7 +76,7 @@ fn unique_names(root: &Node, what: &str, problems: &mut Problems) {
 }
 
 /// Checks `get`, `put` and `passed` wherever they are below a job.
-fn references(node: &Node, jobs: &[&str], resources: &[&str], problems: &mut Problems) {
+fn references(node: &Node, jobs: &Names<'_>, resources: &Names<'_>, problems: &mut Problems) {
     match &node.value {
         Value::List(items) => {
             items.iter().for_each(|item| references(item, jobs, resources, problems));
@@ -98,12 +85,9 @@ fn references(node: &Node, jobs: &[&str], resources: &[&str], problems: &mut Pro
             for kind in ["get", "put"] {
                 let Some(step) = node.get(kind) else { continue };
                 let named = node.get("resource").unwrap_or(step);
-                if let Some(name) = named.scalar() {
-                    known(&named.mark, "resource", &name, resources, problems);
-                }
+                resources.need(named, problems);
                 for passed in node.get("passed").map_or(&[][..], |node| list(node)) {
-                    let name = passed.scalar().unwrap_or_default();
-                    known(&passed.mark, "job", &name, jobs, problems);
+                    jobs.need(passed, problems);
                 }
             }
             for entry in entries {
@@ -120,17 +104,39 @@ fn references(node: &Node, jobs: &[&str], resources: &[&str], problems: &mut Pro
     }
 }
 
-fn known(mark: &Mark, what: &str, name: &str, names: &[&str], problems: &mut Problems) {
-    if names.contains(&name) {
-        return;
+/// The names that something of the pipeline may refer to.
+struct Names<'a> {
+    what: &'static str,
+    list: Vec<&'a str>,
+    set: HashSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    fn new(what: &'static str, names: impl Iterator<Item = &'a str>) -> Self {
+        let list: Vec<&str> = names.collect();
+        Self { what, set: list.iter().copied().collect(), list }
     }
-    let hint = did_you_mean(name, names.iter().copied());
-    let help = match names {
-        [] => format!("the pipeline has no {what}s: add it to `{what}s`"),
-        _ if names.len() > 20 => format!("add it to `{what}s`"),
-        _ => format!("the pipeline has {}", list_of(names)),
-    };
-    problems.add(Problem::new(*mark, format!("unknown {what} `{name}`{hint}")).help(help));
+
+    fn need(&self, node: &Node, problems: &mut Problems) {
+        let Some(name) = node.scalar() else { return };
+        if self.set.contains(name.as_str()) || problems.is_full() {
+            return;
+        }
+        let what = self.what;
+        let help = match self.list.as_slice() {
+            [] => format!("the pipeline has no {what}s: add it to `{what}s`"),
+            list if list.len() > 20 => format!("add it to `{what}s`"),
+            list => format!("the pipeline has {}", list_of(list)),
+        };
+        let message = match node.from_var {
+            true => format!("unknown {what}, named by a variable"),
+            false => {
+                let hint = did_you_mean(&name, self.list.iter().copied());
+                format!("unknown {what} `{name}`{hint}")
+            }
+        };
+        problems.add(Problem::new(node.mark, message).help(help));
+    }
 }
 
 /// Tells each circle of jobs that wait for each other once.
@@ -141,30 +147,38 @@ fn cycles(root: &Node, plan: &Plan, problems: &mut Problems) {
     for job in &plan.jobs {
         // The path from this job down to the one that is looked at, with what is left to visit.
         let mut path: Vec<(&str, std::slice::Iter<'_, &str>)> = Vec::new();
+        let mut on_path: HashSet<&str> = HashSet::new();
         if done.insert(&job.name) {
             path.push((&job.name, waits[job.name.as_str()].iter()));
+            on_path.insert(&job.name);
         }
-        while let Some((_, rest)) = path.last_mut() {
+        while let Some((name, rest)) = path.last_mut() {
             let Some(next) = rest.next() else {
+                on_path.remove(name);
                 path.pop();
                 continue;
             };
-            if let Some(start) = path.iter().position(|(name, _)| name == next) {
-                let circle: Vec<&str> =
-                    path[start..].iter().map(|(name, _)| *name).chain([*next]).collect();
-                let mark = entries(root, "jobs")
-                    .iter()
-                    .find(|entry| {
-                        entry.get("name").and_then(|n| n.scalar()).as_deref() == Some(next)
-                    })
-                    .map_or_else(Mark::default, |entry| entry.mark);
-                let message = format!("jobs wait for each other: `{}`", circle.join("` → `"));
-                problems.add(Problem::new(mark, message).help("remove one of the `passed`"));
+            if on_path.contains(next) {
+                if !problems.is_full() {
+                    problems.add(circle(root, path.iter().map(|(name, _)| *name), next));
+                }
             } else if done.insert(next)
                 && let Some(waits) = waits.get(next)
             {
                 path.push((next, waits.iter()));
+                on_path.insert(next);
             }
         }
     }
+}
+
+/// The end of the path waits for `start`, which is on it.
+fn circle<'a>(root: &Node, path: impl Iterator<Item = &'a str>, start: &'a str) -> Problem {
+    let circle: Vec<&str> = path.skip_while(|name| *name != start).chain([start]).collect();
+    let mark = entries(root, "jobs")
+        .iter()
+        .find(|entry| entry.get("name").and_then(|name| name.scalar()).as_deref() == Some(start))
+        .map_or_else(Mark::default, |entry| entry.mark);
+    let message = format!("jobs wait for each other: `{}`", circle.join("` → `"));
+    Problem::new(mark, message).help("remove one of the `passed`")
 }

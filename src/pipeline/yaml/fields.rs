@@ -36,7 +36,7 @@ impl<'a> Fields<'a> {
 
     pub fn require(&mut self, name: &'static str, problems: &mut Problems) -> Option<&'a Rc<Node>> {
         let found = self.get(name);
-        if found.is_none() {
+        if found.is_none() && !problems.is_full() {
             let message = format!("{} has no `{name}`", self.what);
             problems.add(Problem::new(self.node.mark, message).help(format!("add `{name}:`")));
         }
@@ -101,24 +101,25 @@ impl<'a> Fields<'a> {
         name: &'static str,
         problems: &mut Problems,
     ) -> BTreeMap<String, String> {
-        let Some(node) = self.get(name) else { return BTreeMap::new() };
-        let Value::Map(entries) = &node.value else {
-            return wrong(node, "a mapping", problems).unwrap_or_default();
-        };
-        entries
-            .iter()
-            .map(|entry| {
-                let value = &entry.value;
-                let text = value.scalar().unwrap_or_else(|| value.to_json().to_string());
-                (entry.key.clone(), text)
-            })
-            .collect()
+        self.mapping(name, problems, |node, _| {
+            Some(node.scalar().unwrap_or_else(|| node.to_json().to_string()))
+        })
     }
 
+    /// A mapping from names to names.
     pub fn names(
         &mut self,
         name: &'static str,
         problems: &mut Problems,
+    ) -> BTreeMap<String, String> {
+        self.mapping(name, problems, text)
+    }
+
+    fn mapping(
+        &mut self,
+        name: &'static str,
+        problems: &mut Problems,
+        mut value: impl FnMut(&Node, &mut Problems) -> Option<String>,
     ) -> BTreeMap<String, String> {
         let Some(node) = self.get(name) else { return BTreeMap::new() };
         let Value::Map(entries) = &node.value else {
@@ -126,7 +127,7 @@ impl<'a> Fields<'a> {
         };
         entries
             .iter()
-            .filter_map(|entry| Some((entry.key.clone(), text(&entry.value, problems)?)))
+            .filter_map(|entry| Some((entry.key.clone(), value(&entry.value, problems)?)))
             .collect()
     }
 
@@ -162,7 +163,7 @@ impl<'a> Fields<'a> {
     /// Tells what nobody asked for.
     pub fn finish(self, problems: &mut Problems) {
         for entry in self.entries {
-            if !self.asked.contains(&entry.key.as_str()) {
+            if !self.asked.contains(&entry.key.as_str()) && !problems.is_full() {
                 let hint = did_you_mean(&entry.key, self.asked.iter().copied());
                 let mut known: Vec<&str> = self.asked.clone();
                 known.sort_unstable();
@@ -199,6 +200,9 @@ pub fn text(node: &Node, problems: &mut Problems) -> Option<String> {
 
 /// Tells that a value is not what it has to be, without a variable's value.
 pub fn wrong<T>(node: &Node, expected: &str, problems: &mut Problems) -> Option<T> {
+    if problems.is_full() {
+        return None;
+    }
     let got = match node.scalar() {
         Some(text) if !node.from_var && !text.is_empty() && text.chars().count() <= 40 => {
             format!("`{}`", text.escape_debug())

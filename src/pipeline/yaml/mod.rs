@@ -3,9 +3,11 @@
 //! The way of a document: [`read`] makes a tree whose nodes know their places, [`vars`] replaces
 //! variables in it, [`decode`] makes a [`Plan`](plan::Plan) of it and [`check`] compares its parts.
 
+mod artifacts;
 mod check;
 mod decode;
 mod fields;
+mod locals;
 mod node;
 mod plan;
 mod problem;
@@ -70,6 +72,11 @@ impl Checked {
     /// Keeps what the user asked for.
     pub fn select(&mut self, selection: &Selection) -> Result<(), Box<Diagnostic>> {
         select::select(&mut self.plan, selection)
+    }
+
+    /// Refuses a resource whose type is an image, for drivers that have none.
+    pub fn without_images(&self) -> Result<(), Box<Diagnostic>> {
+        select::built_in_types(&self.plan)
     }
 }
 

@@ -48,9 +48,14 @@ impl Problem {
 impl Problems {
     pub fn add(&mut self, problem: Problem) {
         // An alias leads to the same place once more.
-        if self.0.len() < MOST && !self.0.contains(&problem) {
+        if !self.is_full() && !self.0.contains(&problem) {
             self.0.push(problem);
         }
+    }
+
+    /// Whether nothing more is told, so that looking for the right words is in vain.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= MOST
     }
 
     pub fn is_empty(&self) -> bool {

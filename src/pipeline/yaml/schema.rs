@@ -35,8 +35,10 @@ fn without_null(value: &mut Value) {
             }
             // The types are only ever written; which fields the interpreter needs is not the file's.
             map.remove("writeOnly");
-            // Sizes of Rust's integers; no format that validators know.
-            map.remove("format");
+            // Sizes of Rust's integers; no format that validators know. A field may have that name.
+            if map.get("format").is_some_and(Value::is_string) {
+                map.remove("format");
+            }
             map.values_mut().for_each(without_null);
             if let Some(Value::Array(options)) = map.get("anyOf")
                 && let [Value::Object(only)] = options.as_slice()

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Selection;
 use super::check::passed;
 use super::fields::list_of;
-use super::plan::Plan;
+use super::plan::{Action, Job, Plan, TaskCaches};
 use super::suggest::did_you_mean;
 use crate::diagnostic::Diagnostic;
 
@@ -29,8 +29,71 @@ pub fn select(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnost
             open.extend(job.into_iter().flat_map(passed).map(str::to_owned));
         }
     }
-    plan.jobs.retain(|job| needed.contains(&job.name));
+    let (jobs, others): (Vec<Job>, Vec<Job>) =
+        std::mem::take(&mut plan.jobs).into_iter().partition(|job| needed.contains(&job.name));
+    plan.jobs = jobs;
+    plan.other_caches = others.iter().flat_map(caches).collect();
     // What the whole pipeline has to do says nothing about a part of it.
     plan.assert = None;
     Ok(())
+}
+
+/// The tasks of a job that have caches.
+fn caches(job: &Job) -> Vec<TaskCaches> {
+    let mut found = Vec::new();
+    job.each_step(&mut |step| {
+        if let Action::Task(task) = &step.action
+            && let Some(config) = &task.config
+            && !config.caches.is_empty()
+        {
+            found.push(TaskCaches { task: task.task.clone(), caches: config.caches.clone() });
+        }
+    });
+    found
+}
+
+/// The resources that a job's steps name.
+fn resources(job: &Job) -> Vec<&str> {
+    let mut names = Vec::new();
+    job.each_step(&mut |step| match &step.action {
+        Action::Get(get) => names.push(get.resource.as_ref().unwrap_or(&get.get).as_str()),
+        Action::Put(put) => names.push(put.resource.as_ref().unwrap_or(&put.put).as_str()),
+        _ => {}
+    });
+    names
+}
+
+/// The types of resources that need no image, as `js/plan/resource_types.ts` has them.
+const BUILT_IN: [&str; 4] = ["git", "time", "mock", "file"];
+
+/// Refuses the first resource of a step that has a type beyond the built-in ones.
+pub fn built_in_types(plan: &Plan) -> Result<(), Box<Diagnostic>> {
+    let used: HashSet<&str> = plan.jobs.iter().flat_map(resources).collect();
+    let refused = plan
+        .resources
+        .iter()
+        .find(|one| used.contains(one.name.as_str()) && !BUILT_IN.contains(&one.r#type.as_str()));
+    let Some(resource) = refused else { return Ok(()) };
+    let hint = did_you_mean(&resource.r#type, BUILT_IN);
+    let message = format!(
+        "the resource `{}` has the type `{}`, which needs a driver with images{hint}",
+        resource.name, resource.r#type
+    );
+    Err(Box::new(Diagnostic::new(message).help(format!(
+        "the native driver has the types {}; `--job` runs a part of the pipeline",
+        list_of(&BUILT_IN)
+    ))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::BUILT_IN;
+
+    #[test]
+    fn the_built_in_types_are_those_of_the_interpreter() {
+        let source = include_str!("../../../js/plan/resource_types.ts");
+        for name in BUILT_IN {
+            assert!(source.contains(&format!("\n  {name}: {{\n    check: {{")), "{name}");
+        }
+    }
 }

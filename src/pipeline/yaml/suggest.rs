@@ -1,11 +1,20 @@
 //! "Did you mean": the known word that is nearest to a misspelt one.
 
+/// Among how many words a near one is looked for: names of a large pipeline are too many.
+const MOST: usize = 1000;
+
 /// The nearest of `known` that is at most a third of its letters away, if there is one.
 pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
+        .take(MOST)
         .map(|candidate| (edits(word, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
+        .filter(|(distance, candidate)| {
+            let length = candidate.chars().count();
+            // A word of which nothing is left is another word.
+            let longest = length.max(word.chars().count());
+            *distance <= (length / 3).max(1) && *distance < longest
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -55,6 +64,7 @@ mod tests {
         assert_eq!(suggestion("imgae", known), Some("image"));
         assert_eq!(suggestion("input", known), Some("inputs"));
         assert_eq!(suggestion("platform", known), None);
+        assert_eq!(suggestion("a", ["b"]), None);
         assert_eq!(did_you_mean("rnu", known), ", did you mean `run`");
     }
 }

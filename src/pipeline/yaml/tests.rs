@@ -55,19 +55,19 @@ fn tabs_and_circles_are_found() {
 
 #[test]
 fn variables_keep_their_type_and_have_fields_and_defaults() {
-    let mut vars = vars(&[("times", "3")]);
+    let mut vars = vars(&[("times", "3"), ("db.user", "ada")]);
     let mut none = Problems::default();
     vars.add_all(&read::read("db: { host: pg, port: 5432 }", &mut none).unwrap()).unwrap();
     let plan = json(
-        "jobs: [{ name: a, plan: [{ task: t, attempts: ((times)), config: { run: { path: sh, \
-         args: ['((db.host)):((db.port))', '((none || x))', '((.:later))', '$((1 + 2))'] } } }] }]",
+        "jobs: [{ name: a, plan: [{ task: t, across: [{ var: later, values: [1] }], attempts: ((times)), config: { run: { path: sh, \
+         args: ['((db.user))@((db.host)):((db.port))', '((none || x))', '((.:later))', '$((1 + 2))'] } } }] }]",
         &vars,
     );
     let task = &plan["jobs"][0]["plan"][0];
     assert_eq!(task["attempts"], 3);
     assert_eq!(
         task["config"]["run"]["args"],
-        serde_json::json!(["pg:5432", "x", "((.:later))", "$((1 + 2))"])
+        serde_json::json!(["ada@pg:5432", "x", "((.:later))", "$((1 + 2))"])
     );
 }
 

@@ -28,10 +28,14 @@ impl Vars {
         Ok(())
     }
 
+    /// A field may also have been given by itself, as in `--var name.field=value`.
     fn find(&self, path: &[String]) -> Option<Rc<Node>> {
-        let (first, fields) = path.split_first()?;
-        let (_, start) = self.0.iter().find(|(name, _)| name == first)?;
-        fields.iter().try_fold(start.clone(), |node, field| node.get(field).cloned())
+        (1..=path.len()).rev().find_map(|len| {
+            let (start, fields) = path.split_at(len);
+            let start = start.join(".");
+            let (_, node) = self.0.iter().find(|(name, _)| *name == start)?;
+            fields.iter().try_fold(node.clone(), |node, field| node.get(field).cloned())
+        })
     }
 }
 

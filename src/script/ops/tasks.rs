@@ -12,9 +12,8 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::context::RunContext;
-use crate::driver::DriverError;
 use crate::task::{Command, Limits, Mount, Stream, TaskExit, TaskId, TaskSpec};
-use crate::task_runner::{TaskResult as Finished, TextChunk};
+use crate::task_runner::{TaskError, TaskOptions, TaskResult as Finished, TextChunk};
 use crate::volume::VolumeName;
 
 #[derive(Deserialize)]
@@ -32,6 +31,8 @@ pub struct TaskRequest {
     timeout_ms: Option<f64>,
     privileged: bool,
     limits: LimitsRequest,
+    /// Whether it starts although the run is to end.
+    cleanup: bool,
     /// Whether the output is asked for with `op_task_output` while the task runs.
     stream_output: bool,
 }
@@ -93,7 +94,7 @@ impl Tasks {
 }
 
 struct Started {
-    result: Option<JoinHandle<Result<Finished, DriverError>>>,
+    result: Option<JoinHandle<Result<Finished, TaskError>>>,
     output: Option<Rc<Mutex<mpsc::Receiver<TextChunk>>>>,
 }
 
@@ -119,8 +120,9 @@ pub fn op_task_start(
         }
         false => (None, None),
     };
+    let options = TaskOptions { timeout, cleanup: request.cleanup, listener };
     let spec = spec(id, request)?;
-    let task = context.runtime.spawn(context.tasks.start(spec, timeout, listener));
+    let task = context.runtime.spawn(context.tasks.start(spec, options));
     state.borrow_mut::<Tasks>().0.insert(key, Started { result: Some(task), output });
     Ok(key)
 }
@@ -158,7 +160,10 @@ pub async fn op_task_wait(
     };
     let result = join(result).await;
     state.borrow_mut().borrow_mut::<Tasks>().0.remove(&task);
-    let result = result?.map_err(|error| JsErrorBox::generic(error.to_string()))?;
+    let result = result?.map_err(|error| match error {
+        TaskError::NotStarted { .. } => JsErrorBox::new("AbortError", error.to_string()),
+        TaskError::Driver(error) => JsErrorBox::generic(error.to_string()),
+    })?;
     Ok(TaskResult {
         code: result.code,
         stdout: result.stdout,

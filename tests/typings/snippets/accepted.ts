@@ -19,6 +19,7 @@ export const pipeline: Pipeline = async () => {
     stdin: new Uint8Array([1, 2, 3]),
     timeout: "1h 30m",
     privileged: false,
+    cleanup: true,
     signal: new AbortController().signal,
     containerLimits: { cpu: 0.5, memory: 512 * 1024 * 1024 },
     onOutput: async (stream, data) => {

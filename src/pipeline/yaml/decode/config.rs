@@ -1,5 +1,7 @@
 //! What a task runs.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use super::units::bytes;
@@ -43,8 +45,35 @@ pub fn task_config(node: &Node, problems: &mut Problems) -> Option<TaskConfig> {
             .get("container_limits")
             .and_then(|node| container_limits(node, problems)),
     };
+    for list in ["inputs", "outputs", "caches"] {
+        own_paths(fields.get(list), problems);
+    }
     fields.finish(problems);
     Some(config)
+}
+
+/// Each entry of a list is mounted at a path of its own, below the working directory.
+fn own_paths(list: Option<&Rc<Node>>, problems: &mut Problems) {
+    let Some(Value::List(entries)) = list.map(|node| &node.value) else { return };
+    let mut first: HashMap<String, usize> = HashMap::new();
+    for entry in entries {
+        let Some(node) = entry.get("path").or_else(|| entry.get("name")) else { continue };
+        let Some(path) = node.scalar() else { continue };
+        let parts: Vec<&str> =
+            path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+        if parts.contains(&"..") {
+            let message = format!("the path `{path}` leads out of the working directory");
+            problems.add(Problem::new(node.mark, message).help("write a path without `..`"));
+        }
+        let root = if path.starts_with('/') { "/" } else { "" };
+        match first.entry(format!("{root}{}", parts.join("/"))) {
+            Entry::Vacant(place) => _ = place.insert(node.mark.line),
+            Entry::Occupied(line) => problems.add(
+                Problem::new(node.mark, format!("the path `{path}` is taken"))
+                    .help(format!("the first one is in line {}: choose another path", line.get())),
+            ),
+        }
+    }
 }
 
 /// `repository:tag`.
@@ -92,8 +121,13 @@ fn output(node: &Rc<Node>, problems: &mut Problems) -> Option<Output> {
 
 fn cache(node: &Rc<Node>, problems: &mut Problems) -> Option<Cache> {
     let mut fields = Fields::new(node, "a cache", problems)?;
+    let path = fields.required_text("path", problems);
+    if path.starts_with('/') {
+        let message = format!("the cache `{path}` is not below the working directory");
+        problems.add(Problem::new(node.mark, message).help("write a relative path"));
+    }
     let cache = Cache {
-        path: fields.required_text("path", problems),
+        path,
         scope: fields.word(
             "scope",
             &[("path", CacheScope::Path), ("task", CacheScope::Task)],

@@ -86,6 +86,13 @@ fn modifiers(
     problems: &mut Problems,
 ) -> Modifiers {
     let across = fields.list("across", problems, across);
+    for (index, variable) in across.iter().enumerate() {
+        let same = |other: &Across| !other.var.is_empty() && other.var == variable.var;
+        if let (true, Some(node)) = (across[..index].iter().any(same), fields.get("across")) {
+            let message = format!("`across` has the variable `{}` twice", variable.var);
+            problems.add(Problem::new(node.mark, message).help("give each variable its own name"));
+        }
+    }
     let mut hook = |name, problems: &mut Problems| {
         fields.get(name).and_then(|node| step(node, notices, problems)).map(Box::new)
     };
@@ -114,7 +121,7 @@ fn across(node: &Rc<Node>, problems: &mut Problems) -> Option<Across> {
     let mut fields = Fields::new(node, "a variable of `across`", problems)?;
     let var = fields.required_text("var", problems);
     let values = fields.require("values", problems).map(|node| match &node.value {
-        Value::List(_) => node.to_json(),
+        Value::List(items) => items.iter().map(|item| as_written(item)).collect(),
         Value::Text(text) if text.starts_with("((.:") => node.to_json(),
         _ => wrong(node, "a list", problems).unwrap_or_default(),
     });
@@ -129,11 +136,22 @@ fn across(node: &Rc<Node>, problems: &mut Problems) -> Option<Across> {
     Some(Across { var, values: values?, max_in_flight })
 }
 
+/// A value that becomes part of names: `1.10` is no other version than it says.
+fn as_written(node: &Node) -> Json {
+    let json = node.to_json();
+    match (&node.value, &json) {
+        (Value::Number(text), Json::Number(number)) if number.to_string() != *text => {
+            text.clone().into()
+        }
+        _ => json,
+    }
+}
+
 fn task(fields: &mut Fields<'_>, node: &Node, problems: &mut Problems) -> Option<Task> {
     let config = fields.get("config").and_then(|node| task_config(node, problems));
     let file = fields.text("file", problems);
     let uri = fields.text("uri", problems);
-    if let Some(uri) = &uri
+    if let (Some(uri), Some(node)) = (&uri, fields.get("uri"))
         && !uri.starts_with("file://")
     {
         problems.add(
@@ -143,14 +161,14 @@ fn task(fields: &mut Fields<'_>, node: &Node, problems: &mut Problems) -> Option
     }
     let sources = ["config", "file", "uri"].into_iter().filter(|name| fields.has(name)).count();
     if sources != 1 {
-        let message = match sources {
-            0 => "a task has no `config` and no `file`",
-            _ => "a task has more than one of `config`, `file` and `uri`",
+        let (message, help) = match sources {
+            0 => (
+                "a task has no `config` and no `file`",
+                "say what to run: `config: { run: { path: … } }`",
+            ),
+            _ => ("a task has more than one of `config`, `file` and `uri`", "keep one of them"),
         };
-        problems.add(
-            Problem::new(node.mark, message)
-                .help("say what to run: `config: { run: { path: … } }`"),
-        );
+        problems.add(Problem::new(node.mark, message).help(help));
     }
     Some(Task {
         task: fields.required_text("task", problems),

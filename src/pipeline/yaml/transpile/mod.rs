@@ -1,7 +1,9 @@
-//! A plan as a TypeScript pipeline.
+//! A YAML pipeline as a TypeScript pipeline that does the same.
 //!
-//! The file calls the same functions as the interpreter; their sources in `js/plan/` follow below the
-//! pipeline, as one module.
+//! It calls the same functions as the interpreter; those that it needs follow below the pipeline, as
+//! they are in `js/plan/`.
+
+mod library;
 
 use std::fmt::Write as _;
 
@@ -9,22 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::check::passed;
-use super::plan::{Action, Job, Modifiers, Plan, Step};
-
-/// The functions that steps are made of, in the order in which a reader wants them.
-const LIBRARY: [&str; 10] = [
-    include_str!("../../../js/plan/jobs.ts"),
-    include_str!("../../../js/plan/steps.ts"),
-    include_str!("../../../js/plan/task.ts"),
-    include_str!("../../../js/plan/files.ts"),
-    include_str!("../../../js/plan/resources.ts"),
-    include_str!("../../../js/plan/resource_types.ts"),
-    include_str!("../../../js/plan/modifiers.ts"),
-    include_str!("../../../js/plan/slots.ts"),
-    include_str!("../../../js/plan/caches.ts"),
-    include_str!("../../../js/plan/types.ts"),
-];
-const VARS: &str = include_str!("../../../js/plan/vars.ts");
+use super::plan::{Action, Job, Modifiers, Plan, Step, Task};
 
 /// The pipeline, with a line feed at the end. `from` is the file that it comes from.
 pub fn transpile(plan: &Plan, from: &str) -> String {
@@ -38,30 +25,14 @@ pub fn transpile(plan: &Plan, from: &str) -> String {
     printer.fields(options, Vec::new());
     printer.text.push_str(", ");
     printer.list(&plan.jobs, Printer::job);
-    printer.text.push_str(");\n\n// From here on: what the functions above do.\n");
-    for source in LIBRARY.into_iter().chain([VARS]) {
-        module_part(source, &mut printer.text);
-    }
+    printer.text.push_str(");\n\n// From here on: what the functions above do.\n\n");
+    let library = library::used_by(&printer.text);
+    printer.text.push_str(&library);
     printer.text
 }
 
-/// A source without its imports and exports.
-fn module_part(source: &str, text: &mut String) {
-    let mut in_import = false;
-    text.push('\n');
-    for line in source.lines() {
-        in_import |= line.starts_with("import ");
-        if in_import {
-            in_import = !line.ends_with(';');
-            continue;
-        }
-        text.push_str(line.strip_prefix("export ").unwrap_or(line));
-        text.push('\n');
-    }
-    while text.ends_with("\n\n") {
-        text.pop();
-    }
-}
+/// How long lines are, as far as values can be broken.
+const WIDTH: usize = 95;
 
 struct Printer {
     text: String,
@@ -73,76 +44,151 @@ type StepField<'a> = (&'static str, &'a Step);
 
 impl Printer {
     fn job(&mut self, job: &Job) {
-        let mut fields = object(job);
-        fields.remove("plan");
-        let steps = [
+        let mut options = object(job);
+        for part in ["plan", "ensure", "on_success", "on_failure", "on_error", "on_abort"] {
+            options.remove(part);
+        }
+        let hooks = present([
             ("ensure", &job.ensure),
             ("on_success", &job.on_success),
             ("on_failure", &job.on_failure),
             ("on_error", &job.on_error),
             ("on_abort", &job.on_abort),
-        ];
-        self.text.push_str("job(");
-        self.fields(fields, present(steps));
-        self.text.push_str(", ");
-        self.value(&passed(job).into());
-        self.text.push_str(", ");
-        self.list(&job.plan, Self::step);
-        self.text.push(')');
+        ]);
+        self.call("job", |printer| {
+            printer.fields(options, Vec::new());
+            printer.text.push_str(", ");
+            printer.value(&passed(job).into());
+            printer.text.push_str(", ");
+            printer.with_hooks(hooks, |printer| {
+                printer.call("sequence", |printer| printer.list(&job.plan, Self::step));
+            });
+        });
     }
 
+    /// From the outside: `try`, hooks, across, attempts, timeout, and the step itself.
     fn step(&mut self, step: &Step) {
-        match &step.action {
-            Action::Task(task) => self.call("task", object(task)),
-            Action::Get(get) => self.call("get", object(get)),
-            Action::Put(put) => self.call("put", object(put)),
-            Action::LoadVar(load_var) => self.call("loadVar", object(load_var)),
-            Action::Do(steps) => {
-                self.text.push_str("sequence(");
-                self.list(&steps.r#do, Self::step);
-            }
-            Action::Try(steps) => {
-                self.text.push_str("attempt(");
-                self.list(&steps.r#try, Self::step);
-            }
-            Action::InParallel(steps) => {
-                let steps = &steps.in_parallel;
-                self.text.push_str("inParallel({ ");
-                if let Some(limit) = steps.limit {
-                    _ = write!(self.text, "limit: {limit}, ");
-                }
-                if let Some(fail_fast) = steps.fail_fast {
-                    _ = write!(self.text, "fail_fast: {fail_fast}, ");
-                }
-                self.text.push_str("steps: ");
-                self.list(&steps.steps, Self::step);
-                self.text.push_str(" }");
-            }
-        }
-        self.modifiers(&step.modifiers);
-        self.text.push(')');
-    }
-
-    fn call(&mut self, function: &str, fields: Fields) {
-        self.text.push_str(function);
-        self.text.push('(');
-        self.fields(fields, Vec::new());
-    }
-
-    fn modifiers(&mut self, modifiers: &Modifiers) {
-        let Modifiers { ensure, on_success, on_failure, on_error, on_abort, .. } = modifiers;
-        let steps = present([
+        let Modifiers { ensure, on_success, on_failure, on_error, on_abort, .. } = &step.modifiers;
+        let hooks = present([
             ("ensure", ensure),
             ("on_success", on_success),
             ("on_failure", on_failure),
             ("on_error", on_error),
             ("on_abort", on_abort),
         ]);
-        let fields = without_nothing(object(modifiers));
-        if !fields.is_empty() || !steps.is_empty() {
-            self.text.push_str(", ");
-            self.fields(fields, steps);
+        let hooked = |printer: &mut Self| {
+            printer.with_hooks(hooks, |printer| printer.with_across(step));
+        };
+        match step.action {
+            Action::Try(_) => self.call("attempt", hooked),
+            _ => hooked(self),
         }
+    }
+
+    fn with_hooks(&mut self, hooks: Vec<StepField<'_>>, step: impl FnOnce(&mut Self)) {
+        if hooks.is_empty() {
+            return step(self);
+        }
+        self.call("hooked", |printer| {
+            printer.depth += 1;
+            printer.line();
+            step(printer);
+            printer.text.push(',');
+            printer.line();
+            printer.fields(Fields::new(), hooks);
+            printer.text.push(',');
+            printer.depth -= 1;
+            printer.line();
+        });
+    }
+
+    fn with_across(&mut self, step: &Step) {
+        let Modifiers { across, fail_fast, .. } = &step.modifiers;
+        if across.is_empty() {
+            return self.with_attempts(step);
+        }
+        self.call("across", |printer| {
+            printer.depth += 1;
+            printer.line();
+            let variables = across.iter().map(|variable| Value::from(object(variable)));
+            printer.value(&variables.collect());
+            printer.text.push(',');
+            printer.line();
+            printer.with_attempts(step);
+            printer.text.push(',');
+            if let Some(fail_fast) = fail_fast {
+                printer.line();
+                _ = write!(printer.text, "{{ fail_fast: {fail_fast} }},");
+            }
+            printer.depth -= 1;
+            printer.line();
+        });
+    }
+
+    fn with_attempts(&mut self, step: &Step) {
+        match step.modifiers.attempts {
+            Some(attempts) if attempts > 1 => self.call("attempts", |printer| {
+                _ = write!(printer.text, "{attempts}, ");
+                printer.with_timeout(step);
+            }),
+            _ => self.with_timeout(step),
+        }
+    }
+
+    fn with_timeout(&mut self, step: &Step) {
+        match step.modifiers.timeout {
+            Some(timeout) => self.call("timeout", |printer| {
+                _ = write!(printer.text, "{timeout}, ");
+                printer.action(&step.action);
+            }),
+            None => self.action(&step.action),
+        }
+    }
+
+    fn action(&mut self, action: &Action) {
+        match action {
+            Action::Task(task) => self.task(task),
+            Action::Get(get) => self.call("get", |p| p.fields(object(get), Vec::new())),
+            Action::Put(put) => self.call("put", |p| p.fields(object(put), Vec::new())),
+            Action::LoadVar(load_var) => {
+                self.call("loadVar", |p| p.fields(object(load_var), Vec::new()));
+            }
+            Action::Do(steps) => self.call("sequence", |p| p.list(&steps.r#do, Self::step)),
+            Action::Try(steps) => self.call("sequence", |p| p.list(&steps.r#try, Self::step)),
+            Action::InParallel(steps) => self.call("inParallel", |printer| {
+                let mut options = object(&steps.in_parallel);
+                options.remove("steps");
+                printer.list(&steps.in_parallel.steps, Self::step);
+                if !options.is_empty() {
+                    printer.text.push_str(", ");
+                    printer.fields(options, Vec::new());
+                }
+            }),
+        }
+    }
+
+    fn task(&mut self, task: &Task) {
+        let mut options = object(task);
+        let config = options.remove("config");
+        options.remove("file");
+        self.call("task", |printer| {
+            printer.fields(options, Vec::new());
+            printer.text.push_str(", ");
+            match (config, &task.file) {
+                (Some(Value::Object(config)), _) => printer.fields(config, Vec::new()),
+                (_, file) => {
+                    let file = Value::from(file.clone().unwrap_or_default());
+                    printer.call("fromFile", |printer| printer.value(&file));
+                }
+            }
+        });
+    }
+
+    fn call(&mut self, function: &str, arguments: impl FnOnce(&mut Self)) {
+        self.text.push_str(function);
+        self.text.push('(');
+        arguments(self);
+        self.text.push(')');
     }
 
     fn list<T>(&mut self, items: &[T], mut print: impl FnMut(&mut Self, &T)) {
@@ -193,7 +239,8 @@ impl Printer {
 
     fn value(&mut self, value: &Value) {
         let short = inline(value);
-        if short.chars().count() + 2 * self.depth <= 90 {
+        let line = self.text.rfind('\n').map_or(0, |at| at + 1);
+        if self.text[line..].chars().count() + short.chars().count() <= WIDTH {
             self.text.push_str(&short);
             return;
         }
