@@ -197,15 +197,16 @@ fn make(
     mode: u32,
     owner: Option<&Owner>,
 ) -> io::Result<()> {
-    let found = {
+    let moved = {
         let mut spare = lock(spare);
-        spare.take(path).or_else(|| spare.pop_first())
+        match spare.take(path).or_else(|| spare.pop_first()) {
+            // Not after the lock is released: until it has been moved, the task that it is named after
+            // may find it in its way, make it anew, and lose that to the move.
+            Some(found) => found == path || fs::rename(found, path).is_ok(),
+            None => false,
+        }
     };
-    let reused = match found {
-        Some(found) => (found == path || fs::rename(found, path).is_ok()) && is_new(path, mode),
-        None => false,
-    };
-    if !reused {
+    if !(moved && is_new(path, mode)) {
         let mut directory = DirBuilder::new();
         directory.mode(mode);
         match directory.create(path) {
