@@ -163,6 +163,9 @@ const IMPLIED: u32 = 0o755;
 /// Files up to this size are handed to a writer as a whole.
 const SMALL: u64 = 1 << 20;
 
+/// What is hashed of the holes of all files, in bytes.
+const HASHED_HOLES: u64 = 1 << 30;
+
 struct Tree<'a, 'scope> {
     places: Places,
     writers: Writers<'scope>,
@@ -170,6 +173,8 @@ struct Tree<'a, 'scope> {
     /// Of the regular files to come, where the archive has them.
     hashes: Option<Vec<ContentHash>>,
     files: usize,
+    /// How many bytes of holes may still be hashed.
+    holes: u64,
     /// Attributes of directories, which are set when nothing more is put into them.
     directories: Vec<(Vec<u8>, Meta, Vec<Xattr>)>,
     /// Path and target of further names of files, which are made when the files are there.
@@ -190,6 +195,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
             options,
             hashes: None,
             files: 0,
+            holes: HASHED_HOLES,
             directories: Vec::new(),
             hardlinks: Vec::new(),
             linked: Vec::new(),
@@ -248,8 +254,9 @@ impl<'a, 'scope> Tree<'a, 'scope> {
                     self.hashes.as_ref().and_then(|hashes| hashes.get(self.files)).copied();
                 self.files += 1;
                 self.unpacked.bytes = added(self.unpacked.bytes, size, self.options)?;
+                let hashed = self.hashes_holes(size, extents.as_deref());
                 self.content(
-                    NewFile { path, key, place, meta, xattrs, size, extents, content },
+                    NewFile { path, key, place, meta, xattrs, size, extents, content, hashed },
                     members,
                 )?;
             }
@@ -261,6 +268,16 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         }
         self.unpacked.entries += 1;
         Ok(())
+    }
+
+    /// Whether a file's holes are few enough to be hashed. An archive of nothing but holes would take
+    /// its time otherwise, for a hash that may never be asked for.
+    fn hashes_holes(&mut self, size: u64, extents: Option<&[(u64, u64)]>) -> bool {
+        let Some(extents) = extents else { return true };
+        let stored: u64 = extents.iter().map(|(_, length)| length).sum();
+        let left = self.holes.checked_sub(size - stored);
+        self.holes = left.unwrap_or(self.holes);
+        left.is_some()
     }
 
     fn content(&mut self, file: NewFile, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {

@@ -48,6 +48,8 @@ pub struct NewFile {
     pub extents: Option<Extents>,
     /// The content's hash, if that is known; else it is computed.
     pub content: Option<ContentHash>,
+    /// Whether the hash is worth its time where the archive does not have it.
+    pub hashed: bool,
 }
 
 pub struct NewLink {
@@ -312,10 +314,7 @@ impl Opened {
         let Place { directory, name } = &new.place;
         let file = openat(directory, name, flags, mode(new.meta.mode & 0o777))
             .map_err(|errno| io(&new.path, errno))?;
-        let stored: u64 = new.extents.iter().flatten().map(|(_, length)| length).sum();
-        let holes = if new.extents.is_some() { new.size - stored } else { 0 };
-        let hashed = new.content.is_none() && holes <= HASHED_HOLES;
-        let hasher = hashed.then(blake3::Hasher::new);
+        let hasher = (new.hashed && new.content.is_none()).then(blake3::Hasher::new);
         Ok(Self { file, new, position: 0, part: 0, hasher, hashed: 0 })
     }
 
@@ -395,10 +394,6 @@ impl Opened {
         })
     }
 }
-
-/// Holes of up to this many bytes in a file are hashed here. Larger ones take their time when, and
-/// if, somebody wants to know the file's hash.
-const HASHED_HOLES: u64 = 1 << 20;
 
 fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
