@@ -169,10 +169,10 @@ impl<'a, 'b> Members<'a, 'b> {
                 return Err(UnpackError::Corrupt(format!("it has a member of type `{kind}`")));
             }
         };
-        if let MemberKind::File(real, Some(extents)) = &kind {
-            if extents::stored(extents, *real) != Some(self.left) {
-                return Err(corrupt("the list of a sparse file"));
-            }
+        if let MemberKind::File(real, Some(extents)) = &kind
+            && extents::stored(extents, *real) != Some(self.left)
+        {
+            return Err(corrupt("the list of a sparse file"));
         }
         Ok(Member { path, kind, meta, xattrs: found.xattrs })
     }
