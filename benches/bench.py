@@ -4,7 +4,6 @@ Everything that is compared runs in turns, so that a machine that slows down slo
 ratios, and writes every single measurement to benches/results/.
 """
 
-import json
 import os
 import pathlib
 import statistics
@@ -12,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import raw
 
 HERE = pathlib.Path(__file__).resolve().parent
 CI = os.environ["CI_BINARY"]
@@ -249,15 +250,11 @@ def main():
     for name in names:
         if name not in BENCHES:
             sys.exit(f"bench: unknown benchmark `{name}`, expected one of {', '.join(BENCHES)}")
-    results = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cores": os.cpu_count()}
+    results = {}
     with tempfile.TemporaryDirectory() as directory:
         for name in names:
             results[name] = BENCHES[name](pathlib.Path(directory))
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    file = folder / f"{results['time'].replace(':', '')}.json"
-    file.write_text(json.dumps(results, indent=1))
-    print(f"\nraw numbers: {file}")
+    raw.keep("bench", results)
 
 
 main()

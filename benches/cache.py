@@ -15,6 +15,8 @@ import sys
 import tempfile
 import time
 
+import raw
+
 HERE = pathlib.Path(__file__).resolve().parent
 CI = os.environ["CI_BINARY"]
 BUCKET = os.environ["CI_TEST_S3_BUCKET"]
@@ -193,18 +195,24 @@ def calls(work):
     shutil.rmtree(data)
 
 
+DATASETS = ["node_modules", "build-output", "small-files", "incompressible"]
+OTHERS = {"memory": memory, "calls": calls}
+
+
 def main():
-    datasets = ["node_modules", "build-output", "small-files", "incompressible"]
-    wanted = sys.argv[1:] or [*datasets, "memory", "calls"]
+    known = [*DATASETS, *OTHERS]
+    wanted = sys.argv[1:] or known
+    for name in wanted:
+        if name not in known:
+            sys.exit(f"bench: unknown benchmark `{name}`, expected one of {', '.join(known)}")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as directory:
         work = pathlib.Path(directory)
-        for what in wanted:
-            {"memory": memory, "calls": calls}.get(what, lambda work: compare(work, what))(work)
-    folder = HERE / "results"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"cache-{time.strftime('%Y%m%d-%H%M%S')}.json"
-    path.write_text(json.dumps(results, indent=1))
-    print(f"\nraw numbers: {path}")
+        for name in wanted:
+            if name in OTHERS:
+                OTHERS[name](work)
+            else:
+                compare(work, name)
+    raw.keep("cache", results)
 
 
 main()

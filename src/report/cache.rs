@@ -3,19 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytesize::ByteSize;
-use comfy_table::{Table, presets};
-
 use super::duration::human;
 use super::label::escape;
+use super::size::human_size;
 use super::style::{self, Paint};
+use super::table;
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
 
 /// What happens now, for events of the cache that are worth a line of the log.
 pub fn line(event: &RunEvent) -> Option<String> {
     let (what, volume, detail) = match event {
         RunEvent::CacheRestoring { volume, key, bytes } => {
-            ("restoring volume from cache", volume, format!("{key}, {}", size(*bytes)))
+            ("restoring volume from cache", volume, format!("{key}, {}", human_size(*bytes)))
         }
         RunEvent::CacheMiss { volume, reason, .. } => ("cache miss", volume, reason.clone()),
         RunEvent::CachePersisting { volume, key } => {
@@ -52,28 +51,19 @@ impl CacheTable {
         if self.volumes.is_empty() {
             return String::new();
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(["CACHE", "RESTORED", "PERSISTED"]);
+        let mut rows = Vec::new();
         let mut styles = vec![style::QUIET];
         for (volume, ends) in &self.volumes {
             let cell = |end: &Option<CacheReport>| end.as_ref().map_or_else(|| "-".into(), told);
-            table.add_row([escape(volume), cell(&ends.restore), cell(&ends.persist)]);
+            rows.push([escape(volume), cell(&ends.restore), cell(&ends.persist)]);
             let failed = [&ends.restore, &ends.persist]
                 .into_iter()
                 .flatten()
                 .any(|end| end.outcome == CacheOutcome::Failed);
             styles.push(if failed { style::BAD } else { anstyle::Style::new() });
         }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        let mut text = String::new();
-        for (line, style) in table.lines().zip(styles) {
-            text.push_str(&paint.text(style, line.trim_end()));
-            text.push('\n');
-        }
-        text
+        let lines = table::lines(["CACHE", "RESTORED", "PERSISTED"], rows);
+        paint.lines(lines.zip(styles))
     }
 }
 
@@ -81,7 +71,7 @@ impl CacheTable {
 fn told(report: &CacheReport) -> String {
     let mut text = word(report.outcome).to_owned();
     if report.bytes > 0 {
-        text.push_str(&format!(" {}", size(report.bytes)));
+        text.push_str(&format!(" {}", human_size(report.bytes)));
     }
     if report.duration_ms > 0 {
         text.push_str(&format!(" in {}", human(Duration::from_millis(report.duration_ms))));
@@ -108,10 +98,6 @@ fn word(outcome: CacheOutcome) -> &'static str {
         CacheOutcome::Failed => "failed",
         CacheOutcome::Skipped => "skipped",
     }
-}
-
-fn size(bytes: u64) -> String {
-    ByteSize::b(bytes).display().iec().to_string()
 }
 
 #[cfg(test)]

@@ -38,11 +38,15 @@ mod plain;
 mod prefix;
 mod reporter;
 mod sink;
+mod size;
 mod status;
 mod style;
 mod summary;
+mod table;
 mod tty;
 
 pub use duration::human;
 pub use format::{Format, Output};
 pub use reporter::{ReportError, Reporter};
+pub use size::human_size;
+pub use table::lines as table;

@@ -42,4 +42,8 @@ impl Paint {
     pub fn text(self, style: Style, text: &str) -> String {
         if self.color { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
+    /// Lines that each have a style, with their ends.
+    pub fn lines(self, lines: impl Iterator<Item = (String, Style)>) -> String {
+        lines.map(|(line, style)| self.text(style, &line) + "\n").collect()
+    }
 }

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use comfy_table::{Table, presets};
-
 use super::cache::CacheTable;
 use super::duration::human;
 use super::style::{self, Paint};
+use super::table;
 use crate::event::{CacheReport, RunStatus, TaskStatus};
 
 /// Most tasks that the table shows. What more there are is only counted, so that a run of millions
@@ -81,25 +80,17 @@ impl Summary {
 
     fn table(&self, paint: Paint) -> String {
         let good = self.good.values().take(MAX_ROWS - self.bad.len());
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(["TASK", "STATUS", "CODE", "DURATION"]);
+        let mut rows = Vec::new();
         let mut left_out = self.counts;
         let mut styles = vec![style::QUIET];
         for row in good.chain(self.bad.values()) {
-            let duration = human(row.duration);
-            table.add_row([row.label.as_str(), word(row.status), &row.code, &duration]);
+            let (status, duration) = (word(row.status).to_owned(), human(row.duration));
+            rows.push([row.label.clone(), status, row.code.clone(), duration]);
             styles.push(if row.status == TaskStatus::Success { style::GOOD } else { style::BAD });
             left_out.remove(row.status);
         }
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 2));
-        }
-        let mut text = String::new();
-        for (line, style) in table.lines().zip(styles) {
-            text.push_str(&paint.text(style, line.trim_end()));
-            text.push('\n');
-        }
+        let lines = table::lines(["TASK", "STATUS", "CODE", "DURATION"], rows);
+        let mut text = paint.lines(lines.zip(styles));
         if left_out.total() > 0 {
             let line = format!("... and {} more: {}\n", left_out.total(), left_out.each());
             text.push_str(&line);

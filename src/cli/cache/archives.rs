@@ -2,13 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use bytesize::ByteSize;
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::{Failure, print, unavailable};
 use crate::archive::Compression;
 use crate::cache::{KeyPrefix, ObjectInfo};
+use crate::report;
 
 /// An object of a store.
 pub struct Archive {
@@ -87,10 +86,6 @@ impl Archive {
     }
 }
 
-pub fn size(bytes: u64) -> String {
-    ByteSize::b(bytes).display().iec().to_string()
-}
-
 /// The two largest units of an age: `3days 4h`.
 pub fn age(age: Duration) -> String {
     let text = humantime::format_duration(age).to_string();
@@ -99,14 +94,7 @@ pub fn age(age: Duration) -> String {
 
 /// Prints a table without lines.
 pub fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> Result<(), Failure> {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(head);
-    table.add_rows(rows);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+    let lines = report::table(head, rows).map(|line| line + "\n");
     print(&lines.collect::<String>())
 }
 

@@ -1,8 +1,9 @@
 use clap::Args;
 use deno_core::futures::stream::{StreamExt, TryStreamExt, iter};
 
-use super::archives::{Archive, age, json, size, table};
+use super::archives::{Archive, age, json, table};
 use super::{Failure, StoreArgs, failed};
+use crate::report::human_size;
 
 /// Lists the archives of a cache.
 #[derive(Args)]
@@ -37,7 +38,7 @@ impl List {
             let writer = archive.info.metadata.writer.clone();
             [
                 archive.shown.clone(),
-                size(archive.info.size),
+                human_size(archive.info.size),
                 age(archive.age()),
                 writer.unwrap_or_else(|| "-".to_owned()),
             ]

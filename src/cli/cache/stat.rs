@@ -1,7 +1,8 @@
 use clap::Args;
 
-use super::archives::{Archive, age, json, size};
+use super::archives::{Archive, age, json};
 use super::{Failure, StoreArgs, failed, print};
+use crate::report::human_size;
 
 /// Shows what is known of archives.
 #[derive(Args)]
@@ -36,8 +37,8 @@ impl Stat {
             print(&format!(
                 "{}\n  size      {}\n  content   {} in {} entries\n  modified  {} ({} ago)\n  writer    {}\n  digest    {}\n",
                 archive.info.key,
-                size(archive.info.size),
-                metadata.content_bytes.map_or_else(unknown, size),
+                human_size(archive.info.size),
+                metadata.content_bytes.map_or_else(unknown, human_size),
                 number(metadata.entries),
                 humantime::format_rfc3339_seconds(archive.info.modified),
                 age(archive.age()),

@@ -3,9 +3,10 @@ use std::sync::atomic::AtomicBool;
 use clap::Args;
 use serde::Serialize;
 
-use super::archives::{Archive, json, size, table};
+use super::archives::{Archive, json, table};
 use super::{Failure, Opened, Problem, StoreArgs, failed, unavailable};
 use crate::archive::{self, Budget, Unpacked};
+use crate::report::human_size;
 use crate::volume::{Downloaded, unpack_options};
 
 /// Reads every byte of archives and says which ones cannot be restored.
@@ -54,7 +55,8 @@ impl Verify {
                     true => "ok".to_owned(),
                     false => result.problem.clone(),
                 };
-                let (entries, content) = (result.entries.to_string(), size(result.content_bytes));
+                let (entries, content) =
+                    (result.entries.to_string(), human_size(result.content_bytes));
                 [archive.shown.clone(), entries, content, problem]
             });
             table(["ARCHIVE", "ENTRIES", "CONTENT", "RESULT"], rows.collect())?;

@@ -1,0 +1,165 @@
+//! Working directories, and what is mounted in them.
+
+use super::*;
+
+#[tokio::test]
+async fn concurrent_runs_share_no_directory_and_later_ones_get_the_same() {
+    let first = Run::start(MountMode::Auto).await;
+    let (second, _) = start(first.root.path(), MountMode::Auto).await;
+    let directory = |number| format!("{}/tasks/test\n", first.slot(number).display());
+    assert_eq!(succeed(&first.driver, &sh("pwd")).await, directory(0));
+    assert_eq!(succeed(&second, &sh("pwd")).await, directory(1));
+    first.driver.close().await.unwrap();
+    let (third, _) = start(first.root.path(), MountMode::Auto).await;
+    assert_eq!(succeed(&third, &sh("pwd")).await, directory(0));
+    second.close().await.unwrap();
+    third.close().await.unwrap();
+    first.end().await;
+}
+
+#[tokio::test]
+async fn a_second_task_of_a_name_gets_a_directory_of_its_own() {
+    let run = Run::start(MountMode::Auto).await;
+    let shared = volume(&run.driver, "shared").await;
+    succeed(&run.driver, &mounted(sh("mkfifo v/a"), &[(&shared, "v")])).await;
+    let (first, second) = (sh("pwd; echo > v/a"), sh("pwd; cat v/a"));
+    let mounts = [(&shared, "v")];
+    let (first, second) = (mounted(first, &mounts), mounted(second, &mounts));
+    let (a, b) = tokio::join!(succeed(&run.driver, &first), succeed(&run.driver, &second));
+    let work = run.slot(0).join("tasks");
+    assert_eq!(a, format!("{}\n", work.join("test").display()));
+    assert_eq!(b, format!("{}\n\n", work.join("test.2").display()));
+    run.end().await;
+}
+
+#[tokio::test]
+async fn whatever_a_task_leaves_in_its_directory_is_removed() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("file"), "stays").unwrap();
+    let run = Run::start(MountMode::Auto).await;
+    let scripts = [
+        // As the Go module cache does it.
+        "mkdir -p a/b/c; touch a/b/c/f; chmod -R a-w a",
+        "mkdir -p a/b; touch a/b/f; chmod 0 a",
+        "chmod 0 .",
+        "ln -s $OUTSIDE link; ln -s $OUTSIDE/file link2; ln -s . loop",
+        "i=0; while [ $i -lt 300 ]; do mkdir d; touch f; cd d; i=$((i+1)); done",
+        "cd ..; rmdir test; ln -s $OUTSIDE test",
+        "cd ..; rmdir test; touch test",
+        "mkfifo fifo; touch \"$(printf 'a\\nb')\"; touch $TMPDIR/x; mkdir -m 0 $TMPDIR/y",
+    ];
+    for script in scripts {
+        let mut spec = sh(script);
+        spec.env = vec![("OUTSIDE".into(), outside.path().to_str().unwrap().into())];
+        succeed(&run.driver, &spec).await;
+        let look = sh("ls -A . $TMPDIR | wc -l; pwd");
+        let text = succeed(&run.driver, &look).await;
+        assert!(text.starts_with("3\n") && text.ends_with("/tasks/test\n"), "{script}: {text}");
+    }
+    assert_eq!(fs::read_to_string(outside.path().join("file")).unwrap(), "stays");
+    run.end().await;
+}
+
+#[tokio::test]
+async fn what_a_task_left_mounted_is_unmounted_and_not_emptied() {
+    if !is_root() {
+        return;
+    }
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("file"), "stays").unwrap();
+    let run = Run::start(MountMode::Auto).await;
+    let mut spec = sh("mkdir -p a/b; mount --bind $OUTSIDE a/b; test -f a/b/file");
+    spec.env = vec![("OUTSIDE".into(), outside.path().to_str().unwrap().into())];
+    succeed(&run.driver, &spec).await;
+    run.end().await;
+    assert_eq!(fs::read_to_string(outside.path().join("file")).unwrap(), "stays");
+}
+
+#[tokio::test]
+async fn mount_points_in_a_directory_of_the_machine_go_again() {
+    for mode in [MountMode::Bind, MountMode::Link] {
+        let run = Run::start(mode).await;
+        let project = tempfile::tempdir().unwrap();
+        fs::write(project.path().join("main.c"), "").unwrap();
+        fs::create_dir(project.path().join("there")).unwrap();
+        let cache = volume(&run.driver, "cache").await;
+        let work = |script: &str, path: &str| {
+            let work_dir = Some(project.path().to_str().unwrap().into());
+            mounted(TaskSpec { work_dir, ..sh(script) }, &[(&cache, path)])
+        };
+        succeed(&run.driver, &work("test -f main.c; echo x > .cache/build/file", ".cache/build"))
+            .await;
+        succeed(&run.driver, &work("cat .cache/build/file && touch made", ".cache/build")).await;
+        // Two at the same time.
+        succeed(&run.driver, &work("mkfifo c/fifo", "c")).await;
+        let (write, read) = (work("echo y > c/fifo", "c"), work("cat c/fifo", "c"));
+        let (_, text) = tokio::join!(succeed(&run.driver, &write), succeed(&run.driver, &read));
+        assert_eq!(text, "y\n");
+        if mode == MountMode::Bind {
+            succeed(&run.driver, &work("cat there/file", "there")).await;
+        } else {
+            let error = finish(&run.driver, &work("true", "there")).await.unwrap_err().to_string();
+            assert!(error.contains("choose a path that is free"), "{error}");
+        }
+        run.end().await;
+        let mut left: Vec<_> =
+            files(project.path()).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+        left.sort();
+        assert_eq!(left, ["made", "main.c", "there"], "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_mount_path_through_a_link_is_refused() {
+    let run = Run::start(MountMode::Auto).await;
+    let (project, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    symlink(outside.path(), project.path().join("link")).unwrap();
+    fs::write(project.path().join("file"), "").unwrap();
+    let cache = volume(&run.driver, "cache").await;
+    for path in ["link", "link/below", "file", "file/below"] {
+        let work_dir = Some(project.path().to_str().unwrap().into());
+        let spec = mounted(TaskSpec { work_dir, ..sh("echo ran") }, &[(&cache, path)]);
+        let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
+        assert!(error.contains("is a link or a file"), "{error}");
+    }
+    // A link that another task put into a volume is no way out either.
+    let target = outside.path().to_str().unwrap();
+    let spec = mounted(task("link", "ln", &["-s", target, "v/out"]), &[(&cache, "v")]);
+    succeed(&run.driver, &spec).await;
+    let other = volume(&run.driver, "other").await;
+    let spec = mounted(sh("true"), &[(&cache, "v"), (&other, "v/out/x")]);
+    let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
+    assert!(error.contains("is a link or a file"), "{error}");
+    assert_eq!(files(outside.path()), Vec::<PathBuf>::new());
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_link_cannot_hold_another_mount() {
+    let run = Run::start(MountMode::Link).await;
+    let cache = volume(&run.driver, "cache").await;
+    let spec = mounted(sh("true"), &[(&cache, "a"), (&cache, "a/b")]);
+    let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
+    assert!(error.starts_with("mount path `a/b`: it is below the mount at `a`"), "{error}");
+    run.end().await;
+}
+
+#[tokio::test]
+async fn an_absolute_mount_path_is_refused_with_what_to_do() {
+    let run = Run::start(MountMode::Auto).await;
+    let cache = volume(&run.driver, "cache").await;
+    let error = finish(&run.driver, &mounted(sh("true"), &[(&cache, "/data")])).await.unwrap_err();
+    assert!(error.to_string().contains("use a path relative to the working directory"), "{error}");
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_working_directory_of_the_machine_must_exist() {
+    let run = Run::start(MountMode::Auto).await;
+    for path in ["/no/such/directory", "/etc/passwd"] {
+        let spec = TaskSpec { work_dir: Some(path.into()), ..sh("true") };
+        let error = finish(&run.driver, &spec).await.unwrap_err();
+        assert!(error.to_string().starts_with(&format!("working directory `{path}`: ")), "{error}");
+    }
+    run.end().await;
+}

@@ -1,0 +1,285 @@
+//! The `native` driver: the conformance suite, and what is its alone.
+
+mod directories;
+mod ending;
+mod machine;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ci::driver::native::{MountMode, NativeConfig, NativeDriver};
+use ci::driver::{Driver, DriverError, RunIdentity};
+use ci::task::{Limits, Stream, TaskExit, TaskSpec};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::conformance::{self, Finished, finish, mounted, sh, succeed, task, volume};
+
+/// A driver with a root directory of its own.
+struct Run {
+    driver: NativeDriver,
+    root: TempDir,
+    notices: Arc<Mutex<Vec<String>>>,
+}
+
+impl Run {
+    async fn start(mounts: MountMode) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        // Open to tasks of other users.
+        fs::set_permissions(root.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let (driver, notices) = start(root.path(), mounts).await;
+        Self { driver, root, notices }
+    }
+
+    /// Closes the driver, after which nothing is left.
+    async fn end(self) {
+        self.driver.close().await.unwrap();
+        assert_eq!(files(self.root.path()), Vec::<PathBuf>::new());
+    }
+
+    fn slot(&self, number: u32) -> PathBuf {
+        self.root.path().join(format!("native/default/pipeline/{number}"))
+    }
+}
+
+async fn start(root: &Path, mounts: MountMode) -> (NativeDriver, Arc<Mutex<Vec<String>>>) {
+    let config = NativeConfig {
+        dir: Some(root.into()),
+        mounts,
+        grace: Duration::from_millis(200),
+        supervisor: Some(supervisor()),
+        ..NativeConfig::default()
+    };
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let sink = notices.clone();
+    let sink = Arc::new(move |notice| sink.lock().unwrap().push(notice));
+    let driver = NativeDriver::start(&config, &identity(), sink).await.unwrap();
+    (driver, notices)
+}
+
+fn identity() -> RunIdentity {
+    RunIdentity { run: "run".into(), pipeline: "pipeline".into() }
+}
+
+fn supervisor() -> PathBuf {
+    std::env::var_os("CI_TEST_SUPERVISOR").unwrap_or_else(|| env!("CARGO_BIN_EXE_ci").into()).into()
+}
+
+fn files(directory: &Path) -> Vec<PathBuf> {
+    fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// Runs each function of the suite against a new driver.
+macro_rules! conforms {
+    ($mode:expr, $($name:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let run = super::Run::start($mode).await;
+                crate::conformance::$name(&run.driver).await;
+                run.end().await;
+            }
+        )*
+    };
+}
+
+/// Volumes as bind mounts.
+mod bind {
+    use ci::driver::native::MountMode::Bind;
+
+    conforms! { Bind,
+        exit_codes_are_reported
+        signals_are_reported
+        output_is_bytes_as_written
+        output_is_whole_and_in_order
+        much_output_at_once_is_whole
+        a_slow_listener_makes_the_task_wait
+        nobody_has_to_listen
+        stdin_is_passed_on
+        the_environment_is_clean
+        the_pipeline_overrides_variables
+        temporary_files_have_a_place
+        the_working_directory_is_stable_and_empty_at_the_start
+        tasks_see_each_others_files_in_volumes
+        volumes_keep_modes_links_and_times
+        a_volume_is_created_once
+        volumes_can_be_mounted_in_volumes
+        mounts_that_make_no_sense_are_refused
+        a_command_that_does_not_exist_is_named
+        many_tasks_run_at_the_same_time
+        names_may_be_any_text
+        a_cancelled_task_leaves_no_process
+        a_cancelled_task_may_clean_up
+        a_task_that_is_cancelled_before_it_starts_does_not_run
+        dropping_a_run_ends_its_task
+        a_process_in_the_background_stays_until_the_end
+        a_process_that_never_stops_writing_does_not_keep_its_task
+        closing_ends_running_tasks
+        closing_does_not_wait_for_a_listener
+        cancelling_does_not_wait_for_a_listener
+    }
+}
+
+/// Volumes as links: what has to do with volumes, once more.
+mod link {
+    use ci::driver::native::MountMode::Link;
+
+    conforms! { Link,
+        tasks_see_each_others_files_in_volumes
+        volumes_keep_modes_links_and_times
+        a_volume_is_created_once
+        mounts_that_make_no_sense_are_refused
+        a_cancelled_task_leaves_no_process
+        a_task_that_is_cancelled_before_it_starts_does_not_run
+        dropping_a_run_ends_its_task
+        a_process_in_the_background_stays_until_the_end
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_effect_is_said_once() {
+    let run = Run::start(MountMode::Auto).await;
+    let mut spec = sh("true");
+    spec.privileged = true;
+    spec.limits = Limits { cpu: Some(1.0), memory: None };
+    for _ in 0..2 {
+        succeed(&run.driver, &spec).await;
+        run.driver
+            .create_volume(&ci::volume::VolumeName::new("v").unwrap(), Some(1 << 20))
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        *run.notices.lock().unwrap(),
+        [
+            "the `native` driver runs tasks as processes of this machine, `image` has no effect",
+            "the `native` driver runs tasks as processes of this machine, `privileged` has no effect",
+            "the `native` driver runs tasks as processes of this machine, `containerLimits` has no effect",
+            "the `native` driver keeps volumes as directories, `size` has no effect",
+        ]
+    );
+    run.end().await;
+}
+
+#[tokio::test]
+async fn why_a_command_cannot_start() {
+    let run = Run::start(MountMode::Auto).await;
+    let slot = run.slot(0);
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str, mode: u32| {
+        let path = files.path().join(name);
+        fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    symlink("/no/such", files.path().join("dangling")).unwrap();
+    let dangling = files.path().join("dangling").to_str().unwrap().to_owned();
+    let table = [
+        ("/no/such".to_owned(), "there is no such file".to_owned()),
+        (
+            "./tool".into(),
+            format!(
+                "there is no such file in the working directory `{}/tasks/test`",
+                slot.display()
+            ),
+        ),
+        (
+            "no-such".into(),
+            "there is no such command in the task's PATH `/a:/b`; install it or give its path"
+                .into(),
+        ),
+        (String::new(), "the command is empty".into()),
+        ("/usr".into(), "is a directory".into()),
+        (file("text", "x", 0o644), "is not executable, make it so with `chmod +x`".into()),
+        (dangling, "is a link to a file that does not exist".into()),
+        (
+            file("script", "#!/no/interpreter -x\n", 0o755),
+            "needs the interpreter `/no/interpreter`, which is missing".into(),
+        ),
+        (
+            file("data", "data", 0o755),
+            "is neither a program for this machine nor a script that starts with `#!` and its \
+             interpreter"
+                .into(),
+        ),
+    ];
+    for (path, reason) in table {
+        let mut spec = task("test", &path, &[]);
+        spec.env = vec![("PATH".into(), "/a:/b".into())];
+        let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
+        assert_eq!(error, format!("cannot start `{path}`: {reason}"));
+    }
+    let long = task("test", "true", &[&"x".repeat(1 << 20)]);
+    let error = finish(&run.driver, &long).await.unwrap_err().to_string();
+    assert!(error.contains("more arguments and variables than the kernel takes"), "{error}");
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_task_has_a_session_of_its_own_and_default_signals() {
+    let run = Run::start(MountMode::Auto).await;
+    let spec =
+        sh("ps -o pid=,pgid=,sid=,tty= -p $$; echo $$; ls /proc/self/fd; pwd -P >/dev/null; \
+                   sed -n 's/^Sig\\(Blk\\|Cgt\\):[[:space:]]*//p' /proc/self/status");
+    let text = succeed(&run.driver, &spec).await;
+    let lines: Vec<&str> = text.lines().collect();
+    let pid = lines[1];
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), [pid, pid, pid, "?"]);
+    // The directory that is being read is the fourth.
+    assert_eq!(lines[2..6], ["0", "1", "2", "3"]);
+    assert_eq!(lines[6..], ["0000000000000000"; 2]);
+    run.end().await;
+}
+
+#[tokio::test]
+async fn variables_of_this_machine_are_passed_by_name() {
+    let root = tempfile::tempdir().unwrap();
+    let passed = conformance::unexpected_variables().remove(0);
+    let config = NativeConfig {
+        dir: Some(root.path().into()),
+        env: vec![passed.clone(), "NOT_SET_ANYWHERE".into()],
+        supervisor: Some(supervisor()),
+        ..NativeConfig::default()
+    };
+    let driver = NativeDriver::start(&config, &identity(), Arc::new(|_| {})).await.unwrap();
+    let text = succeed(&driver, &task("env", "env", &[])).await;
+    let mut names: Vec<&str> =
+        text.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    names.retain(|name| *name != passed);
+    names.sort();
+    assert_eq!(names, ["HOME", "LANG", "PATH", "TMPDIR", "USER"]);
+    assert!(text.contains(&format!("{passed}={}", std::env::var(&passed).unwrap())));
+    driver.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn thousands_of_tasks_leave_nothing() {
+    let run = Run::start(MountMode::Auto).await;
+    let mut batch = tokio::task::JoinSet::new();
+    let driver: Arc<NativeDriver> = Arc::new(run.driver);
+    for _ in 0..2000 {
+        let driver = driver.clone();
+        batch.spawn(async move { succeed(&*driver, &conformance::task("t", "true", &[])).await });
+    }
+    batch.join_all().await;
+    driver.close().await.unwrap();
+    assert_eq!(files(run.root.path()), Vec::<PathBuf>::new());
+}
+
+/// This test program again, to run one ignored test in another process.
+fn this_program(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"]);
+    command
+}
