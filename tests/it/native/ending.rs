@@ -130,9 +130,11 @@ async fn when_the_owner_is_killed_its_tasks_die_and_the_next_run_cleans_up() {
     owner.kill().unwrap();
     owner.wait().unwrap();
 
-    // The lock is free when the last process that could write there has ended.
+    // The lock is free when the last process that could write there has ended. It is given back here
+    // and now: a process that another test is about to start may have inherited the file.
     let lock = fs::File::open(slot.join("lock")).unwrap();
-    tokio::task::spawn_blocking(move || lock.lock()).await.unwrap().unwrap();
+    let wait = move || lock.lock().and_then(|()| lock.unlock());
+    tokio::task::spawn_blocking(wait).await.unwrap().unwrap();
     assert_eq!(tasks_below(root.path()), Vec::<PathBuf>::new());
 
     let (driver, _) = start(root.path(), MountMode::Auto).await;
