@@ -79,6 +79,8 @@ pub enum TaskExit {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// The system ended it because it used more memory than it may.
+    OutOfMemory,
     /// The caller cancelled it; nothing of it is running any more.
     Cancelled,
 }
@@ -90,6 +92,7 @@ impl TaskExit {
         match self {
             Self::Code(code) => Some(code),
             Self::Signal(signal) => Some(128 + signal),
+            Self::OutOfMemory => Some(128 + 9),
             Self::Cancelled => None,
         }
     }

@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The code of a task that its own timeout ended, as `timeout(1)` has it.
 const CODE_TIMED_OUT: i32 = 124;
+/// The code of a task that the system ended: 128 and SIGKILL.
+const CODE_KILLED: i32 = 137;
 /// The code of a task that ended for any other reason than its own: 128 and SIGINT.
 const CODE_ABORTED: i32 = 130;
 
@@ -245,6 +247,7 @@ impl TaskRunner {
         let (code, message) = match exit {
             TaskExit::Code(code) => (code, String::new()),
             TaskExit::Signal(signal) => (128 + signal, format!("ended by {}", signal_name(signal))),
+            TaskExit::OutOfMemory => (CODE_KILLED, out_of_memory(&spec)),
             TaskExit::Cancelled => match (timed_out, timeout, self.stop.reason()) {
                 (true, Some(after), _) => (
                     CODE_TIMED_OUT,
@@ -260,11 +263,11 @@ impl TaskRunner {
         let status = match exit {
             TaskExit::Cancelled => TaskStatus::Abort,
             exit if exit.is_success() => TaskStatus::Success,
-            TaskExit::Code(_) | TaskExit::Signal(_) => TaskStatus::Failure,
+            TaskExit::Code(_) | TaskExit::Signal(_) | TaskExit::OutOfMemory => TaskStatus::Failure,
         };
         let signal = match exit {
             TaskExit::Signal(signal) => Some(signal_name(signal)),
-            TaskExit::Code(_) | TaskExit::Cancelled => None,
+            TaskExit::Code(_) | TaskExit::OutOfMemory | TaskExit::Cancelled => None,
         };
         // The event has the signal in a field of its own.
         let reason = if signal.is_some() { String::new() } else { message.clone() };
@@ -300,6 +303,16 @@ async fn expiry(timeout: Option<Duration>) {
     match timeout {
         Some(timeout) => tokio::time::sleep(timeout).await,
         None => std::future::pending().await,
+    }
+}
+
+fn out_of_memory(spec: &TaskSpec) -> String {
+    match spec.limits.memory {
+        Some(bytes) => format!(
+            "ended for using more memory than its limit of {}, raise `containerLimits.memory`",
+            bytesize::ByteSize(bytes).display().si()
+        ),
+        None => "ended because the machine ran out of memory".to_owned(),
     }
 }
 

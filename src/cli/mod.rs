@@ -2,6 +2,7 @@
 
 mod cache;
 mod check;
+mod prune;
 mod run;
 mod schema;
 mod transpile;
@@ -26,6 +27,7 @@ struct Cli {
 enum Command {
     Run(run::Run),
     Cache(cache::Cache),
+    Prune(prune::Prune),
     Check(check::Check),
     Transpile(transpile::Transpile),
     Schema(schema::Schema),
@@ -37,6 +39,7 @@ pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run(command) => command.execute(),
         Command::Cache(command) => command.execute(),
+        Command::Prune(command) => command.execute(),
         Command::Check(command) => command.execute(),
         Command::Transpile(command) => command.execute(),
         Command::Schema(command) => command.execute(),

@@ -28,8 +28,8 @@ pub struct Run {
     /// The pipeline's file: .ts, .mts, .js, .mjs, .yml or .yaml
     file: PathBuf,
 
-    /// Where tasks run and volumes are cached, as a DSN such as `native` or
-    /// `native://?cache=s3://bucket?region=eu-west-1`
+    /// Where tasks run and volumes are cached, as a DSN such as `native`, `docker` or
+    /// `docker://?cache=s3://bucket?region=eu-west-1`
     // Neither the help nor an error of the parser may show what it holds.
     #[arg(
         long,
@@ -76,10 +76,7 @@ pub struct Run {
 impl Run {
     pub fn execute(self) -> Result<(), Failure> {
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
-        let dsn = dsn(&self.driver).map_err(|error| Failure {
-            problem: Problem::Message(format!("invalid `--driver`: {error}")),
-            exit_code: 2,
-        })?;
+        let dsn = dsn(&self.driver)?;
         let (program, notices) = self.program(&source, &dsn.driver)?;
         let options = RunOptions {
             source,
@@ -154,9 +151,13 @@ impl Run {
 /// The engine itself needs a few MiB before a pipeline has done anything.
 const SMALLEST_HEAP: ByteSize = ByteSize::mib(16);
 
-/// An empty `$CI_DRIVER` is as good as none.
-fn dsn(text: &str) -> Result<Dsn, DsnError> {
-    if text.is_empty() { "native".parse() } else { text.parse() }
+/// What `--driver` says. An empty `$CI_DRIVER` is as good as none.
+pub fn dsn(text: &str) -> Result<Dsn, Failure> {
+    let parsed = if text.is_empty() { "native".parse() } else { text.parse() };
+    parsed.map_err(|error: DsnError| Failure {
+        problem: Problem::Message(format!("invalid `--driver`: {error}")),
+        exit_code: 2,
+    })
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

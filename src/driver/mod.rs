@@ -3,10 +3,14 @@
 //! A driver knows nothing of V8, YAML or the terminal. Its configuration is a typed
 //! [`DriverConfig`], parsed from a [DSN](crate::dsn) before anything starts.
 
+pub mod docker;
 pub mod native;
 
+mod check;
 mod config;
+mod name;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,9 +51,10 @@ pub trait Driver: Send + Sync {
     /// [`TaskExit::Cancelled`], and nothing of the task is running any more. Dropping the future
     /// ends the task at once in the same way.
     ///
-    /// Processes that outlive their command keep running until [`close`](Self::close), so that one
-    /// task may start a service for the next. What they still write goes to `output` for as long
-    /// as somebody listens, and is discarded after that.
+    /// Processes that outlive their command keep running until [`close`](Self::close) where tasks
+    /// are processes of one machine, so that one task may start a service for the next. What they
+    /// still write goes to `output` for as long as somebody listens, and is discarded after that.
+    /// Where a task is a container, they end with their command.
     async fn run(
         &self,
         spec: &TaskSpec,
@@ -133,5 +138,52 @@ pub async fn connect(
         DriverConfig::Native(config) => {
             Ok(Arc::new(native::NativeDriver::start(config, &identity, notices).await?))
         }
+        DriverConfig::Docker(config) => {
+            Ok(Arc::new(docker::DockerDriver::start(config, &identity, notices).await?))
+        }
+    }
+}
+
+/// Removes what runs left behind that are no more: of the namespace that the configuration names, or
+/// else of all.
+pub async fn prune(config: &DriverConfig) -> Result<Pruned, DriverError> {
+    match config {
+        DriverConfig::Native(config) => native::prune(config).await,
+        DriverConfig::Docker(config) => docker::prune(config).await,
+    }
+}
+
+/// What was removed of runs that are no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Pruned {
+    pub containers: usize,
+    pub volumes: usize,
+    pub networks: usize,
+    /// Directories of runs.
+    pub directories: usize,
+}
+
+impl Pruned {
+    pub fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl fmt::Display for Pruned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [
+            (self.containers, "container"),
+            (self.volumes, "volume"),
+            (self.networks, "network"),
+            (self.directories, "directory"),
+        ];
+        let counted = |(count, what): &(usize, &str)| match (count, what.strip_suffix('y')) {
+            (1, _) => format!("1 {what}"),
+            (count, None) => format!("{count} {what}s"),
+            (count, Some(stem)) => format!("{count} {stem}ies"),
+        };
+        let parts: Vec<String> =
+            all.iter().filter(|(count, _)| *count > 0).map(counted).collect();
+        f.write_str(&parts.join(", "))
     }
 }

@@ -26,10 +26,19 @@ const BUILD: &str = r#"
     console.log("volume:", JSON.stringify(stdout));
 "#;
 
+/// The beginning of a DSN. `CI_TEST_DRIVER=docker` runs all of this in containers.
+fn driver() -> String {
+    match std::env::var("CI_TEST_DRIVER").as_deref() {
+        Ok("docker") => format!("docker://cache?host={}&grace=1s&", crate::docker::host()),
+        Ok("native") | Err(_) => "native://?".to_owned(),
+        Ok(other) => panic!("`CI_TEST_DRIVER` is `{other}`, expected `native` or `docker`"),
+    }
+}
+
 /// `ci run` of a pipeline with a cache, in plain text.
 fn run(body: &str, cache: &str, args: &[&str]) -> Outcome {
     Ci::pipeline(body)
-        .args(["--output", "plain", "--driver", &format!("native://?cache={cache}")])
+        .args(["--output", "plain", "--driver", &format!("{}cache={cache}", driver())])
         .args(args)
         .run()
 }
@@ -37,7 +46,7 @@ fn run(body: &str, cache: &str, args: &[&str]) -> Outcome {
 /// The events of the same.
 fn events(body: &str, cache: &str) -> Vec<Value> {
     let outcome = Ci::pipeline(body)
-        .args(["--output", "json", "--driver", &format!("native://?cache={cache}")])
+        .args(["--output", "json", "--driver", &format!("{}cache={cache}", driver())])
         .run();
     outcome.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
 }
@@ -384,7 +393,7 @@ fn a_task_waits_for_its_own_volumes_only() {
         "--output",
         "plain",
         "--driver",
-        &format!("native://?cache={url}&cache_policy=pull"),
+        &format!("{}cache={url}&cache_policy=pull", driver()),
     ]);
     let mut child = ci.spawn();
     let mut log = BufReader::new(child.stdout.take().unwrap());
@@ -422,7 +431,7 @@ fn ended_while_uploading(name: &str, signal: Signal) -> Ended {
     let proxy =
         Proxy::start(&s3.address, |_, line| line.contains("partNumber=2").then_some(Fault::Hold));
     let url = s3.url(name).replace(&s3.address, &proxy.address.to_string());
-    let driver = format!("native://?cache={url}&cache_policy=push");
+    let driver = format!("{}cache={url}&cache_policy=push", driver());
     let ci = Ci::pipeline(FILL).args(["--output", "plain"]).env("CI_DRIVER", driver);
     let mut child = ci.spawn();
     proxy.until("partNumber=2");
@@ -446,7 +455,7 @@ impl Ended {
         let next = format!("export const pipeline = async () => {{\n{BUILD}\n}};\n");
         self.ci
             .file("pipeline.ts", next)
-            .env("CI_DRIVER", format!("native://?cache={}", self.url))
+            .env("CI_DRIVER", format!("{}cache={}", driver(), self.url))
             .run()
             .exits(0)
             .stdout_has("hit ")
@@ -506,7 +515,7 @@ fn the_cache_can_be_listed_verified_and_cleared() {
         Ci::new()
             .args(["cache"])
             .args(args)
-            .env("CI_DRIVER", format!("native://?cache={url}"))
+            .env("CI_DRIVER", format!("{}cache={url}", driver()))
             .run()
     };
     cache(&["ls"]).exits(0).stdout_has("app/modules.tar.zst").stdout_has("of pipeline-");

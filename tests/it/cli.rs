@@ -34,7 +34,7 @@ fn other_files_are_no_pipelines() {
 #[test]
 fn an_unknown_driver_lists_the_known_ones() {
     Ci::pipeline("").args(["--driver", "dokcer"]).run().exits(2).stderr_has("native");
-    Ci::pipeline("").args(["--driver", "docker"]).run().exits(2).stderr_has("not built into");
+    Ci::pipeline("").args(["--driver", "k8s"]).run().exits(2).stderr_has("not built into");
     Ci::pipeline("").args(["--driver", "native://?enb=X"]).run().exits(2).stderr_has("`env`");
 }
 

@@ -220,7 +220,7 @@ pub async fn the_environment_is_clean(driver: &dyn Driver) {
 
 /// Variables of this process that no task should see.
 pub fn unexpected_variables() -> Vec<String> {
-    let expected = ["PATH", "HOME", "USER", "LANG", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_"];
+    let expected = ["PATH", "HOME", "HOSTNAME", "USER", "LANG", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_"];
     let names = std::env::vars().map(|(name, _)| name);
     let names: Vec<String> = names.filter(|name| !expected.contains(&name.as_str())).collect();
     assert!(!names.is_empty(), "set any variable to run these tests");

@@ -8,6 +8,7 @@ mod cache_config;
 mod cache_store;
 mod cli;
 mod conformance;
+mod docker;
 mod ending;
 mod examples;
 mod json;

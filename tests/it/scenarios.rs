@@ -16,6 +16,16 @@ macro_rules! scenarios {
             }
         )*
 
+        /// The same, in containers.
+        mod docker {
+            $(
+                #[test]
+                fn $name() {
+                    super::check_on_docker(stringify!($name));
+                }
+            )*
+        }
+
         #[test]
         fn every_folder_is_a_test() {
             let mut folders: Vec<String> = std::fs::read_dir(root())
@@ -141,6 +151,28 @@ fn check(name: &str) {
         let cached = scenario(&folder).env("CI_DRIVER", driver).run().transcript();
         assert_eq!(without_cache(&cached), transcript, "with a cache");
     }
+}
+
+/// Scenarios about what the drivers say in words of their own, or what only one of them has.
+const OF_NATIVE: &[&str] = &["command_not_found", "mount_escape", "own_context"];
+
+fn check_on_docker(name: &str) {
+    let snapshot = std::fs::read_to_string(root().join(name).join("expected.snap")).unwrap();
+    let (_, expected) = snapshot.trim_start_matches("---\n").split_once("---\n").unwrap();
+    let driver = format!("docker://scenarios?host={}", crate::docker::host());
+    let transcript = scenario(&root().join(name)).env("CI_DRIVER", driver).run().transcript();
+    if !OF_NATIVE.contains(&name) {
+        assert_eq!(of_any_driver(&transcript), of_any_driver(expected));
+    }
+}
+
+/// Without what only one driver has to say.
+fn of_any_driver(transcript: &str) -> String {
+    let lines = transcript.trim_end().lines();
+    lines
+        .filter(|line| !line.starts_with("notice: the `native` driver"))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 /// `ci run` of a scenario.

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::unistd::{getegid, geteuid};
 
-use super::name;
 use super::user::Owner;
+use crate::driver::name;
 use crate::remove::{make_writable, remove};
 use crate::volume::VolumeName;
 

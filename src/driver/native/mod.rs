@@ -10,7 +10,6 @@ mod directories;
 mod environment;
 mod fixtures;
 mod mounts;
-mod name;
 mod open_files;
 mod pump;
 mod root;
@@ -40,7 +39,9 @@ use self::environment::Environment;
 use self::shared::{Ignored, Shared, blocking};
 use self::site::Plan;
 use self::supervision::Supervision;
-use super::{Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, RunIdentity, Volume};
+use super::{
+    Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, Pruned, RunIdentity, Volume,
+};
 use crate::task::{TaskExit, TaskSpec};
 use crate::volume::VolumeName;
 
@@ -67,6 +68,25 @@ impl NativeDriver {
         });
         Ok(Self { shared, closed: OnceCell::new() })
     }
+}
+
+/// Removes what runs left behind that are no more, of one namespace or of all.
+pub async fn prune(config: &NativeConfig) -> Result<Pruned, DriverError> {
+    let (root, namespace) = (config.dir.clone(), config.namespace.clone());
+    let root = root.unwrap_or_else(crate::state::directory);
+    let directories = blocking(move || {
+        let all = root.join("native");
+        let namespaces = match namespace {
+            Some(name) => vec![all.join(name)],
+            None => {
+                let entries = std::fs::read_dir(&all).into_iter().flatten().flatten();
+                entries.map(|entry| entry.path()).collect()
+            }
+        };
+        namespaces.iter().map(|namespace| slot::remove_leftovers(namespace, &root)).sum()
+    })
+    .await?;
+    Ok(Pruned { directories, ..Pruned::default() })
 }
 
 fn start(

@@ -14,7 +14,7 @@ use super::mounts::MountPlan;
 use super::shared::Shared;
 use super::user::Owner;
 use super::wire::Launch;
-use crate::driver::DriverError;
+use crate::driver::{DriverError, check};
 use crate::task::TaskSpec;
 
 /// A task that has been checked.
@@ -35,17 +35,7 @@ enum Work {
 
 impl Plan {
     pub fn new(shared: &Shared, spec: &TaskSpec) -> Result<Self, DriverError> {
-        let refused = |text: &str| Err(DriverError::Refused(text.into()));
-        let strings = [&spec.command.path].into_iter().chain(&spec.command.args);
-        let variables = spec.env.iter().flat_map(|(name, value)| [name, value]);
-        if strings.chain(variables).any(|text| text.contains('\0')) {
-            return refused("a command, an argument or a variable contains a NUL byte");
-        }
-        if let Some((name, _)) =
-            spec.env.iter().find(|(name, _)| name.is_empty() || name.contains('='))
-        {
-            return refused(&format!("`{name}` cannot be the name of a variable"));
-        }
+        check::command(spec)?;
         let owner = match &spec.command.user {
             Some(user) => Owner::find(user)?,
             None => None,

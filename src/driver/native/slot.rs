@@ -77,9 +77,10 @@ impl Slot {
     }
 }
 
-/// Removes what killed runs left in slots below `namespace`, of any pipeline. Slots that are held
-/// stay untouched.
-pub fn remove_leftovers(namespace: &Path, root: &Path) {
+/// Removes what killed runs left in slots below `namespace`, of any pipeline, and returns how many
+/// slots that were. Slots that are held stay untouched.
+pub fn remove_leftovers(namespace: &Path, root: &Path) -> usize {
+    let mut removed = 0;
     let directories = |path: &Path| -> Vec<PathBuf> {
         // What cannot be read now is the next run's to find.
         fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
@@ -87,10 +88,11 @@ pub fn remove_leftovers(namespace: &Path, root: &Path) {
     for pipeline in directories(namespace) {
         for path in directories(&pipeline) {
             if let Ok(Some(lock)) = lock_existing(&path) {
-                let _ = Slot { path, lock }.remove(root);
+                removed += usize::from(Slot { path, lock }.remove(root).is_ok());
             }
         }
     }
+    removed
 }
 
 /// Locks a slot's directory. `None` if another run holds it.

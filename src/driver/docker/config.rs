@@ -1,0 +1,94 @@
+//! How a user may set up the driver.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// The settings of `docker://…`, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DockerConfig {
+    /// Runs of one namespace clear what killed runs of it left behind.
+    pub namespace: Option<String>,
+    /// `None` is what the `docker` command would use.
+    pub host: Option<Host>,
+    pub pull: Pull,
+    /// How long a task may take to end after SIGTERM, before SIGKILL.
+    pub grace: Duration,
+    /// The network that tasks are connected to. `None` is one of the run's own.
+    pub network: Option<String>,
+}
+
+impl Default for DockerConfig {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            host: None,
+            pull: Pull::Missing,
+            grace: Duration::from_secs(10),
+            network: None,
+        }
+    }
+}
+
+impl DockerConfig {
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
+    }
+}
+
+/// The namespace of runs whose DSN names none.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// When images are pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// Those that the engine does not have.
+    #[default]
+    Missing,
+    /// Each one once a run.
+    Always,
+    Never,
+}
+
+/// Where an engine listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    Unix(PathBuf),
+    /// Host and port.
+    Tcp(String),
+    /// What follows `ssh://`.
+    Ssh(String),
+}
+
+/// What a host has to look like.
+pub const HOST: &str = "`unix:///path`, `tcp://host:port` or `ssh://user@host`";
+
+impl FromStr for Host {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (scheme, rest) = text.split_once("://").ok_or(())?;
+        let rest = rest.trim_end_matches('/');
+        match scheme {
+            "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
+            "tcp" | "http" | "https" if !rest.is_empty() && !rest.contains('/') => {
+                // As `docker` has it.
+                let port = rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                Ok(Self::Tcp(if port { rest.to_owned() } else { format!("{rest}:2375") }))
+            }
+            "ssh" if !rest.is_empty() => Ok(Self::Ssh(rest.to_owned())),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Ssh(address) => write!(f, "ssh://{address}"),
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Which engine is used, and the way to it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+use super::config::{DockerConfig, HOST, Host};
+use crate::driver::DriverError;
+use crate::state::home;
+
+/// How long an engine may take to answer for the first time.
+const PATIENCE: Duration = Duration::from_millis(1800);
+
+/// For single requests, in seconds. Those that wait for a task have their own bounds.
+const REQUEST_TIMEOUT: u64 = 120;
+
+const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
+
+/// An engine that has answered.
+pub struct Engine {
+    pub docker: Docker,
+    /// Whether it runs on this machine, as far as its address tells.
+    pub is_local: bool,
+}
+
+/// An address, why it is the one, and the keys for it.
+#[derive(Debug, PartialEq)]
+struct Candidate {
+    host: Host,
+    origin: String,
+    /// The directory with `ca.pem`, `cert.pem` and `key.pem`, for an address with TLS.
+    keys: Option<PathBuf>,
+}
+
+/// Connects to the engine that the configuration, or else the machine, names.
+pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
+    let candidate = find(config, &Machine::current())?;
+    let unavailable = |reason: &dyn std::fmt::Display| DriverError::Unavailable {
+        driver: "docker",
+        reason: format!(
+            "no engine answers at `{}` ({}), start it or name another with `host=`: {reason}",
+            candidate.host, candidate.origin
+        ),
+    };
+    let docker = open(&candidate).map_err(|error| unavailable(&error))?;
+    // Speaks the newest version that both know.
+    match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
+        Ok(Ok(docker)) => {
+            Ok(Engine { docker, is_local: matches!(candidate.host, Host::Unix(_)) })
+        }
+        Ok(Err(error)) => Err(unavailable(&explained(&error))),
+        Err(_) => Err(unavailable(&format!("no answer within {} s", PATIENCE.as_secs_f32()))),
+    }
+}
+
+/// The innermost cause, which is what a user can act on.
+fn explained(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn open(candidate: &Candidate) -> Result<Docker, bollard::errors::Error> {
+    let address = candidate.host.to_string();
+    match (&candidate.host, &candidate.keys) {
+        (Host::Unix(_), _) => Docker::connect_with_unix(&address, REQUEST_TIMEOUT, API_DEFAULT_VERSION),
+        (Host::Ssh(_), _) => {
+            Docker::connect_with_ssh(&address, REQUEST_TIMEOUT, API_DEFAULT_VERSION, None)
+        }
+        (Host::Tcp(_), None) => {
+            Docker::connect_with_http(&address, REQUEST_TIMEOUT, API_DEFAULT_VERSION)
+        }
+        (Host::Tcp(_), Some(keys)) => Docker::connect_with_ssl(
+            &address,
+            &keys.join("key.pem"),
+            &keys.join("cert.pem"),
+            &keys.join("ca.pem"),
+            REQUEST_TIMEOUT,
+            API_DEFAULT_VERSION,
+        ),
+    }
+}
+
+/// What of this machine decides.
+#[derive(Default)]
+struct Machine {
+    docker_host: Option<String>,
+    docker_context: Option<String>,
+    docker_tls_verify: Option<String>,
+    docker_cert_path: Option<PathBuf>,
+    /// The directory of docker's own configuration.
+    docker_config: PathBuf,
+}
+
+impl Machine {
+    fn current() -> Self {
+        let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let user = || match std::env::var_os("HOME") {
+            Some(home) if !home.is_empty() => PathBuf::from(home),
+            _ => home(nix::unistd::geteuid()),
+        };
+        Self {
+            docker_host: text("DOCKER_HOST"),
+            docker_context: text("DOCKER_CONTEXT"),
+            docker_tls_verify: text("DOCKER_TLS_VERIFY"),
+            docker_cert_path: text("DOCKER_CERT_PATH").map(Into::into),
+            docker_config: text("DOCKER_CONFIG").map_or_else(|| user().join(".docker"), Into::into),
+        }
+    }
+
+    fn keys(&self) -> Option<PathBuf> {
+        self.docker_tls_verify.as_ref()?;
+        Some(self.docker_cert_path.clone().unwrap_or_else(|| self.docker_config.clone()))
+    }
+}
+
+/// The DSN's host, then `DOCKER_HOST`, then docker's context, then the local socket.
+fn find(config: &DockerConfig, machine: &Machine) -> Result<Candidate, DriverError> {
+    let secured = |host: Host, origin: &str| {
+        let keys = machine.keys().filter(|_| matches!(host, Host::Tcp(_)));
+        Candidate { host, origin: origin.to_owned(), keys }
+    };
+    if let Some(host) = &config.host {
+        return Ok(secured(host.clone(), "from `host=`"));
+    }
+    if let Some(text) = &machine.docker_host {
+        let host = text.parse().map_err(|()| unusable("DOCKER_HOST", text))?;
+        return Ok(secured(host, "from `DOCKER_HOST`"));
+    }
+    let name = machine.docker_context.clone().or_else(|| current_context(&machine.docker_config));
+    match name.filter(|name| name != "default") {
+        Some(name) => context(&name, &machine.docker_config),
+        None => Ok(Candidate {
+            host: Host::Unix(DEFAULT_SOCKET.into()),
+            origin: "the default, since neither `host=` nor `DOCKER_HOST` nor a docker context is set"
+                .to_owned(),
+            keys: None,
+        }),
+    }
+}
+
+fn unusable(what: &str, value: &str) -> DriverError {
+    DriverError::Unavailable {
+        driver: "docker",
+        reason: format!("`{what}` is `{value}`, expected {HOST}"),
+    }
+}
+
+fn current_context(docker_config: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Config {
+        current_context: Option<String>,
+    }
+    let text = std::fs::read(docker_config.join("config.json")).ok()?;
+    serde_json::from_slice::<Config>(&text).ok()?.current_context.filter(|name| !name.is_empty())
+}
+
+/// A context as the `docker` command keeps it: a directory that is named by a hash of its name.
+fn context(name: &str, docker_config: &Path) -> Result<Candidate, DriverError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Meta {
+        endpoints: Endpoints,
+    }
+    #[derive(Deserialize)]
+    struct Endpoints {
+        docker: Endpoint,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Endpoint {
+        host: String,
+    }
+    let id = context_id(name);
+    let meta = docker_config.join("contexts/meta").join(&id).join("meta.json");
+    let unreadable = |error: &dyn std::fmt::Display| DriverError::Unavailable {
+        driver: "docker",
+        reason: format!(
+            "the docker context `{name}` cannot be read from `{}`, choose another with `docker \
+             context use` or set `host=`: {error}",
+            meta.display()
+        ),
+    };
+    let text = std::fs::read(&meta).map_err(|error| unreadable(&error))?;
+    let meta: Meta = serde_json::from_slice(&text).map_err(|error| unreadable(&error))?;
+    let host: Host = meta.endpoints.docker.host.parse().map_err(|()| {
+        unusable(&format!("the host of docker context {name}"), &meta.endpoints.docker.host)
+    })?;
+    let keys = docker_config.join("contexts/tls").join(&id).join("docker");
+    let keys = (matches!(host, Host::Tcp(_)) && keys.is_dir()).then_some(keys);
+    Ok(Candidate { host, origin: format!("from the docker context `{name}`"), keys })
+}
+
+fn context_id(name: &str) -> String {
+    Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(config: &DockerConfig, machine: &Machine) -> String {
+        match find(config, machine) {
+            Ok(Candidate { host, origin, keys }) => match keys {
+                Some(keys) => format!("{host} {origin}, {}", keys.display()),
+                None => format!("{host} {origin}"),
+            },
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn the_closest_setting_decides() {
+        let docker_config = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = docker_config.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write("config.json", r#"{"auths": {}, "currentContext": "far"}"#);
+        let id = context_id("far");
+        write(
+            &format!("contexts/meta/{id}/meta.json"),
+            r#"{"Name": "far", "Endpoints": {"docker": {"Host": "tcp://far:2376"}}}"#,
+        );
+        write(&format!("contexts/tls/{id}/docker/ca.pem"), "");
+
+        let plain = DockerConfig::default();
+        let mut machine =
+            Machine { docker_config: docker_config.path().into(), ..Machine::default() };
+        let keys = docker_config.path().join("contexts/tls").join(&id).join("docker");
+        assert_eq!(
+            found(&plain, &machine),
+            format!("tcp://far:2376 from the docker context `far`, {}", keys.display())
+        );
+        machine.docker_context = Some("default".into());
+        assert!(found(&plain, &machine).starts_with("unix:///var/run/docker.sock the default"));
+        machine.docker_context = Some("gone".into());
+        assert!(found(&plain, &machine).contains("the docker context `gone` cannot be read"));
+        machine.docker_host = Some("tcp://near".into());
+        assert_eq!(found(&plain, &machine), "tcp://near:2375 from `DOCKER_HOST`");
+        machine.docker_tls_verify = Some("1".into());
+        machine.docker_cert_path = Some("/keys".into());
+        assert_eq!(found(&plain, &machine), "tcp://near:2375 from `DOCKER_HOST`, /keys");
+        let named = DockerConfig { host: "unix:///own".parse().ok(), ..plain.clone() };
+        assert_eq!(found(&named, &machine), "unix:///own from `host=`");
+        machine.docker_host = Some("near".into());
+        assert_eq!(
+            found(&plain, &machine),
+            "the `docker` driver is unavailable: `DOCKER_HOST` is `near`, expected `unix:///path`, \
+             `tcp://host:port` or `ssh://user@host`"
+        );
+    }
+}

@@ -1,0 +1,34 @@
+//! What the engine says when it does not do something.
+
+use bollard::errors::Error;
+
+use crate::driver::DriverError;
+
+/// An error of the engine as one of the driver's. A request that the engine does not accept is the
+/// pipeline's to change; everything else is something that failed.
+pub fn failed(context: impl Into<String>, error: Error) -> DriverError {
+    let context = context.into();
+    match error {
+        Error::DockerResponseServerError { status_code: 400..500, message } => {
+            DriverError::Refused(format!("{context}: {}", message.trim()))
+        }
+        Error::DockerResponseServerError { message, .. } => {
+            DriverError::Io { context, source: std::io::Error::other(message.trim().to_owned()) }
+        }
+        Error::IOError { err } => DriverError::Io { context, source: err },
+        error => DriverError::Io { context, source: std::io::Error::other(error) },
+    }
+}
+
+pub fn is_missing(error: &Error) -> bool {
+    has_status(error, 404)
+}
+
+/// Whether somebody else is doing the same at this moment.
+pub fn is_conflict(error: &Error) -> bool {
+    has_status(error, 409)
+}
+
+fn has_status(error: &Error, status: u16) -> bool {
+    matches!(error, Error::DockerResponseServerError { status_code, .. } if *status_code == status)
+}

@@ -1,0 +1,235 @@
+//! Images: which one a name means, and how it gets to the engine.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::auth::DockerCredentials;
+use bollard::models::{CreateImageInfo, ImageInspect};
+use bollard::query_parameters::CreateImageOptions;
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+use futures_util::StreamExt;
+use tokio::sync::OnceCell;
+
+use super::config::Pull;
+use super::failure::{failed, is_missing};
+use crate::driver::{DriverError, NoticeSink};
+
+/// How often a long pull says how far it is.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+/// The images of a run. Each one is looked for, and pulled, once.
+pub struct Images {
+    docker: Docker,
+    pull: Pull,
+    notices: NoticeSink,
+    known: Mutex<HashMap<String, Arc<OnceCell<Image>>>>,
+}
+
+/// An image that the engine has.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The user of its commands, if that is not root.
+    pub user: Option<String>,
+}
+
+impl Images {
+    pub fn new(docker: Docker, pull: Pull, notices: NoticeSink) -> Self {
+        Self { docker, pull, notices, known: Mutex::default() }
+    }
+
+    /// Makes sure that the engine has an image. However many ask for it, it is pulled once.
+    pub async fn ensure(&self, name: &str) -> Result<Image, DriverError> {
+        let reference = Reference::new(name)?;
+        let cell = {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.entry(reference.full.clone()).or_default().clone()
+        };
+        cell.get_or_try_init(|| self.find(&reference)).await.cloned()
+    }
+
+    async fn find(&self, reference: &Reference) -> Result<Image, DriverError> {
+        let full = &reference.full;
+        if self.pull != Pull::Always {
+            match self.docker.inspect_image(full).await {
+                Ok(found) => return Ok(Image::new(found)),
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(failed(format!("cannot look for image `{full}`"), error)),
+            }
+        }
+        if self.pull == Pull::Never {
+            return Err(DriverError::Refused(format!(
+                "the engine has no image `{full}`, and `pull=never` keeps it from being pulled"
+            )));
+        }
+        self.fetch(reference).await?;
+        let found = self.docker.inspect_image(full).await;
+        found.map(Image::new).map_err(|error| failed(format!("cannot use image `{full}`"), error))
+    }
+
+    async fn fetch(&self, reference: &Reference) -> Result<(), DriverError> {
+        let full = &reference.full;
+        let context = || format!("cannot pull image `{full}`");
+        let credentials = credentials(&reference.registry).await.map_err(|reason| {
+            DriverError::Refused(format!(
+                "{}: the credentials for `{}` cannot be read, log in again with `docker login`: \
+                 {reason}",
+                context(),
+                reference.registry
+            ))
+        })?;
+        let (started, mut told) = (Instant::now(), Instant::now());
+        (self.notices)(format!("pulling image `{full}`"));
+        let options = CreateImageOptions { from_image: Some(full.clone()), ..Default::default() };
+        let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, credentials));
+        let mut layers = Layers::default();
+        while let Some(step) = steps.next().await {
+            layers.take(&step.map_err(|error| failed(context(), error))?);
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                (self.notices)(format!("pulling image `{full}`: {layers}"));
+            }
+        }
+        (self.notices)(format!(
+            "pulled image `{full}` in {:.1} s, {}",
+            started.elapsed().as_secs_f32(),
+            bytesize::ByteSize(layers.total()).display().si()
+        ));
+        Ok(())
+    }
+}
+
+impl Image {
+    fn new(found: ImageInspect) -> Self {
+        let user = found.config.and_then(|config| config.user);
+        let is_root = |user: &str| matches!(user.split(':').next(), Some("" | "root" | "0"));
+        Self { user: user.filter(|user| !is_root(user)) }
+    }
+}
+
+/// How far the layers of an image have come.
+#[derive(Default)]
+struct Layers(HashMap<String, (u64, u64)>);
+
+impl Layers {
+    fn take(&mut self, step: &CreateImageInfo) {
+        // What is said of unpacking counts the same bytes once more.
+        if step.status.as_deref() != Some("Downloading") {
+            return;
+        }
+        let (Some(id), Some(detail)) = (&step.id, &step.progress_detail) else { return };
+        let bytes = |value: Option<i64>| u64::try_from(value.unwrap_or(0)).unwrap_or(0);
+        self.0.insert(id.clone(), (bytes(detail.current), bytes(detail.total)));
+    }
+
+    fn total(&self) -> u64 {
+        self.0.values().map(|(_, total)| total).sum()
+    }
+}
+
+impl std::fmt::Display for Layers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let current: u64 = self.0.values().map(|(current, _)| current).sum();
+        let shown = |bytes| bytesize::ByteSize(bytes).display().si();
+        write!(f, "{} of {}", shown(current), shown(self.total()))
+    }
+}
+
+/// A name of an image, with the tag that it means.
+#[derive(Debug, PartialEq)]
+struct Reference {
+    full: String,
+    /// As credentials are filed under it.
+    registry: String,
+}
+
+/// How docker files credentials for its own registry.
+const DOCKER_HUB: &str = "https://index.docker.io/v1/";
+
+impl Reference {
+    fn new(name: &str) -> Result<Self, DriverError> {
+        let refused = |reason: &str| {
+            let example = "name one such as `busybox`, `node:20` or `ghcr.io/owner/name@sha256:…`";
+            Err(DriverError::Refused(format!("`{name}` is no image: {reason}, {example}")))
+        };
+        if name.is_empty() {
+            return refused("the `docker` driver runs each task in an image");
+        }
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:@+".contains(c);
+        if !name.chars().all(plain) {
+            return refused("a character of it cannot be part of a name");
+        }
+        let (first, rest) = name.split_once('/').unwrap_or(("", name));
+        let is_registry = first.contains(['.', ':']) || first == "localhost";
+        let registry = if is_registry { first } else { DOCKER_HUB };
+        if rest.is_empty() {
+            return refused("it has no name after the registry");
+        }
+        let last = rest.rsplit('/').next().unwrap_or(rest);
+        // Without a tag the engine would pull all of them. An id needs none.
+        let is_id = name.len() == 64 + 7 && name.starts_with("sha256:");
+        let tagged = last.contains([':', '@']) || is_id;
+        let full = if tagged { name.to_owned() } else { format!("{name}:latest") };
+        Ok(Self { full, registry: registry.to_owned() })
+    }
+}
+
+/// What docker's configuration and its helpers know for a registry.
+async fn credentials(registry: &str) -> Result<Option<DockerCredentials>, String> {
+    let server = registry.to_owned();
+    let found = tokio::task::spawn_blocking(move || docker_credential::get_credential(&server));
+    let serveraddress = Some(registry.to_owned());
+    match found.await.map_err(|error| error.to_string())? {
+        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(DockerCredentials {
+            identitytoken: Some(token),
+            serveraddress,
+            ..Default::default()
+        })),
+        Ok(DockerCredential::UsernamePassword(username, password)) => Ok(Some(DockerCredentials {
+            username: Some(username),
+            password: Some(password),
+            serveraddress,
+            ..Default::default()
+        })),
+        // No file is as good as one without an entry.
+        Err(
+            CredentialRetrievalError::NoCredentialConfigured
+            | CredentialRetrievalError::ConfigNotFound
+            | CredentialRetrievalError::ConfigReadError,
+        ) => Ok(None),
+        // What a helper printed may be a secret.
+        Err(CredentialRetrievalError::HelperFailure { helper, stdout, .. }) => {
+            match stdout.contains("credentials not found") {
+                true => Ok(None),
+                false => Err(format!("the helper `{helper}` failed")),
+            }
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_mean_one_image() {
+        let table = [
+            ("busybox", "busybox:latest", DOCKER_HUB),
+            ("node:20", "node:20", DOCKER_HUB),
+            ("owner/name", "owner/name:latest", DOCKER_HUB),
+            ("localhost/name", "localhost/name:latest", "localhost"),
+            ("localhost:5000/name", "localhost:5000/name:latest", "localhost:5000"),
+            ("ghcr.io/owner/name:1", "ghcr.io/owner/name:1", "ghcr.io"),
+            ("ghcr.io/a/b@sha256:00", "ghcr.io/a/b@sha256:00", "ghcr.io"),
+        ];
+        for (name, full, registry) in table {
+            let expected = Reference { full: full.into(), registry: registry.into() };
+            assert_eq!(Reference::new(name).unwrap(), expected);
+        }
+        for name in ["", "a b", "ghcr.io/", "a\n"] {
+            assert!(Reference::new(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What says of each container, volume and network whose it is.
+
+use std::collections::HashMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::config::DockerConfig;
+use crate::driver::RunIdentity;
+
+pub const RUN: &str = "ci.run";
+pub const NAMESPACE: &str = "ci.namespace";
+const PIPELINE: &str = "ci.pipeline";
+/// By the clock of the machine that runs `ci`.
+const CREATED: &str = "ci.created";
+/// The task's or volume's name.
+pub const NAME: &str = "ci.name";
+
+pub type Labels = HashMap<String, String>;
+
+/// The labels of all that a run makes.
+pub fn of_run(config: &DockerConfig, identity: &RunIdentity) -> Labels {
+    [
+        (RUN, identity.run.clone()),
+        (NAMESPACE, config.namespace().to_owned()),
+        (PIPELINE, identity.pipeline.clone()),
+        (CREATED, humantime::format_rfc3339_seconds(SystemTime::now()).to_string()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+/// Seconds since 1970 by this machine's clock.
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+/// A filter for what has this label, with this value if there is one.
+pub fn filter(label: &str, value: Option<&str>) -> HashMap<String, Vec<String>> {
+    let text = match value {
+        Some(value) => format!("{label}={value}"),
+        None => label.to_owned(),
+    };
+    HashMap::from([("label".to_owned(), vec![text])])
+}

@@ -1,0 +1,160 @@
+//! Tasks as containers of a Docker engine, and volumes as its volumes.
+//!
+//! Everything that a run makes carries [labels], so that it can be found again when the run has been
+//! killed; a [lease] tells whether a run is alive.
+
+mod attempt;
+mod config;
+mod engine;
+mod failure;
+mod image;
+mod labels;
+mod lease;
+mod output;
+mod plan;
+mod shared;
+mod sweep;
+mod volume;
+mod writable;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{OnceCell, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub use config::{DockerConfig, HOST, Host, Pull};
+
+use self::attempt::Attempt;
+use self::lease::Lease;
+use self::plan::Plan;
+use self::shared::Shared;
+use self::sweep::Objects;
+use super::{Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Volume};
+use crate::task::{TaskExit, TaskSpec};
+use crate::volume::VolumeName;
+
+/// The `docker` driver.
+pub struct DockerDriver {
+    shared: Arc<Shared>,
+    closed: OnceCell<()>,
+}
+
+/// Where runs of this machine keep the files that tell whether they are alive.
+fn leases() -> PathBuf {
+    crate::state::directory().join("docker")
+}
+
+impl DockerDriver {
+    /// Connects to the engine, and starts to clear what killed runs left behind.
+    pub async fn start(
+        config: &DockerConfig,
+        identity: &RunIdentity,
+        notices: NoticeSink,
+    ) -> Result<Self, DriverError> {
+        let engine = engine::connect(config).await?;
+        let labels = labels::of_run(config, identity);
+        let lease = Lease::take(&engine.docker, &leases(), &identity.run, &labels).await?;
+        let shared = Arc::new(Shared::new(
+            engine,
+            config.clone(),
+            identity.run.clone(),
+            labels,
+            Arc::new(lease),
+            notices,
+        ));
+        let (keeper, until) = (shared.clone(), shared.closing.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = keeper.lease.keep() => {}
+                () = until.cancelled() => {}
+            }
+        });
+        let sweeper = shared.clone();
+        shared.tasks.spawn(async move {
+            let Shared { docker, config, run, lease, .. } = &*sweeper;
+            let namespace = Some(config.namespace());
+            let swept = sweep::sweep(docker, &leases(), namespace, Some(run), lease.now()).await;
+            match swept {
+                Ok(pruned) if pruned.is_empty() => {}
+                Ok(pruned) => {
+                    (sweeper.notices)(format!("removed {pruned} that killed runs left behind"));
+                }
+                Err(error) => (sweeper.notices)(format!(
+                    "what killed runs left behind is still there, remove it with `ci prune`: {error}"
+                )),
+            }
+        });
+        Ok(Self { shared, closed: OnceCell::new() })
+    }
+}
+
+/// Removes what runs left behind that are no more, of one namespace or of all.
+pub async fn prune(config: &DockerConfig) -> Result<Pruned, DriverError> {
+    let engine = engine::connect(config).await?;
+    let identity =
+        RunIdentity { run: uuid::Uuid::new_v4().to_string(), pipeline: "prune".to_owned() };
+    // Its own lease tells the engine's time.
+    let labels = labels::of_run(config, &identity);
+    let lease = Lease::take(&engine.docker, &leases(), &identity.run, &labels).await?;
+    let namespace = config.namespace.as_deref();
+    let own = Some(identity.run.as_str());
+    let pruned = sweep::sweep(&engine.docker, &leases(), namespace, own, lease.now()).await;
+    lease.release().await?;
+    pruned
+}
+
+#[async_trait]
+impl Driver for DockerDriver {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn create_volume(
+        &self,
+        name: &VolumeName,
+        size: Option<u64>,
+    ) -> Result<Volume, DriverError> {
+        volume::create(&self.shared, name, size).await
+    }
+
+    async fn run(
+        &self,
+        spec: &TaskSpec,
+        output: OutputSink,
+        cancel: CancellationToken,
+    ) -> Result<TaskExit, DriverError> {
+        let plan = Plan::new(spec, |name| self.shared.volume(name))?;
+        let (outcome, told) = oneshot::channel();
+        // Its end tells the attempt that this future was dropped.
+        let (_here, abandoned) = oneshot::channel();
+        let attempt = Attempt { shared: self.shared.clone(), plan, output, cancel, abandoned };
+        self.shared.tasks.spawn(async move {
+            _ = outcome.send(attempt.run().await);
+        });
+        told.await.unwrap_or_else(|_| {
+            Err(DriverError::Io {
+                context: format!("lost task `{}`", spec.name),
+                source: std::io::Error::other("the driver stopped attending to it"),
+            })
+        })
+    }
+
+    async fn end_tasks(&self) {
+        self.shared.closing.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+    }
+
+    async fn close(&self) -> Result<(), DriverError> {
+        let close = async || {
+            self.end_tasks().await;
+            let Shared { docker, run, lease, .. } = &*self.shared;
+            // All that has the run's label, whatever this process remembers of it.
+            Objects::find(docker, labels::RUN, Some(run)).await?.remove(docker).await?;
+            lease.release().await
+        };
+        self.closed.get_or_try_init(close).await.copied()
+    }
+}

@@ -1,0 +1,163 @@
+//! What a task becomes as a container.
+
+use std::path::{Component, Path, PathBuf};
+
+use bollard::models::{
+    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
+    MountVolumeOptions,
+};
+
+use super::labels::{self, Labels};
+use crate::driver::name::encoded;
+use crate::driver::{DriverError, check};
+use crate::task::TaskSpec;
+use crate::volume::VolumeName;
+
+/// Where the working directories of tasks are. A task's own is the same in every run, since tools
+/// keep absolute paths in their caches.
+const WORK: &str = "/ci";
+
+/// A task that has been checked.
+pub struct Plan {
+    pub spec: TaskSpec,
+    work: String,
+    /// The engine's name of a volume and the absolute path of its mount point.
+    mounts: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// `find` gives the engine's name of a volume that exists.
+    pub fn new(
+        spec: &TaskSpec,
+        find: impl Fn(&VolumeName) -> Option<String>,
+    ) -> Result<Self, DriverError> {
+        check::command(spec)?;
+        if spec.command.path.is_empty() {
+            return Err(DriverError::CannotStart {
+                command: String::new(),
+                reason: "the command is empty".into(),
+            });
+        }
+        let own = Path::new(WORK).join(encoded(&spec.name));
+        let given = spec.work_dir.as_deref().unwrap_or_default();
+        let work = resolved(&own, Path::new(given)).map_err(|reason| {
+            DriverError::Refused(format!("working directory `{given}`: {reason}"))
+        })?;
+        let mut mounts: Vec<(String, String)> = Vec::with_capacity(spec.mounts.len());
+        for mount in &spec.mounts {
+            let refused = |reason: &str| {
+                DriverError::Refused(format!("mount path `{}`: {reason}", mount.path.display()))
+            };
+            let volume = find(&mount.volume).ok_or_else(|| {
+                DriverError::Refused(format!(
+                    "there is no volume `{}`, create it before a task mounts it",
+                    mount.volume
+                ))
+            })?;
+            let target = resolved(Path::new(&work), &mount.path).map_err(refused)?;
+            if target == work || target == "/" {
+                return Err(refused(
+                    "a volume cannot replace the working directory, mount it at a path below",
+                ));
+            }
+            if mounts.iter().any(|(_, taken)| *taken == target) {
+                let shown = Path::new(&target).strip_prefix(&work).unwrap_or(Path::new(&target));
+                return Err(DriverError::Refused(format!(
+                    "two volumes are mounted at `{}`, choose another path for one",
+                    shown.display()
+                )));
+            }
+            mounts.push((volume, target));
+        }
+        Ok(Self { spec: spec.clone(), work, mounts })
+    }
+
+    /// The container, without the process that it is for.
+    pub fn container(&self, labels: &Labels, network: Option<String>) -> ContainerCreateBody {
+        let Self { spec, work, mounts } = self;
+        let mut labels = labels.clone();
+        labels.insert(labels::NAME.to_owned(), spec.name.replace('\0', ""));
+        let mount = |(volume, target): &(String, String)| Mount {
+            typ: Some(MountType::VOLUME),
+            source: Some(volume.clone()),
+            target: Some(target.clone()),
+            volume_options: Some(MountVolumeOptions {
+                // A volume holds what tasks put into it, and nothing of an image.
+                no_copy: Some(true),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let memory = spec.limits.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let host = HostConfig {
+            mounts: Some(mounts.iter().map(mount).collect()),
+            network_mode: network,
+            privileged: Some(spec.privileged),
+            memory,
+            // No swap on top of it.
+            memory_swap: memory,
+            nano_cpus: spec.limits.cpu.map(|cores| (cores * 1e9) as i64),
+            // Somebody has to reap what a command leaves behind, and the first process of a container
+            // would ignore signals that it does not handle.
+            init: Some(true),
+            // The log has what the task writes; a second copy would fill the engine's disk.
+            log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
+            ..Default::default()
+        };
+        let command = std::iter::once(&spec.command.path).chain(&spec.command.args);
+        ContainerCreateBody {
+            image: Some(spec.image.clone()),
+            // An image's own would run the command as an argument.
+            entrypoint: Some(Vec::new()),
+            cmd: Some(command.cloned().collect()),
+            env: Some(environment(&spec.env)),
+            user: spec.command.user.clone(),
+            working_dir: Some(work.clone()),
+            open_stdin: Some(spec.stdin.is_some()),
+            stdin_once: Some(spec.stdin.is_some()),
+            attach_stdin: Some(spec.stdin.is_some()),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".into()]),
+                ..Default::default()
+            }),
+            labels: Some(labels),
+            host_config: Some(host),
+            ..Default::default()
+        }
+    }
+
+    /// The directories that the task's user has to be able to write to, relative to the root.
+    pub fn writable(&self) -> impl Iterator<Item = &str> {
+        let own = self.work.starts_with(&format!("{WORK}/")).then_some(self.work.as_str());
+        let mounts = self.mounts.iter().map(|(_, target)| target.as_str());
+        own.into_iter().chain(mounts).map(|path| path.trim_start_matches('/'))
+    }
+}
+
+/// An absolute path without `.` and `..`, from one that may be relative.
+fn resolved(base: &Path, path: &Path) -> Result<String, &'static str> {
+    let mut absolute = if path.is_absolute() { PathBuf::from("/") } else { base.to_owned() };
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => absolute.push(name),
+            Component::CurDir | Component::RootDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err("`..` leads out of the working directory");
+            }
+        }
+    }
+    let text = absolute.into_os_string().into_string().map_err(|_| "it is not valid UTF-8")?;
+    if text.contains('\0') {
+        return Err("it contains a NUL byte");
+    }
+    Ok(text)
+}
+
+/// `NAME=value`; the last value of a name counts.
+fn environment(pairs: &[(String, String)]) -> Vec<String> {
+    let last = |index: usize, name: &str| pairs[index + 1..].iter().all(|(other, _)| other != name);
+    let kept = pairs.iter().enumerate().filter(|(index, (name, _))| last(*index, name));
+    kept.map(|(_, (name, value))| format!("{name}={value}")).collect()
+}

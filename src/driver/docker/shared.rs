@@ -1,0 +1,106 @@
+//! What the tasks of a run have in common.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bollard::Docker;
+use bollard::models::NetworkCreateRequest;
+use tokio::sync::{OnceCell, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::config::DockerConfig;
+use super::failure::failed;
+use super::image::Images;
+use super::labels::Labels;
+use super::lease::Lease;
+use crate::driver::{DriverError, NoticeSink};
+use crate::volume::VolumeName;
+
+pub struct Shared {
+    pub docker: Docker,
+    /// Whether the engine's directories may be this machine's.
+    pub is_local: bool,
+    pub config: DockerConfig,
+    pub run: String,
+    pub labels: Labels,
+    pub notices: NoticeSink,
+    pub images: Images,
+    pub lease: Arc<Lease>,
+    /// The engine's names of the volumes that exist.
+    pub volumes: Mutex<HashMap<VolumeName, String>>,
+    network: OnceCell<Option<String>>,
+    /// One for each container that may be starting.
+    pub starts: Semaphore,
+    /// Fires when everything is to end.
+    pub closing: CancellationToken,
+    /// Everything that has to end before the run does.
+    pub tasks: TaskTracker,
+}
+
+/// An engine starts no more containers in a second if more of them start at the same time.
+const STARTS: usize = 8;
+
+impl Shared {
+    pub fn new(
+        engine: super::engine::Engine,
+        config: DockerConfig,
+        run: String,
+        labels: Labels,
+        lease: Arc<Lease>,
+        notices: NoticeSink,
+    ) -> Self {
+        let docker = engine.docker;
+        Self {
+            images: Images::new(docker.clone(), config.pull, notices.clone()),
+            docker,
+            is_local: engine.is_local,
+            config,
+            run,
+            labels,
+            notices,
+            lease,
+            volumes: Mutex::default(),
+            network: OnceCell::new(),
+            starts: Semaphore::new(STARTS),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    pub fn volume(&self, name: &VolumeName) -> Option<String> {
+        // No holder can panic.
+        self.volumes.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// The network of the run's tasks, which see each other and no other run's. `None` is the
+    /// engine's default.
+    pub async fn network(&self) -> Result<Option<String>, DriverError> {
+        if let Some(network) = &self.config.network {
+            return Ok(Some(network.clone()));
+        }
+        let make = async || {
+            let name = format!("ci-{}", self.run);
+            let request = NetworkCreateRequest {
+                name: name.clone(),
+                labels: Some(self.labels.clone()),
+                ..Default::default()
+            };
+            match self.docker.create_network(request).await {
+                Ok(_) => Ok(Some(name)),
+                // Engines have some thirty address ranges by default.
+                Err(error) if error.to_string().contains("address pool") => {
+                    (self.notices)(
+                        "the engine has no address range left for a network of the run's own, so \
+                         tasks share the default network with other runs; remove unused networks \
+                         with `docker network prune`"
+                            .into(),
+                    );
+                    Ok(None)
+                }
+                Err(error) => Err(failed("cannot create the run's network", error)),
+            }
+        };
+        self.network.get_or_try_init(make).await.cloned()
+    }
+}

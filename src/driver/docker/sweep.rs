@@ -1,0 +1,160 @@
+//! Clears what runs left behind that were killed.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::query_parameters::{
+    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
+    RemoveVolumeOptions,
+};
+
+use super::failure::{failed, is_conflict, is_missing};
+use super::labels::{self, NAMESPACE, RUN};
+use super::lease;
+use crate::driver::{DriverError, Pruned};
+
+/// The objects of some runs.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// Engine's names and runs.
+    containers: Vec<(String, String)>,
+    volumes: Vec<(String, String)>,
+    networks: Vec<(String, String)>,
+    leases: Vec<(String, String)>,
+    /// Until when a run counts as alive by its lease.
+    until: HashMap<String, i64>,
+}
+
+impl Objects {
+    /// All that has a label, with this value if there is one.
+    pub async fn find(
+        docker: &Docker,
+        label: &str,
+        value: Option<&str>,
+    ) -> Result<Self, DriverError> {
+        let context = |what: &str| format!("cannot list the {what} of runs");
+        let filters = Some(labels::filter(label, value));
+        let mut found = Self::default();
+        // Containers come last: the lease of whatever was found before them is among them, since a
+        // run takes it first.
+        let volumes = ListVolumesOptions { filters: filters.clone() };
+        let volumes = docker.list_volumes(Some(volumes)).await;
+        let volumes = volumes.map_err(|error| failed(context("volumes"), error))?;
+        for mut volume in volumes.volumes.into_iter().flatten() {
+            if let Some(run) = volume.labels.remove(RUN) {
+                found.volumes.push((volume.name, run));
+            }
+        }
+        let networks = ListNetworksOptions { filters: filters.clone() };
+        let networks = docker.list_networks(Some(networks)).await;
+        for network in networks.map_err(|error| failed(context("networks"), error))? {
+            let run = network.labels.and_then(|mut labels| labels.remove(RUN));
+            if let (Some(id), Some(run)) = (network.id, run) {
+                found.networks.push((id, run));
+            }
+        }
+        let containers = ListContainersOptions { all: true, filters, ..Default::default() };
+        let containers = docker.list_containers(Some(containers)).await;
+        for container in containers.map_err(|error| failed(context("containers"), error))? {
+            let run = container.labels.and_then(|mut labels| labels.remove(RUN));
+            if let (Some(id), Some(run)) = (container.id, run) {
+                let names = container.names.unwrap_or_default();
+                match names.iter().find_map(|name| lease::until(name)) {
+                    Some(until) => {
+                        found.until.insert(run.clone(), until);
+                        found.leases.push((id, run));
+                    }
+                    None => found.containers.push((id, run)),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn runs(&self) -> HashSet<&str> {
+        let objects = [&self.containers, &self.volumes, &self.networks, &self.leases];
+        objects.into_iter().flatten().map(|(_, run)| run.as_str()).collect()
+    }
+
+    /// Keeps the objects of these runs.
+    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        let Self { containers, volumes, networks, leases, .. } = self;
+        for objects in [containers, volumes, networks, leases] {
+            objects.retain(|(_, run)| keep(run));
+        }
+    }
+
+    /// Removes all of them, containers first, since those use the others, and leases last, so that
+    /// nobody takes what is left for a dead run's. Goes on after an error, and returns the first one.
+    pub async fn remove(&self, docker: &Docker) -> Result<Pruned, DriverError> {
+        let mut pruned = Pruned::default();
+        let mut first = Ok(());
+        let mut note = |removed: Result<(), Error>, what: &str, name: &str, count: &mut usize| {
+            match removed {
+                Ok(()) => *count += 1,
+                // Somebody else removes it, or has done so.
+                Err(error) if is_missing(&error) => {}
+                Err(error) => {
+                    if first.is_ok() {
+                        first = Err(failed(format!("cannot remove {what} `{name}`"), error));
+                    }
+                }
+            }
+        };
+        for (id, _) in &self.containers {
+            note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
+        }
+        for (id, _) in &self.networks {
+            note(docker.remove_network(id).await, "network", id, &mut pruned.networks);
+        }
+        for (name, _) in &self.volumes {
+            let options = Some(RemoveVolumeOptions { force: true });
+            let removed = docker.remove_volume(name, options).await;
+            note(removed, "volume", name, &mut pruned.volumes);
+        }
+        for (id, _) in &self.leases {
+            note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
+        }
+        first.map(|()| pruned)
+    }
+}
+
+/// Removes a container, whatever it does, with its anonymous volumes.
+pub async fn remove_container(docker: &Docker, id: &str) -> Result<(), Error> {
+    let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
+    match docker.remove_container(id, Some(options)).await {
+        Err(error) if is_missing(&error) => Ok(()),
+        // Somebody else is about to.
+        Err(error) if is_conflict(&error) && error.to_string().contains("in progress") => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Removes what is left of runs that are no more. `now` is the engine's time.
+pub async fn sweep(
+    docker: &Docker,
+    directory: &Path,
+    namespace: Option<&str>,
+    own: Option<&str>,
+    now: i64,
+) -> Result<Pruned, DriverError> {
+    let mut objects = Objects::find(docker, NAMESPACE, namespace).await?;
+    let dead: HashSet<String> = objects
+        .runs()
+        .into_iter()
+        .filter(|run| Some(*run) != own)
+        .filter(|run| match lease::is_alive_here(directory, run) {
+            Some(alive) => !alive,
+            None => objects.until.get(*run).is_none_or(|until| *until < now),
+        })
+        .map(str::to_owned)
+        .collect();
+    objects.retain(|run| dead.contains(run));
+    let pruned = objects.remove(docker).await?;
+    for run in &dead {
+        lease::forget(directory, run);
+    }
+    Ok(pruned)
+}

@@ -1,0 +1,308 @@
+//! The `docker` driver on a real engine: the conformance suite, and what is its alone.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use ci::driver::docker::{DockerConfig, DockerDriver, Pull};
+use ci::driver::{Driver, DriverError, RunIdentity};
+use ci::task::{Limits, TaskExit, TaskSpec};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::conformance::{finish, mounted, sh, succeed, task, volume};
+use crate::support::Ci;
+
+/// The engine that the suite's setup starts.
+pub fn host() -> String {
+    std::env::var("CI_TEST_DOCKER_HOST").unwrap_or_else(|_| {
+        panic!(
+            "`CI_TEST_DOCKER_HOST` is not set: run `scripts/test`, or `eval \"$(scripts/docker start DIR)\"` first"
+        )
+    })
+}
+
+/// A DSN of that engine, with a namespace of the test's own.
+fn dsn(namespace: &str) -> String {
+    format!("docker://{namespace}?host={}&grace=200ms", host())
+}
+
+/// What `docker` prints about that engine.
+fn docker(args: &[&str]) -> String {
+    let output =
+        Command::new("/usr/bin/docker").args(["--host", &host()]).args(args).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Everything that carries a label with this value.
+fn objects(label: &str, value: &str) -> Vec<String> {
+    let filter = format!("label={label}={value}");
+    let list = |args: &[&str]| docker(&[args, &["--quiet", "--filter", &filter]].concat());
+    [
+        list(&["container", "ls", "--all"]),
+        list(&["volume", "ls"]),
+        list(&["network", "ls"]),
+    ]
+    .iter()
+    .flat_map(|text| text.lines().map(str::to_owned))
+    .collect()
+}
+
+/// A driver with a namespace of its own.
+struct Run {
+    driver: DockerDriver,
+    run: String,
+    notices: Arc<Mutex<Vec<String>>>,
+}
+
+impl Run {
+    async fn start() -> Self {
+        Self::with(DockerConfig::default()).await
+    }
+
+    async fn with(config: DockerConfig) -> Self {
+        let run = format!("test-{}", uuid::Uuid::new_v4());
+        let config = DockerConfig {
+            host: Some(host().parse().unwrap()),
+            namespace: Some(run.clone()),
+            grace: Duration::from_millis(200),
+            ..config
+        };
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let sink = notices.clone();
+        let sink = Arc::new(move |notice| sink.lock().unwrap().push(notice));
+        let identity = RunIdentity { run: run.clone(), pipeline: "pipeline".into() };
+        let driver = DockerDriver::start(&config, &identity, sink).await.unwrap();
+        Self { driver, run, notices }
+    }
+
+    /// Closes the driver, after which nothing is left.
+    async fn end(self) {
+        self.driver.close().await.unwrap();
+        assert_eq!(objects("ci.run", &self.run), Vec::<String>::new());
+    }
+}
+
+/// Runs each function of the suite against a new driver.
+macro_rules! conforms {
+    ($($name:ident)*) => {
+        mod contract {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    let run = super::Run::start().await;
+                    crate::conformance::$name(&run.driver).await;
+                    run.end().await;
+                }
+            )*
+        }
+    };
+}
+
+// All but what a process may do in the background: it ends with its container.
+conforms! {
+    exit_codes_are_reported
+    signals_are_reported
+    output_is_bytes_as_written
+    output_is_whole_and_in_order
+    much_output_at_once_is_whole
+    a_slow_listener_makes_the_task_wait
+    nobody_has_to_listen
+    stdin_is_passed_on
+    the_environment_is_clean
+    the_pipeline_overrides_variables
+    temporary_files_have_a_place
+    the_working_directory_is_stable_and_empty_at_the_start
+    tasks_see_each_others_files_in_volumes
+    volumes_keep_modes_links_and_times
+    a_volume_is_created_once
+    volumes_can_be_mounted_in_volumes
+    mounts_that_make_no_sense_are_refused
+    a_command_that_does_not_exist_is_named
+    many_tasks_run_at_the_same_time
+    names_may_be_any_text
+    a_cancelled_task_leaves_no_process
+    a_cancelled_task_may_clean_up
+    a_task_that_is_cancelled_before_it_starts_does_not_run
+    dropping_a_run_ends_its_task
+    a_process_that_never_stops_writing_does_not_keep_its_task
+    closing_ends_running_tasks
+    closing_does_not_wait_for_a_listener
+    cancelling_does_not_wait_for_a_listener
+}
+
+#[tokio::test]
+async fn an_image_is_an_environment_and_nothing_more() {
+    let run = Run::start().await;
+    let in_image = |spec: TaskSpec| TaskSpec { image: "opinionated:1".into(), ..spec };
+    let cache = volume(&run.driver, "cache").await;
+    // Neither its entry point nor its directory, but its variables and its user, who may write.
+    let script = "pwd; id -u; echo $FROM_IMAGE; echo x > file && echo y > v/file && cat file v/file";
+    let text = succeed(&run.driver, &in_image(mounted(sh(script), &[(&cache, "v")]))).await;
+    assert_eq!(text, "/ci/test\n1000\n1\nx\ny\n");
+    let mut spec = in_image(sh("id -u; touch file"));
+    spec.command.user = Some("0".into());
+    assert_eq!(succeed(&run.driver, &spec).await, "0\n");
+    spec.command.user = Some("daemon".into());
+    assert_eq!(succeed(&run.driver, &spec).await, "1\n");
+    spec.command.user = Some("nobody-knows".into());
+    let error = finish(&run.driver, &spec).await.unwrap_err();
+    assert!(matches!(&error, DriverError::Refused(text) if text.contains("nobody-knows")), "{error}");
+    run.end().await;
+}
+
+#[tokio::test]
+async fn volumes_are_mounted_wherever_a_task_wants_them() {
+    let run = Run::start().await;
+    let cache = volume(&run.driver, "cache").await;
+    let write = mounted(sh("echo x > /root/.cache/file"), &[(&cache, "/root/.cache")]);
+    succeed(&run.driver, &write).await;
+    let read = mounted(sh("cat deep/er/file"), &[(&cache, "deep/er")]);
+    assert_eq!(succeed(&run.driver, &read).await, "x\n");
+    run.end().await;
+}
+
+#[tokio::test]
+async fn limits_hold_and_say_so() {
+    let run = Run::start().await;
+    let memory = Limits { memory: Some(32 << 20), cpu: Some(0.5) };
+    let spec = TaskSpec { limits: memory, ..sh("tail /dev/zero") };
+    assert_eq!(finish(&run.driver, &spec).await.unwrap().exit, TaskExit::OutOfMemory);
+    let spec = TaskSpec { limits: Limits { memory: Some(1), cpu: None }, ..sh("true") };
+    let error = finish(&run.driver, &spec).await.unwrap_err();
+    assert!(matches!(error, DriverError::Refused(_)), "{error:?}");
+    let spec = sh("mount -t tmpfs tmpfs /tmp");
+    assert_ne!(finish(&run.driver, &spec).await.unwrap().exit, TaskExit::Code(0));
+    succeed(&run.driver, &TaskSpec { privileged: true, ..spec }).await;
+    run.end().await;
+}
+
+#[tokio::test]
+async fn an_image_that_is_missing_is_named() {
+    let run = Run::with(DockerConfig { pull: Pull::Never, ..DockerConfig::default() }).await;
+    for (image, parts) in [
+        ("no-such-image", ["`no-such-image:latest`", "`pull=never`"]),
+        ("", ["runs each task in an image", "`busybox`"]),
+        ("a b", ["`a b` is no image", "`node:20`"]),
+    ] {
+        let error = finish(&run.driver, &TaskSpec { image: image.into(), ..sh("true") }).await;
+        let error = error.unwrap_err().to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+    run.end().await;
+    let run = Run::start().await;
+    let spec = TaskSpec { image: "localhost:1/none:1".into(), ..task("t", "true", &[]) };
+    let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
+    assert!(error.contains("cannot pull image `localhost:1/none:1`"), "{error}");
+    assert_eq!(*run.notices.lock().unwrap(), ["pulling image `localhost:1/none:1`"]);
+    run.end().await;
+}
+
+#[tokio::test]
+async fn two_runs_at_the_same_time_do_not_see_each_other() {
+    let (one, two) = (Run::start().await, Run::start().await);
+    for run in [&one, &two] {
+        let cache = volume(&run.driver, "cache").await;
+        let script = "ls -A v; echo x > v/file; pwd";
+        let text = succeed(&run.driver, &mounted(sh(script), &[(&cache, "v")])).await;
+        assert_eq!(text, "/ci/test\n");
+    }
+    one.end().await;
+    let cache = volume(&two.driver, "cache").await;
+    let read = mounted(sh("cat v/file"), &[(&cache, "v")]);
+    assert_eq!(succeed(&two.driver, &read).await, "x\n");
+    two.end().await;
+}
+
+/// A pipeline that has everything a run can make, and waits.
+const WAITS: &str = r#"
+    const data = await runtime.createVolume({ name: "data" });
+    await runtime.run({
+        name: "waits", image: "busybox", mounts: { data },
+        command: { path: "sh", args: ["-c", "echo ready; exec sleep 1000"] },
+    });
+"#;
+
+fn waiting(ci: &Ci) -> std::process::Child {
+    let mut child = ci.command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    let ready = lines.lines().map_while(Result::ok).any(|line| line.contains("[waits] ready"));
+    assert!(ready, "it has ended");
+    child
+}
+
+fn signal(child: &std::process::Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+}
+
+#[test]
+fn an_interrupted_run_leaves_nothing_behind() {
+    let namespace = format!("interrupted-{}", std::process::id());
+    for (how, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 130)] {
+        let ci = Ci::pipeline(WAITS).args(["--driver", &dsn(&namespace)]);
+        let mut child = waiting(&ci);
+        assert_ne!(objects("ci.namespace", &namespace), Vec::<String>::new());
+        signal(&child, how);
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn what_a_killed_run_left_is_removed_and_a_living_run_is_not() {
+    let namespace = format!("killed-{}", std::process::id());
+    let state = tempfile::tempdir().unwrap();
+    let of = |body: &str| {
+        let ci = Ci::pipeline(body).args(["--output", "plain", "--driver", &dsn(&namespace)]);
+        ci.env("XDG_CACHE_HOME", state.path())
+    };
+    let (alive, killed) = (of(WAITS), of(WAITS));
+    let (mut alive, mut killed) = (waiting(&alive), waiting(&killed));
+    let both = objects("ci.namespace", &namespace).len();
+    signal(&killed, Signal::SIGKILL);
+    killed.wait().unwrap();
+    assert_eq!(objects("ci.namespace", &namespace).len(), both);
+
+    of("").run().exits(0).stdout_has("removed 2 containers, 1 volume, 1 network that killed runs");
+    assert_eq!(objects("ci.namespace", &namespace).len(), both / 2);
+    // Another machine knows of the other run's life by its lease.
+    let prune = || {
+        Ci::new().args(["prune", "--driver", &dsn(&namespace)]).run().exits(0)
+    };
+    prune().stdout_has("nothing was left behind");
+    signal(&alive, Signal::SIGKILL);
+    alive.wait().unwrap();
+    prune().stdout_has("nothing was left behind");
+    Ci::new()
+        .args(["prune", "--driver", &dsn(&namespace)])
+        .env("XDG_CACHE_HOME", state.path())
+        .run()
+        .exits(0)
+        .stdout_has("removed 2 containers, 1 volume, 1 network");
+    assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
+}
+
+#[test]
+fn an_engine_that_is_not_there_is_told_with_what_was_tried() {
+    let run = |host: &str| Ci::pipeline("").args(["--driver", &format!("docker://?host={host}")]);
+    run("unix:///nowhere/docker.sock")
+        .run()
+        .exits(3)
+        .stderr_has("no engine answers at `unix:///nowhere/docker.sock` (from `host=`)");
+    run("tcp://127.0.0.1:1").run().exits(3).stderr_has("tcp://127.0.0.1:1");
+    run("127.0.0.1:1").run().exits(2).stderr_has("expected `unix:///path`, `tcp://host:port`");
+    Ci::pipeline("")
+        .args(["--driver", "docker"])
+        .env("DOCKER_HOST", "unix:///gone")
+        .run()
+        .exits(3)
+        .stderr_has("(from `DOCKER_HOST`)");
+    Ci::pipeline("console.log(pipelineContext.driverName)")
+        .args(["--driver", "docker"])
+        .env("DOCKER_HOST", host())
+        .run()
+        .exits(0)
+        .stdout_has("docker");
+}
