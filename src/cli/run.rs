@@ -139,8 +139,9 @@ impl Run {
                 checked.select(&selection).map_err(Failure::invalid)?;
                 match driver {
                     DriverConfig::Native(_) => {
-                        checked.without_images().map_err(Failure::invalid)?
+                        checked.without_images().map_err(Failure::invalid)?;
                     }
+                    DriverConfig::Docker(_) => {}
                 }
                 Ok((Program::Plan(checked.to_json().to_string()), checked.notices))
             }
