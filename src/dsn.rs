@@ -166,14 +166,20 @@ mod tests {
     #[test]
     fn mistakes_say_what_is_known() {
         let table = [
-            ("nativ", "unknown driver `nativ`, did you mean `native`?, expected `native` or `docker`"),
+            (
+                "nativ",
+                "unknown driver `nativ`, did you mean `native`?, expected `native` or `docker`",
+            ),
             ("", "unknown driver ``, expected `native` or `docker`"),
             (
                 "s3://key:secret@bucket",
                 "expected a driver's name and a namespace, got credentials, write them into `cache=`",
             ),
             ("s3://bucket", "unknown driver `s3`, expected `native` or `docker`"),
-            ("k8s", "the `k8s` driver is not built into this version yet, use `native` or `docker`"),
+            (
+                "k8s",
+                "the `k8s` driver is not built into this version yet, use `native` or `docker`",
+            ),
             (
                 "k8s://ns?a=b",
                 "the `k8s` driver is not built into this version yet, use `native` or `docker`",

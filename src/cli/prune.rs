@@ -25,10 +25,8 @@ pub struct Prune {
 impl Prune {
     pub fn execute(self) -> Result<(), Failure> {
         let dsn = dsn(&self.driver)?;
-        let unavailable = |message: String| Failure {
-            problem: Problem::Message(message),
-            exit_code: 3,
-        };
+        let unavailable =
+            |message: String| Failure { problem: Problem::Message(message), exit_code: 3 };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -163,9 +163,7 @@ fn duration(key: &'static str, text: &str) -> Result<Duration, DriverConfigError
     humantime::parse_duration(text)
         .ok()
         .filter(|value| *value <= Duration::from_secs(86_400))
-        .ok_or_else(|| {
-            invalid(key, text, "a duration of at most a day such as `10s` or `500ms`")
-        })
+        .ok_or_else(|| invalid(key, text, "a duration of at most a day such as `10s` or `500ms`"))
 }
 
 /// A namespace becomes a directory's or another engine's name, so only what all of them take.

@@ -182,8 +182,7 @@ impl fmt::Display for Pruned {
             (count, None) => format!("{count} {what}s"),
             (count, Some(stem)) => format!("{count} {stem}ies"),
         };
-        let parts: Vec<String> =
-            all.iter().filter(|(count, _)| *count > 0).map(counted).collect();
+        let parts: Vec<String> = all.iter().filter(|(count, _)| *count > 0).map(counted).collect();
         f.write_str(&parts.join(", "))
     }
 }

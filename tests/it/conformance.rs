@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for any machine; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub fn task(name: &str, path: &str, args: &[&str]) -> TaskSpec {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -220,7 +220,8 @@ pub async fn the_environment_is_clean(driver: &dyn Driver) {
 
 /// Variables of this process that no task should see.
 pub fn unexpected_variables() -> Vec<String> {
-    let expected = ["PATH", "HOME", "HOSTNAME", "USER", "LANG", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_"];
+    let expected =
+        ["PATH", "HOME", "HOSTNAME", "USER", "LANG", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_"];
     let names = std::env::vars().map(|(name, _)| name);
     let names: Vec<String> = names.filter(|name| !expected.contains(&name.as_str())).collect();
     assert!(!names.is_empty(), "set any variable to run these tests");

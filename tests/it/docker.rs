@@ -40,14 +40,10 @@ fn docker(args: &[&str]) -> String {
 fn objects(label: &str, value: &str) -> Vec<String> {
     let filter = format!("label={label}={value}");
     let list = |args: &[&str]| docker(&[args, &["--quiet", "--filter", &filter]].concat());
-    [
-        list(&["container", "ls", "--all"]),
-        list(&["volume", "ls"]),
-        list(&["network", "ls"]),
-    ]
-    .iter()
-    .flat_map(|text| text.lines().map(str::to_owned))
-    .collect()
+    [list(&["container", "ls", "--all"]), list(&["volume", "ls"]), list(&["network", "ls"])]
+        .iter()
+        .flat_map(|text| text.lines().map(str::to_owned))
+        .collect()
 }
 
 /// A driver with a namespace of its own.
@@ -139,7 +135,8 @@ async fn an_image_is_an_environment_and_nothing_more() {
     let in_image = |spec: TaskSpec| TaskSpec { image: "opinionated:1".into(), ..spec };
     let cache = volume(&run.driver, "cache").await;
     // Neither its entry point nor its directory, but its variables and its user, who may write.
-    let script = "pwd; id -u; echo $FROM_IMAGE; echo x > file && echo y > v/file && cat file v/file";
+    let script =
+        "pwd; id -u; echo $FROM_IMAGE; echo x > file && echo y > v/file && cat file v/file";
     let text = succeed(&run.driver, &in_image(mounted(sh(script), &[(&cache, "v")]))).await;
     assert_eq!(text, "/ci/test\n1000\n1\nx\ny\n");
     let mut spec = in_image(sh("id -u; touch file"));
@@ -149,7 +146,10 @@ async fn an_image_is_an_environment_and_nothing_more() {
     assert_eq!(succeed(&run.driver, &spec).await, "1\n");
     spec.command.user = Some("nobody-knows".into());
     let error = finish(&run.driver, &spec).await.unwrap_err();
-    assert!(matches!(&error, DriverError::Refused(text) if text.contains("nobody-knows")), "{error}");
+    assert!(
+        matches!(&error, DriverError::Refused(text) if text.contains("nobody-knows")),
+        "{error}"
+    );
     run.end().await;
 }
 
@@ -268,9 +268,7 @@ fn what_a_killed_run_left_is_removed_and_a_living_run_is_not() {
     of("").run().exits(0).stdout_has("removed 2 containers, 1 volume, 1 network that killed runs");
     assert_eq!(objects("ci.namespace", &namespace).len(), both / 2);
     // Another machine knows of the other run's life by its lease.
-    let prune = || {
-        Ci::new().args(["prune", "--driver", &dsn(&namespace)]).run().exits(0)
-    };
+    let prune = || Ci::new().args(["prune", "--driver", &dsn(&namespace)]).run().exits(0);
     prune().stdout_has("nothing was left behind");
     signal(&alive, Signal::SIGKILL);
     alive.wait().unwrap();

@@ -18,7 +18,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{failed, is_conflict, is_missing};
+use super::failure::failed;
 use super::output::{pump, reason};
 use super::plan::Plan;
 use super::shared::Shared;
@@ -62,11 +62,13 @@ impl Attempt {
         let docker = &self.shared.docker;
         let spec = &self.plan.spec;
         let container = self.plan.container(&self.shared.labels, network);
-        let name = format!("ci-{}-task-{}", self.shared.run, spec.id);
-        let options = CreateContainerOptions { name: Some(name), ..Default::default() };
+        let name = Some(self.shared.container_name());
+        let options = CreateContainerOptions { name, ..Default::default() };
         let created = docker.create_container(Some(options), container).await;
         let id = created
-            .map_err(|error| failed(format!("cannot create a container for `{}`", spec.name), error))?
+            .map_err(|error| {
+                failed(format!("cannot create a container for `{}`", spec.name), error)
+            })?
             .id;
         let as_user = spec.command.user.is_some() || image.user.is_some();
         let result = match self.start(&id, as_user).await {
@@ -132,27 +134,36 @@ impl Attempt {
             code
         };
         let feed = feed(attached.input, spec.stdin.as_deref(), &ended);
-        let work =
-            async { tokio::join!(wait, feed, pump(attached.output, output.clone())) };
+        // An engine does not notice the end of a container, nor answers questions about it, while its
+        // output goes nowhere.
+        let discard = CancellationToken::new();
+        let pump = pump(attached.output, output.clone(), &discard);
+        let work = async { tokio::join!(wait, feed, pump) };
         let end = async {
             tokio::select! {
                 biased;
                 () = ended.cancelled() => std::future::pending().await,
                 () = until_stopped(cancel, &shared.closing) => {
                     had_to_end.store(true, Ordering::Relaxed);
-                    kill(docker, id, "SIGTERM").await;
                     tokio::select! {
                         () = ended.cancelled() => {}
                         _ = &mut *abandoned => {}
                         () = tokio::time::sleep(shared.config.grace) => {}
+                        never = asked(docker, id, "SIGTERM") => match never {},
                     }
                 }
                 _ = &mut *abandoned => had_to_end.store(true, Ordering::Relaxed),
             }
-            if !ended.is_cancelled() {
-                kill(docker, id, "SIGKILL").await;
+            let force = async {
+                tokio::time::sleep(PATIENCE).await;
+                discard.cancel();
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = ended.cancelled() => {}
+                never = asked(docker, id, "SIGKILL") => match never {},
+                never = force => never,
             }
-            ended.cancelled().await;
             tokio::time::sleep(PATIENCE).await;
         };
         let (code, not_started) = tokio::select! {
@@ -230,14 +241,12 @@ async fn feed(
     }
 }
 
-async fn kill(docker: &bollard::Docker, id: &str, signal: &str) {
+/// Sends a signal, and does not end. A container that has ended by itself does not mind, and if the
+/// engine is gone, waiting for the container ends as well.
+async fn asked(docker: &bollard::Docker, id: &str, signal: &str) -> std::convert::Infallible {
     let options = KillContainerOptions { signal: signal.into() };
-    match docker.kill_container(id, Some(options)).await {
-        // It has ended by itself.
-        Err(error) if is_conflict(&error) || is_missing(&error) => {}
-        // If the engine is gone, waiting for the container ends as well.
-        Ok(()) | Err(_) => {}
-    }
+    _ = docker.kill_container(id, Some(options)).await;
+    std::future::pending().await
 }
 
 async fn was_out_of_memory(docker: &bollard::Docker, id: &str) -> bool {

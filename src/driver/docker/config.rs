@@ -62,7 +62,7 @@ pub enum Host {
 }
 
 /// What a host has to look like.
-pub const HOST: &str = "`unix:///path`, `tcp://host:port` or `ssh://user@host`";
+pub const HOST: &str = "`unix:///path`, `tcp://host:port` or `ssh://host`";
 
 impl FromStr for Host {
     type Err = ();
@@ -74,7 +74,8 @@ impl FromStr for Host {
             "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
             "tcp" | "http" | "https" if !rest.is_empty() && !rest.contains('/') => {
                 // As `docker` has it.
-                let port = rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+                let port =
+                    rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
                 Ok(Self::Tcp(if port { rest.to_owned() } else { format!("{rest}:2375") }))
             }
             "ssh" if !rest.is_empty() => Ok(Self::Ssh(rest.to_owned())),

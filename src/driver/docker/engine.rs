@@ -48,9 +48,7 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
     let docker = open(&candidate).map_err(|error| unavailable(&error))?;
     // Speaks the newest version that both know.
     match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
-        Ok(Ok(docker)) => {
-            Ok(Engine { docker, is_local: matches!(candidate.host, Host::Unix(_)) })
-        }
+        Ok(Ok(docker)) => Ok(Engine { docker, is_local: matches!(candidate.host, Host::Unix(_)) }),
         Ok(Err(error)) => Err(unavailable(&explained(&error))),
         Err(_) => Err(unavailable(&format!("no answer within {} s", PATIENCE.as_secs_f32()))),
     }
@@ -68,7 +66,9 @@ fn explained(error: &dyn std::error::Error) -> String {
 fn open(candidate: &Candidate) -> Result<Docker, bollard::errors::Error> {
     let address = candidate.host.to_string();
     match (&candidate.host, &candidate.keys) {
-        (Host::Unix(_), _) => Docker::connect_with_unix(&address, REQUEST_TIMEOUT, API_DEFAULT_VERSION),
+        (Host::Unix(_), _) => {
+            Docker::connect_with_unix(&address, REQUEST_TIMEOUT, API_DEFAULT_VERSION)
+        }
         (Host::Ssh(_), _) => {
             Docker::connect_with_ssh(&address, REQUEST_TIMEOUT, API_DEFAULT_VERSION, None)
         }
@@ -137,8 +137,9 @@ fn find(config: &DockerConfig, machine: &Machine) -> Result<Candidate, DriverErr
         Some(name) => context(&name, &machine.docker_config),
         None => Ok(Candidate {
             host: Host::Unix(DEFAULT_SOCKET.into()),
-            origin: "the default, since neither `host=` nor `DOCKER_HOST` nor a docker context is set"
-                .to_owned(),
+            origin:
+                "the default, since neither `host=` nor `DOCKER_HOST` nor a docker context is set"
+                    .to_owned(),
             keys: None,
         }),
     }
@@ -254,7 +255,7 @@ mod tests {
         assert_eq!(
             found(&plain, &machine),
             "the `docker` driver is unavailable: `DOCKER_HOST` is `near`, expected `unix:///path`, \
-             `tcp://host:port` or `ssh://user@host`"
+             `tcp://host:port` or `ssh://host`"
         );
     }
 }

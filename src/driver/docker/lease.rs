@@ -8,6 +8,7 @@
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
@@ -19,7 +20,7 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 
-use super::failure::{failed, is_conflict, is_missing};
+use super::failure::{failed, is_missing};
 use super::labels::Labels;
 use super::sweep::remove_container;
 use crate::driver::DriverError;
@@ -37,6 +38,8 @@ pub struct Lease {
     docker: Docker,
     container: String,
     prefix: String,
+    /// Until when the run counts as alive by the container's name, in the engine's time.
+    until: AtomicI64,
     /// The engine's time when the lease began, in seconds since 1970, and this machine's.
     began: (i64, Instant),
     lock: Option<LockFile>,
@@ -66,7 +69,8 @@ impl Lease {
             ..Default::default()
         };
         // By this machine's clock, until the engine's is known.
-        let name = format!("{prefix}{}", super::labels::now() + VALID);
+        let until = super::labels::now() + VALID;
+        let name = format!("{prefix}{until}");
         let options = CreateContainerOptions { name: Some(name), ..Default::default() };
         let context = "cannot create the run's lease";
         let created = docker.create_container(Some(options.clone()), body.clone()).await;
@@ -82,11 +86,13 @@ impl Lease {
             let options = None::<InspectContainerOptions>;
             let found = docker.inspect_container(&container, options).await;
             let created = found.map_err(|error| failed(context, error))?.created;
-            let began = (created.map_or_else(super::labels::now, |at| seconds(&at)), Instant::now());
+            let began =
+                (created.map_or_else(super::labels::now, |at| seconds(&at)), Instant::now());
             let lease = Self {
                 docker: docker.clone(),
                 container: container.clone(),
                 prefix,
+                until: AtomicI64::new(until),
                 began,
                 lock,
             };
@@ -118,14 +124,17 @@ impl Lease {
     }
 
     async fn renew(&self) -> Result<(), DriverError> {
-        let name = format!("{}{}", self.prefix, self.now() + VALID);
-        let renamed =
-            self.docker.rename_container(&self.container, RenameContainerOptions { name }).await;
-        match renamed {
-            // It has this name already.
-            Err(error) if is_conflict(&error) => Ok(()),
-            renamed => renamed.map_err(|error| failed("cannot renew the run's lease", error)),
+        let until = self.now() + VALID;
+        // The engine refuses to give a container the name that it has.
+        if until != self.until.load(Ordering::Relaxed) {
+            let name = format!("{}{until}", self.prefix);
+            self.docker
+                .rename_container(&self.container, RenameContainerOptions { name })
+                .await
+                .map_err(|error| failed("cannot renew the run's lease", error))?;
+            self.until.store(until, Ordering::Relaxed);
         }
+        Ok(())
     }
 
     /// Gives the lease up, when nothing else of the run is left.

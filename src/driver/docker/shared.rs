@@ -1,6 +1,7 @@
 //! What the tasks of a run have in common.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bollard::Docker;
@@ -30,6 +31,7 @@ pub struct Shared {
     /// The engine's names of the volumes that exist.
     pub volumes: Mutex<HashMap<VolumeName, String>>,
     network: OnceCell<Option<String>>,
+    containers: AtomicU64,
     /// One for each container that may be starting.
     pub starts: Semaphore,
     /// Fires when everything is to end.
@@ -62,6 +64,7 @@ impl Shared {
             lease,
             volumes: Mutex::default(),
             network: OnceCell::new(),
+            containers: AtomicU64::new(0),
             starts: Semaphore::new(STARTS),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -71,6 +74,11 @@ impl Shared {
     pub fn volume(&self, name: &VolumeName) -> Option<String> {
         // No holder can panic.
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// A name for a new container that no other one has.
+    pub fn container_name(&self) -> String {
+        format!("ci-{}-{}", self.run, self.containers.fetch_add(1, Ordering::Relaxed) + 1)
     }
 
     /// The network of the run's tasks, which see each other and no other run's. `None` is the

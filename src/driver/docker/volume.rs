@@ -41,7 +41,8 @@ pub async fn create(
         }
         created => created,
     };
-    let created = created.map_err(|error| failed(format!("cannot create volume `{name}`"), error))?;
+    let created =
+        created.map_err(|error| failed(format!("cannot create volume `{name}`"), error))?;
     let mut volumes = shared.volumes.lock().unwrap_or_else(PoisonError::into_inner);
     volumes.insert(name.clone(), created.name);
     Ok(Volume {
@@ -56,7 +57,10 @@ pub async fn create(
 fn local(shared: &Shared, mountpoint: &Path) -> Option<LocalDirectory> {
     let above = mountpoint.parent()?;
     // A directory that may be read may be replaced by root alone.
-    let usable = shared.is_local && mountpoint.is_dir() && rustix::fs::access(above, rustix::fs::Access::WRITE_OK).is_ok();
+    let usable = shared.is_local
+        && mountpoint.is_dir()
+        && rustix::fs::access(above, rustix::fs::Access::WRITE_OK).is_ok();
     // The engine removes all that is beside the volume's content with it.
-    usable.then(|| LocalDirectory { path: PathBuf::from(mountpoint), staging: above.join("staging") })
+    usable
+        .then(|| LocalDirectory { path: PathBuf::from(mountpoint), staging: above.join("staging") })
 }
