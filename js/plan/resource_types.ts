@@ -9,8 +9,8 @@ export interface ResourceDriver {
   check(name: string): Promise<Version>;
   fetch(name: string, version: Version, params: Json, volume: Volume): Promise<void>;
   publish(name: string, params: Json, mounts: Record<string, Volume>): Promise<Version>;
-  /** The image that a fetched version stands for. */
-  readonly image?: string | undefined;
+  /** The image that a version stands for. */
+  image?(version: Version): string | undefined;
 }
 
 /** The driver of a resource, for where this run takes place. */
@@ -139,9 +139,12 @@ function inImage(resource: Resource, scope: Scope): ResourceDriver {
       };
       return version;
     },
-    image: resource.type === "registry-image" || resource.type === "docker-image"
-      ? imageOf(source)
-      : undefined,
+    image: ({ digest }) => {
+      if (resource.type !== "registry-image" && resource.type !== "docker-image") {
+        return undefined;
+      }
+      return digest === undefined ? imageOf(source) : `${shown(source["repository"])}@${digest}`;
+    },
   };
 }
 

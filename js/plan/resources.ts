@@ -55,7 +55,7 @@ async function fetch(
   const driver = resourceDriver(resource, scope);
   const volume = await runtime.createVolume();
   await driver.fetch(`${name}${scope.suffix}: get`, version, params, volume);
-  scope.artifacts.set(name, { volume, image: driver.image });
+  scope.artifacts.set(name, { volume, image: driver.image?.(version) });
 }
 
 function named(name: string, scope: Scope): Resource {

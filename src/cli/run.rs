@@ -141,7 +141,9 @@ impl Run {
                     DriverConfig::Native(_) => {
                         checked.without_images().map_err(Failure::invalid)?;
                     }
-                    DriverConfig::Docker(_) => {}
+                    DriverConfig::Docker(_) => {
+                        checked.with_images().map_err(Failure::invalid)?;
+                    }
                 }
                 Ok((Program::Plan(checked.to_json().to_string()), checked.notices))
             }

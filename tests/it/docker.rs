@@ -290,7 +290,10 @@ fn an_engine_that_is_not_there_is_told_with_what_was_tried() {
         .exits(3)
         .stderr_has("no engine answers at `unix:///nowhere/docker.sock` (from `host=`)");
     run("tcp://127.0.0.1:1").run().exits(3).stderr_has("tcp://127.0.0.1:1");
-    run("127.0.0.1:1").run().exits(2).stderr_has("expected `unix:///path`, `tcp://host:port`");
+    run("127.0.0.1:1")
+        .run()
+        .exits(2)
+        .stderr_has("expected `unix:///path`, `tcp://host` or `ssh://host`");
     Ci::pipeline("")
         .args(["--driver", "docker"])
         .env("DOCKER_HOST", "unix:///gone")

@@ -18,7 +18,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::failed;
+use super::failure::{failed, no_such_user};
 use super::output::{pump, reason};
 use super::plan::Plan;
 use super::shared::Shared;
@@ -110,11 +110,16 @@ impl Attempt {
         // Before it starts, so that nothing is missed.
         let attached = docker.attach_container(id, Some(options)).await;
         let attached = attached.map_err(|error| failed(context("attach to"), error))?;
-        docker
-            .start_container(id, None::<StartContainerOptions>)
-            .await
-            .map_err(|error| failed(context("start"), error))?;
-        Ok(attached)
+        match docker.start_container(id, None::<StartContainerOptions>).await {
+            Ok(()) => Ok(attached),
+            Err(error) => Err(match (&self.plan.spec.command.user, no_such_user(&error)) {
+                (Some(user), true) => DriverError::Refused(format!(
+                    "user `{user}`: there is no such user or group in the image `{}`",
+                    self.plan.spec.image
+                )),
+                _ => failed(context("start"), error),
+            }),
+        }
     }
 
     /// Passes everything on until the container has ended.

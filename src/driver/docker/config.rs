@@ -62,7 +62,7 @@ pub enum Host {
 }
 
 /// What a host has to look like.
-pub const HOST: &str = "`unix:///path`, `tcp://host:port` or `ssh://host`";
+pub const HOST: &str = "`unix:///path`, `tcp://host` or `ssh://host`";
 
 impl FromStr for Host {
     type Err = ();

@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(
             found(&plain, &machine),
             "the `docker` driver is unavailable: `DOCKER_HOST` is `near`, expected `unix:///path`, \
-             `tcp://host:port` or `ssh://host`"
+             `tcp://host` or `ssh://host`"
         );
     }
 }

@@ -20,6 +20,20 @@ pub fn failed(context: impl Into<String>, error: Error) -> DriverError {
     }
 }
 
+/// The engine's own words.
+pub fn words(error: Error) -> String {
+    match error {
+        Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
+        error => error.to_string(),
+    }
+}
+
+/// Whether a container could not be started for want of its user.
+pub fn no_such_user(error: &Error) -> bool {
+    let text = error.to_string();
+    text.contains("unable to find user") || text.contains("unable to find group")
+}
+
 pub fn is_missing(error: &Error) -> bool {
     has_status(error, 404)
 }

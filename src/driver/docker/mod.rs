@@ -116,7 +116,13 @@ impl Driver for DockerDriver {
         name: &VolumeName,
         size: Option<u64>,
     ) -> Result<Volume, DriverError> {
-        volume::create(&self.shared, name, size).await
+        let (shared, wanted) = (self.shared.clone(), name.clone());
+        // To the end, even if nobody waits for it any more: the run's end has to know of it.
+        let created = async move { volume::create(&shared, &wanted, size).await };
+        self.shared.tasks.spawn(created).await.map_err(|error| DriverError::Io {
+            context: format!("lost volume `{name}`"),
+            source: error.into(),
+        })?
     }
 
     async fn run(

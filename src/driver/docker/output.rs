@@ -10,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::driver::OutputSink;
 use crate::task::Stream;
 
-/// How the container's first process says that it could not start the command.
+/// How the container's first process says that it could not start the command. It comes in pieces.
 const NOT_STARTED: &[u8] = b"[FATAL tini (";
+
+/// More than a path may have.
+const LONGEST_LINE: usize = 8192;
 
 /// Hands over all that comes, in order. Returns what the container's first process said of a command
 /// that it could not start, which is not the command's own output. When `discard` fires, nobody is
@@ -21,8 +24,8 @@ pub async fn pump(
     sink: OutputSink,
     discard: &CancellationToken,
 ) -> Result<Option<String>, Error> {
-    let mut not_started = None;
-    let mut first = true;
+    let mut held = Vec::new();
+    let mut holds = true;
     while let Some(chunk) = chunks.next().await {
         let (stream, bytes) = match chunk? {
             LogOutput::StdErr { message } => (Stream::Stderr, message),
@@ -34,18 +37,37 @@ pub async fn pump(
         if bytes.is_empty() {
             continue;
         }
-        let complains = stream == Stream::Stderr && bytes.starts_with(NOT_STARTED);
-        if std::mem::take(&mut first) && complains {
-            not_started = Some(bytes);
-            continue;
-        }
-        // The command has been started, and writes such things itself.
-        if let Some(held) = not_started.take() {
-            send(&sink, Stream::Stderr, held.to_vec(), discard).await;
+        if holds {
+            let before = held.len();
+            if stream == Stream::Stderr {
+                held.extend_from_slice(&bytes);
+                if may_be_all(&held) {
+                    continue;
+                }
+                held.truncate(before);
+            }
+            // The command has been started, and writes such things itself.
+            holds = false;
+            if before > 0 {
+                send(&sink, Stream::Stderr, std::mem::take(&mut held), discard).await;
+            }
         }
         send(&sink, stream, bytes.to_vec(), discard).await;
     }
-    Ok(not_started.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    if holds && held.starts_with(NOT_STARTED) {
+        return Ok(Some(String::from_utf8_lossy(&held).into_owned()));
+    }
+    if !held.is_empty() {
+        send(&sink, Stream::Stderr, held, discard).await;
+    }
+    Ok(None)
+}
+
+/// Whether this may be the beginning or all of what the first process says.
+fn may_be_all(text: &[u8]) -> bool {
+    let common = text.len().min(NOT_STARTED.len());
+    let line = text.strip_suffix(b"\n").unwrap_or(text);
+    text[..common] == NOT_STARTED[..common] && !line.contains(&b'\n') && text.len() < LONGEST_LINE
 }
 
 /// Without a listener the container goes on.

@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bollard::Docker;
 use bollard::models::NetworkCreateRequest;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::DockerConfig;
-use super::failure::failed;
+use super::failure::words;
 use super::image::Images;
 use super::labels::Labels;
 use super::lease::Lease;
@@ -30,7 +30,7 @@ pub struct Shared {
     pub lease: Arc<Lease>,
     /// The engine's names of the volumes that exist.
     pub volumes: Mutex<HashMap<VolumeName, String>>,
-    network: OnceCell<Option<String>>,
+    network: OnceLock<watch::Receiver<Option<Result<Option<String>, String>>>>,
     containers: AtomicU64,
     /// One for each container that may be starting.
     pub starts: Semaphore,
@@ -63,7 +63,7 @@ impl Shared {
             notices,
             lease,
             volumes: Mutex::default(),
-            network: OnceCell::new(),
+            network: OnceLock::new(),
             containers: AtomicU64::new(0),
             starts: Semaphore::new(STARTS),
             closing: CancellationToken::new(),
@@ -83,32 +83,48 @@ impl Shared {
 
     /// The network of the run's tasks, which see each other and no other run's. `None` is the
     /// engine's default.
-    pub async fn network(&self) -> Result<Option<String>, DriverError> {
+    pub async fn network(self: &Arc<Self>) -> Result<Option<String>, DriverError> {
         if let Some(network) = &self.config.network {
             return Ok(Some(network.clone()));
         }
-        let make = async || {
-            let name = format!("ci-{}", self.run);
-            let request = NetworkCreateRequest {
-                name: name.clone(),
-                labels: Some(self.labels.clone()),
-                ..Default::default()
-            };
-            match self.docker.create_network(request).await {
-                Ok(_) => Ok(Some(name)),
-                // Engines have some thirty address ranges by default.
-                Err(error) if error.to_string().contains("address pool") => {
-                    (self.notices)(
-                        "the engine has no address range left for a network of the run's own, so \
-                         tasks share the default network with other runs; remove unused networks \
-                         with `docker network prune`"
-                            .into(),
-                    );
-                    Ok(None)
-                }
-                Err(error) => Err(failed("cannot create the run's network", error)),
-            }
+        // Whoever asks first may go away before the engine has answered, but the network is made all
+        // the same, and once.
+        let made = self.network.get_or_init(|| {
+            let (shared, (told, made)) = (self.clone(), watch::channel(None));
+            self.tasks.spawn(async move { told.send_replace(Some(shared.make_network().await)) });
+            made
+        });
+        let mut made = made.clone();
+        let lost = || "the driver stopped attending to it".to_owned();
+        let made = match made.wait_for(Option::is_some).await {
+            Ok(made) => made.clone().unwrap_or_else(|| Err(lost())),
+            Err(_) => Err(lost()),
         };
-        self.network.get_or_try_init(make).await.cloned()
+        made.map_err(|reason| DriverError::Io {
+            context: "cannot create the run's network".into(),
+            source: std::io::Error::other(reason),
+        })
+    }
+
+    async fn make_network(&self) -> Result<Option<String>, String> {
+        let request = NetworkCreateRequest {
+            name: format!("ci-{}", self.run),
+            labels: Some(self.labels.clone()),
+            ..Default::default()
+        };
+        match self.docker.create_network(request).await {
+            Ok(made) => Ok(Some(made.id)),
+            // Engines have some thirty address ranges by default.
+            Err(error) if error.to_string().contains("address pool") => {
+                (self.notices)(
+                    "the engine has no address range left for a network of the run's own, so \
+                     tasks share the default network with other runs; remove unused networks \
+                     with `docker network prune`"
+                        .into(),
+                );
+                Ok(None)
+            }
+            Err(error) => Err(words(error)),
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{
@@ -107,7 +109,7 @@ impl Objects {
             note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
         }
         for (id, _) in &self.networks {
-            note(docker.remove_network(id).await, "network", id, &mut pruned.networks);
+            note(remove_network(docker, id).await, "network", id, &mut pruned.networks);
         }
         for (name, _) in &self.volumes {
             let options = Some(RemoveVolumeOptions { force: true });
@@ -130,6 +132,19 @@ pub async fn remove_container(docker: &Docker, id: &str) -> Result<(), Error> {
         Err(error) if is_conflict(&error) && error.to_string().contains("in progress") => Ok(()),
         removed => removed,
     }
+}
+
+/// Removes a network. The engine lets go of it a moment after it has removed the last container.
+async fn remove_network(docker: &Docker, id: &str) -> Result<(), Error> {
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(50))
+        .with_max_delay(Duration::from_secs(1))
+        .with_max_times(12);
+    (|| docker.remove_network(id))
+        .retry(pauses)
+        .sleep(tokio::time::sleep)
+        .when(|error| error.to_string().contains("active endpoints"))
+        .await
 }
 
 /// Removes what is left of runs that are no more. `now` is the engine's time.

@@ -78,6 +78,11 @@ impl Checked {
     pub fn without_images(&self) -> Result<(), Box<Diagnostic>> {
         select::built_in_types(&self.plan)
     }
+
+    /// Refuses a resource whose type is no image, for drivers that have nothing else.
+    pub fn with_images(&self) -> Result<(), Box<Diagnostic>> {
+        select::image_types(&self.plan)
+    }
 }
 
 /// Reads and checks a file.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::Selection;
 use super::check::passed;
 use super::fields::list_of;
-use super::plan::{Action, Job, Plan, TaskCaches};
+use super::plan::{Action, Job, Plan, Resource, TaskCaches};
 use super::suggest::did_you_mean;
 use crate::diagnostic::Diagnostic;
 
@@ -83,6 +83,47 @@ pub fn built_in_types(plan: &Plan) -> Result<(), Box<Diagnostic>> {
         "the native driver has the types {}; `--job` runs a part of the pipeline",
         list_of(&BUILT_IN)
     ))))
+}
+
+/// The types that Concourse comes with, each one the image `concourse/NAME-resource`: see
+/// <https://concourse-ci.org/docs/resource-types/>.
+const OFFICIAL: [&str; 12] = [
+    "bosh-io-release",
+    "bosh-io-stemcell",
+    "docker-image",
+    "git",
+    "github-release",
+    "hg",
+    "mock",
+    "pool",
+    "registry-image",
+    "s3",
+    "semver",
+    "time",
+];
+
+/// Refuses the first resource of a step whose type is no image.
+pub fn image_types(plan: &Plan) -> Result<(), Box<Diagnostic>> {
+    let used: HashSet<&str> = plan.jobs.iter().flat_map(resources).collect();
+    let own = plan.resource_types.iter().map(|one| one.name.as_str());
+    let known: Vec<&str> = own.chain(OFFICIAL).collect();
+    let refused = plan
+        .resources
+        .iter()
+        .find(|one| used.contains(one.name.as_str()) && !known.contains(&one.r#type.as_str()));
+    let Some(resource) = refused else { return Ok(()) };
+    let Resource { name, r#type, .. } = resource;
+    let diagnostic = if r#type == "file" {
+        Diagnostic::new(format!(
+            "the resource `{name}` has the type `file`, which needs the native driver"
+        ))
+        .help("containers do not see this machine's files: keep them in a `git` resource")
+    } else {
+        let hint = did_you_mean(r#type, known.iter().copied());
+        Diagnostic::new(format!("the resource `{name}` has the unknown type `{}`{hint}", r#type))
+            .help(format!("there are {}; others are declared in `resource_types`", list_of(&known)))
+    };
+    Err(Box::new(diagnostic))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ export const pipeline = async () => {
     name: "talk",
     image: "busybox",
     command: { path: "sh", args: ["-c", "seq 3; exec sleep 1000"] },
-    timeout: "200ms",
+    timeout: "1m",
     onOutput: () => new Promise(() => {}),
   });
   console.log(result.code);
