@@ -1,5 +1,7 @@
 //! What no archive may hold, whether it is made or unpacked.
 
+use std::collections::HashMap;
+
 use rustix::fd::BorrowedFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -40,6 +42,45 @@ pub fn refused_by_way(
         Err(Errno::XDEV) => Some(outside(target)),
         _ => None,
     }
+}
+
+/// How many links the kernel follows on one way.
+const MAX_LINKS: usize = 40;
+
+/// The same for a tree that no kernel can be asked about: `links` has all links of it and their targets.
+pub fn outside_by_way(
+    links: &HashMap<Vec<u8>, Vec<u8>>,
+    path: &[u8],
+    target: &[u8],
+) -> Option<String> {
+    let mut followed = 0;
+    let mut at: Vec<&[u8]> = Vec::new();
+    let parts = |path| -> Vec<&[u8]> { <[u8]>::split(path, |byte| *byte == b'/').rev().collect() };
+    let mut rest = parts(path);
+    while let Some(part) = rest.pop() {
+        match part {
+            b"" | b"." => {}
+            b".." => {
+                if at.pop().is_none() {
+                    return Some(outside(target));
+                }
+            }
+            part => {
+                at.push(part);
+                let Some(next) = links.get(&at.join(&b'/')) else { continue };
+                if next.starts_with(b"/") {
+                    return Some(outside(target));
+                }
+                followed += 1;
+                if followed > MAX_LINKS {
+                    return None;
+                }
+                at.pop();
+                rest.extend(parts(next));
+            }
+        }
+    }
+    None
 }
 
 fn outside(target: &[u8]) -> String {

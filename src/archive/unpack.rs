@@ -62,6 +62,9 @@ pub enum UnpackError {
         #[source]
         source: io::Error,
     },
+    /// Whoever was to get it did not take it.
+    #[error("cannot hand the archive on: {0}")]
+    Sink(#[source] io::Error),
     #[error("unpacking was stopped")]
     Stopped,
 }
@@ -122,7 +125,7 @@ pub fn verify(
 }
 
 /// The path of a member that may be unpacked, as far as it alone tells.
-fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, UnpackError> {
+pub(super) fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, UnpackError> {
     let path = below_root(&member.path).map_err(|reason| refused(&member.path, reason))?;
     let reason = match &member.kind {
         MemberKind::Device => Some("it is a device".to_owned()),
@@ -148,7 +151,7 @@ fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, UnpackErro
 
 /// The size of all files so far and one more, which may be much more than the archive's own: a hole
 /// takes no space in it, but time to read.
-fn added(bytes: u64, size: u64, options: &UnpackOptions) -> Result<u64, UnpackError> {
+pub(super) fn added(bytes: u64, size: u64, options: &UnpackOptions) -> Result<u64, UnpackError> {
     let limit = options.limits.bytes;
     bytes.checked_add(size).filter(|bytes| *bytes <= limit).ok_or_else(|| {
         UnpackError::Limit(format!(

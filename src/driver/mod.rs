@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,23 @@ pub trait Driver: Send + Sync {
         name: &VolumeName,
         size: Option<u64>,
     ) -> Result<Volume, DriverError>;
+
+    /// The content of a volume, for volumes that have no [directory](Volume::directory).
+    ///
+    /// The archive has owners and modes, and times and attributes as far as the driver can read them.
+    async fn read_volume(&self, name: &VolumeName) -> Result<VolumeArchive, DriverError> {
+        Err(has_directories(self.name(), name))
+    }
+
+    /// Fills a volume that is empty and that no task has mounted yet, for volumes that have no
+    /// directory. It has all of the archive's content when this has succeeded, and is empty otherwise.
+    async fn write_volume(
+        &self,
+        name: &VolumeName,
+        _archive: VolumeArchive,
+    ) -> Result<(), DriverError> {
+        Err(has_directories(self.name(), name))
+    }
 
     /// Runs a task to its end.
     ///
@@ -70,6 +88,14 @@ pub trait Driver: Send + Sync {
     /// Ends everything that is still running, removes everything that was made, and returns when
     /// that is done. Nothing may be called afterwards; a second `close` does nothing.
     async fn close(&self) -> Result<(), DriverError>;
+}
+
+/// An uncompressed tar archive in chunks, its names relative to the volume. An error says that it ends
+/// before its end; an archive without its end mark has been cut off as well.
+pub type VolumeArchive = mpsc::Receiver<std::io::Result<Bytes>>;
+
+fn has_directories(driver: &str, name: &VolumeName) -> DriverError {
+    DriverError::Refused(format!("volume `{name}` of the `{driver}` driver is a directory"))
 }
 
 /// Where a driver hands over what a task writes: non-empty chunks of bytes, as read.

@@ -26,7 +26,7 @@ use super::sweep::remove_container;
 use crate::driver::DriverError;
 
 /// An image without any file, for containers that are never started. It stays with the engine.
-const EMPTY_IMAGE: &str = "ci-empty:1";
+pub const EMPTY_IMAGE: &str = "ci-empty:1";
 
 /// How long a run counts as alive after the last sign of that, in seconds.
 const VALID: i64 = 120;
@@ -192,7 +192,7 @@ fn path(directory: &Path, run: &str) -> PathBuf {
 }
 
 /// Imports an archive that holds nothing.
-async fn make_empty_image(docker: &Docker) -> Result<(), DriverError> {
+pub async fn make_empty_image(docker: &Docker) -> Result<(), DriverError> {
     let (repository, tag) = EMPTY_IMAGE.split_once(':').unwrap_or((EMPTY_IMAGE, "latest"));
     let options = CreateImageOptions {
         from_src: Some("-".into()),

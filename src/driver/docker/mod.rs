@@ -14,6 +14,7 @@ mod output;
 mod plan;
 mod shared;
 mod sweep;
+mod transfer;
 mod volume;
 mod writable;
 
@@ -31,7 +32,9 @@ use self::lease::Lease;
 use self::plan::Plan;
 use self::shared::Shared;
 use self::sweep::Objects;
-use super::{Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Volume};
+use super::{
+    Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Volume, VolumeArchive,
+};
 use crate::task::{TaskExit, TaskSpec};
 use crate::volume::VolumeName;
 
@@ -123,6 +126,18 @@ impl Driver for DockerDriver {
             context: format!("lost volume `{name}`"),
             source: error.into(),
         })?
+    }
+
+    async fn read_volume(&self, name: &VolumeName) -> Result<VolumeArchive, DriverError> {
+        volume::read(&self.shared, name).await
+    }
+
+    async fn write_volume(
+        &self,
+        name: &VolumeName,
+        archive: VolumeArchive,
+    ) -> Result<(), DriverError> {
+        volume::fill(&self.shared, name, archive).await
     }
 
     async fn run(

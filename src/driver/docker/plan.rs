@@ -77,20 +77,9 @@ impl Plan {
         let Self { spec, work, mounts } = self;
         let mut labels = labels.clone();
         labels.insert(labels::NAME.to_owned(), spec.name.replace('\0', ""));
-        let mount = |(volume, target): &(String, String)| Mount {
-            typ: Some(MountType::VOLUME),
-            source: Some(volume.clone()),
-            target: Some(target.clone()),
-            volume_options: Some(MountVolumeOptions {
-                // A volume holds what tasks put into it, and nothing of an image.
-                no_copy: Some(true),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
         let memory = spec.limits.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let host = HostConfig {
-            mounts: Some(mounts.iter().map(mount).collect()),
+            mounts: Some(mounts.iter().map(|(volume, target)| mount(volume, target)).collect()),
             network_mode: network,
             privileged: Some(spec.privileged),
             memory,
@@ -133,6 +122,21 @@ impl Plan {
         let own = self.work.starts_with(&format!("{WORK}/")).then_some(self.work.as_str());
         let mounts = self.mounts.iter().map(|(_, target)| target.as_str());
         own.into_iter().chain(mounts).map(|path| path.trim_start_matches('/'))
+    }
+}
+
+/// A volume by the engine's name at an absolute path.
+pub fn mount(volume: &str, target: &str) -> Mount {
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(volume.to_owned()),
+        target: Some(target.to_owned()),
+        volume_options: Some(MountVolumeOptions {
+            // A volume holds what tasks put into it, and nothing of an image.
+            no_copy: Some(true),
+            ..Default::default()
+        }),
+        ..Default::default()
     }
 }
 

@@ -15,6 +15,7 @@ use super::failure::words;
 use super::image::Images;
 use super::labels::Labels;
 use super::lease::Lease;
+use crate::driver::name::encoded;
 use crate::driver::{DriverError, NoticeSink};
 use crate::volume::VolumeName;
 
@@ -28,10 +29,11 @@ pub struct Shared {
     pub notices: NoticeSink,
     pub images: Images,
     pub lease: Arc<Lease>,
-    /// The engine's names of the volumes that exist.
-    pub volumes: Mutex<HashMap<VolumeName, String>>,
+    /// The engine's names of the volumes that exist, and their sizes as far as these were asked for.
+    volumes: Mutex<HashMap<VolumeName, (String, Option<u64>)>>,
     network: OnceLock<watch::Receiver<Option<Result<Option<String>, String>>>>,
-    containers: AtomicU64,
+    /// How many names were given to containers and volumes.
+    names: AtomicU64,
     /// One for each container that may be starting.
     pub starts: Semaphore,
     /// Fires when everything is to end.
@@ -64,21 +66,40 @@ impl Shared {
             lease,
             volumes: Mutex::default(),
             network: OnceLock::new(),
-            containers: AtomicU64::new(0),
+            names: AtomicU64::new(0),
             starts: Semaphore::new(STARTS),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
     }
 
+    /// The engine's name of a volume.
     pub fn volume(&self, name: &VolumeName) -> Option<String> {
+        self.known(name).map(|(engine_name, _)| engine_name)
+    }
+
+    pub fn known(&self, name: &VolumeName) -> Option<(String, Option<u64>)> {
         // No holder can panic.
         self.volumes.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    pub fn know(&self, name: &VolumeName, engine_name: String, size: Option<u64>) {
+        let mut volumes = self.volumes.lock().unwrap_or_else(PoisonError::into_inner);
+        volumes.insert(name.clone(), (engine_name, size));
+    }
+
+    /// A name for a new volume that no other one has.
+    pub fn volume_name(&self, name: &VolumeName) -> String {
+        format!("ci-{}-{}-{}", self.run, self.number(), encoded(name.as_str()))
+    }
+
     /// A name for a new container that no other one has.
     pub fn container_name(&self) -> String {
-        format!("ci-{}-{}", self.run, self.containers.fetch_add(1, Ordering::Relaxed) + 1)
+        format!("ci-{}-{}", self.run, self.number())
+    }
+
+    fn number(&self) -> u64 {
+        self.names.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// The network of the run's tasks, which see each other and no other run's. `None` is the

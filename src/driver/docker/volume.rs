@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::sync::Arc;
 
 use bollard::errors::Error;
 use bollard::models::VolumeCreateRequest;
+use bollard::query_parameters::RemoveVolumeOptions;
 
 use super::failure::failed;
-use super::labels;
 use super::shared::Shared;
-use crate::driver::name::encoded;
-use crate::driver::{DriverError, LocalDirectory, Volume};
+use super::{labels, transfer};
+use crate::driver::{DriverError, LocalDirectory, Volume, VolumeArchive};
 use crate::volume::VolumeName;
 
 /// Creates a volume, or finds the one that this run has created before.
@@ -20,16 +20,34 @@ pub async fn create(
     name: &VolumeName,
     size: Option<u64>,
 ) -> Result<Volume, DriverError> {
-    let engine_name = format!("ci-{}-{}", shared.run, encoded(name.as_str()));
+    let created = match shared.volume(name) {
+        Some(engine_name) => shared.docker.inspect_volume(&engine_name).await,
+        None => make(shared, name, size).await,
+    };
+    let created =
+        created.map_err(|error| failed(format!("cannot create volume `{name}`"), error))?;
+    shared.know(name, created.name, size);
+    Ok(Volume {
+        name: name.clone(),
+        directory: local(shared, Path::new(&created.mountpoint)),
+        path: created.mountpoint,
+    })
+}
+
+async fn make(
+    shared: &Shared,
+    name: &VolumeName,
+    size: Option<u64>,
+) -> Result<bollard::models::Volume, Error> {
     let mut labels = shared.labels.clone();
     labels.insert(labels::NAME.to_owned(), name.to_string());
-    let mut request =
-        VolumeCreateRequest { name: Some(engine_name), labels: Some(labels), ..Default::default() };
-    let known = shared.volume(name).is_some();
-    if let Some(bytes) = size.filter(|_| !known) {
-        request.driver_opts = Some(HashMap::from([("size".to_owned(), bytes.to_string())]));
-    }
-    let created = match shared.docker.create_volume(request.clone()).await {
+    let mut request = VolumeCreateRequest {
+        name: Some(shared.volume_name(name)),
+        labels: Some(labels),
+        driver_opts: size.map(|bytes| HashMap::from([("size".to_owned(), bytes.to_string())])),
+        ..Default::default()
+    };
+    match shared.docker.create_volume(request.clone()).await {
         // The local volume driver can do that on some file systems only.
         Err(Error::DockerResponseServerError { message, .. }) if request.driver_opts.is_some() => {
             (shared.notices)(format!(
@@ -40,16 +58,43 @@ pub async fn create(
             shared.docker.create_volume(request).await
         }
         created => created,
+    }
+}
+
+/// Replaces a volume that is empty by one that has an archive's content: all of it, or the volume stays
+/// as it is.
+pub async fn fill(
+    shared: &Arc<Shared>,
+    name: &VolumeName,
+    archive: VolumeArchive,
+) -> Result<(), DriverError> {
+    let context = || format!("cannot fill volume `{name}`");
+    let Some((empty, size)) = shared.known(name) else { return Err(unknown(name)) };
+    let new = make(shared, name, size).await.map_err(|error| failed(context(), error))?.name;
+    let written = transfer::write(shared, &new, archive).await;
+    let unused = match &written {
+        Ok(()) => {
+            shared.know(name, new, size);
+            empty
+        }
+        Err(_) => new,
     };
-    let created =
-        created.map_err(|error| failed(format!("cannot create volume `{name}`"), error))?;
-    let mut volumes = shared.volumes.lock().unwrap_or_else(PoisonError::into_inner);
-    volumes.insert(name.clone(), created.name);
-    Ok(Volume {
-        name: name.clone(),
-        directory: local(shared, Path::new(&created.mountpoint)),
-        path: created.mountpoint,
-    })
+    // What cannot be removed now is looked for again at the end, which reports it.
+    let options = Some(RemoveVolumeOptions { force: true });
+    _ = shared.docker.remove_volume(&unused, options).await;
+    written
+}
+
+/// Starts to read a volume.
+pub async fn read(shared: &Arc<Shared>, name: &VolumeName) -> Result<VolumeArchive, DriverError> {
+    match shared.volume(name) {
+        Some(volume) => transfer::read(shared, &volume).await,
+        None => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &VolumeName) -> DriverError {
+    DriverError::Refused(format!("there is no volume `{name}`"))
 }
 
 /// The volume's directory, if it is one of this machine. The random number of the run in its path
