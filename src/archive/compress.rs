@@ -106,8 +106,14 @@ impl Frames<'_> {
         Ok(())
     }
 
-    /// Reads up to this many bytes of a file, right into a frame; returns how many there were.
-    pub fn read(&mut self, file: BorrowedFd<'_>, length: u64) -> Result<u64, ReadError> {
+    /// Reads up to this many bytes of a file, right into a frame, and shows them; returns how many there
+    /// were.
+    pub fn read(
+        &mut self,
+        file: BorrowedFd<'_>,
+        length: u64,
+        show: &mut dyn FnMut(&[u8]),
+    ) -> Result<u64, ReadError> {
         let mut total = 0;
         while total < length {
             let room = self.room().map_err(ReadError::Pack)?;
@@ -121,6 +127,7 @@ impl Frames<'_> {
                 0 => break,
                 read => total += read as u64,
             }
+            show(&self.content[start..]);
         }
         Ok(total)
     }

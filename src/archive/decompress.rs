@@ -10,8 +10,9 @@ use bytes::{Buf, Bytes};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::budget::{Budget, Share};
-use super::frame::{HASHES_MAGIC, HASHES_SIGNATURE, LARGEST, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
+use super::frame::{LARGEST, OWN_MAGIC, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
 use super::snapshot::ContentHash;
+use super::trailer::{self, Trailer};
 use super::unpack::{Source, UnpackError};
 use super::{Compression, UnpackOptions};
 
@@ -58,6 +59,8 @@ pub fn stream<T>(
             order,
             pool: Pool::default(),
             most_hashes,
+            trailer: None,
+            announced: false,
         };
         scope.spawn(move || {
             let result = match compression {
@@ -76,7 +79,8 @@ pub fn stream<T>(
             limits: options.limits,
             unpacked: 0,
             read: &read,
-            hashes: None,
+            announced: false,
+            trailer: None,
             stop,
         };
         consume(&mut content)
@@ -89,13 +93,16 @@ pub struct Content<'a> {
     limits: super::Limits,
     unpacked: u64,
     read: &'a AtomicU64,
-    /// Of the regular files in the order of the archive, where it has them.
-    pub hashes: Option<Vec<ContentHash>>,
+    /// Whether a trailer will follow.
+    pub announced: bool,
+    /// After the last block, with the hashes of the regular files in the order of the archive.
+    pub trailer: Option<(Trailer, Vec<ContentHash>)>,
     stop: &'a AtomicBool,
 }
 
 enum Item {
-    Hashes(Vec<ContentHash>),
+    Announced,
+    Trailer(Trailer, Vec<ContentHash>),
     Block(Bytes),
     Frame(Receiver<Result<Bytes, UnpackError>>),
     Failed(UnpackError),
@@ -110,8 +117,12 @@ impl Content<'_> {
             }
             let Ok(item) = self.ordered.recv() else { return Ok(None) };
             let block = match item {
-                Item::Hashes(hashes) => {
-                    self.hashes = Some(hashes);
+                Item::Announced => {
+                    self.announced = true;
+                    continue;
+                }
+                Item::Trailer(trailer, hashes) => {
+                    self.trailer = Some((trailer, hashes));
                     continue;
                 }
                 Item::Block(block) => block,
@@ -245,6 +256,10 @@ struct Splitter<'a> {
     order: SyncSender<Item>,
     pool: Pool,
     most_hashes: u64,
+    /// The last one that was found.
+    trailer: Option<(Trailer, Vec<ContentHash>)>,
+    /// Whether a trailer has to follow.
+    announced: bool,
 }
 
 impl Splitter<'_> {
@@ -259,7 +274,7 @@ impl Splitter<'_> {
                 announced = None;
                 match (magic, size) {
                     (SIZE_MAGIC, 4) => announced = usize::try_from(self.input.number()?).ok(),
-                    (HASHES_MAGIC, size) if first => self.hashes(size)?,
+                    (OWN_MAGIC, size) => self.own(size)?,
                     (_, size) => self.input.skip(size.into())?,
                 }
             } else if magic == ZSTD_MAGIC {
@@ -274,10 +289,16 @@ impl Splitter<'_> {
             }
             first = false;
         }
-        if first || announced.is_some() {
+        if first || announced.is_some() || self.announced {
             return Err(ends_early());
         }
-        Ok(())
+        match self.trailer.take() {
+            Some((trailer, hashes)) => {
+                let item = Item::Trailer(trailer, hashes);
+                self.order.send(item).map_err(|_| UnpackError::Stopped)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Hands a frame to the workers.
@@ -331,19 +352,22 @@ impl Splitter<'_> {
         }
     }
 
-    fn hashes(&mut self, size: u32) -> Result<(), UnpackError> {
-        let most = self.most_hashes.saturating_mul(32) + HASHES_SIGNATURE.len() as u64;
+    /// What this program has to say besides the content.
+    fn own(&mut self, size: u32) -> Result<(), UnpackError> {
+        let most = self.most_hashes.saturating_mul(32) + Trailer::SIZE as u64;
         if u64::from(size) > most {
+            self.announced = false;
             return self.input.skip(size.into());
         }
         let mut bytes = Vec::new();
         self.input.exact(size as usize, &mut bytes)?;
-        if let Some(bytes) = bytes.strip_prefix(HASHES_SIGNATURE) {
-            let (hashes, rest) = bytes.as_chunks::<32>();
-            if rest.is_empty() {
-                let hashes = Item::Hashes(hashes.to_vec());
-                self.order.send(hashes).map_err(|_| UnpackError::Stopped)?;
-            }
+        if trailer::is_announcement(&bytes) {
+            self.announced = true;
+            return self.order.send(Item::Announced).map_err(|_| UnpackError::Stopped);
+        }
+        if let Some(trailer) = trailer::read(&bytes) {
+            self.announced = false;
+            self.trailer = Some(trailer);
         }
         Ok(())
     }

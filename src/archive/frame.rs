@@ -10,11 +10,8 @@ pub const LARGEST: usize = 32 << 20;
 /// A skippable frame that holds the size of the next frame, as pzstd writes it.
 pub const SIZE_MAGIC: u32 = 0x184D_2A50;
 
-/// A skippable frame that holds the hashes of the files.
-pub const HASHES_MAGIC: u32 = 0x184D_2A5C;
-
-/// What the content of the latter starts with: a name and a version.
-pub const HASHES_SIGNATURE: &[u8] = b"ci-hash\x01";
+/// A skippable frame of this program's own.
+pub const OWN_MAGIC: u32 = 0x184D_2A5C;
 
 /// All skippable frames start like this, in the upper 28 bits.
 pub const SKIPPABLE: u32 = 0x184D_2A50;

@@ -1,6 +1,7 @@
 //! Entries as headers of a tar archive.
 
-use std::io::Write;
+use std::borrow::Cow;
+use std::fmt::Write;
 
 use tar::{EntryType, Header};
 
@@ -43,16 +44,19 @@ const MAX_OCTAL_11: u64 = 0o777_7777_7777;
 const MAX_OCTAL_7: u32 = 0o777_7777;
 
 /// Appends the entry's header, with records in front of it for what the header itself cannot say.
+///
+/// A tree may have millions of entries, so nothing here is formatted or allocated that need not be.
 pub fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
-    let mut records = Vec::new();
+    // The place of the records' own header, and behind it the records, if there are any.
+    let start = out.len();
+    out.resize(start + BLOCK, 0);
     let mut header = Header::new_ustar();
-    let mut name = entry.path.to_vec();
-    match &entry.kind {
+    let mut name = match &entry.kind {
         // Of the root too: `./`.
-        Kind::Directory if name.is_empty() => name.extend_from_slice(b"./"),
-        Kind::Directory => name.push(b'/'),
-        _ => {}
-    }
+        Kind::Directory if entry.path.is_empty() => Cow::Borrowed(&b"./"[..]),
+        Kind::Directory => Cow::Owned([entry.path, b"/"].concat()),
+        _ => Cow::Borrowed(entry.path),
+    };
     let (kind, size) = match &entry.kind {
         Kind::File(size) => (EntryType::Regular, *size),
         Kind::Sparse(_, extents, list) => {
@@ -66,50 +70,49 @@ pub fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
     header.set_entry_type(kind);
     // First of all, so that readers that give up on a record they do not know have it.
     if size > MAX_OCTAL_11 {
-        pax::write(b"size", size.to_string().as_bytes(), &mut records);
+        pax::write(b"size", size.to_string().as_bytes(), out);
     }
-    header.set_size(size.min(MAX_OCTAL_11));
     if let Kind::Sparse(real, ..) = &entry.kind {
         for (key, value) in [("major", "1"), ("minor", "0"), ("realsize", &real.to_string())] {
-            pax::write(format!("GNU.sparse.{key}").as_bytes(), value.as_bytes(), &mut records);
+            pax::write(format!("GNU.sparse.{key}").as_bytes(), value.as_bytes(), out);
         }
-        text(&mut records, b"GNU.sparse.name", &name);
-        name = b"GNUSparseFile.0/data".to_vec();
+        text(out, start, b"GNU.sparse.name", &name);
+        name = Cow::Borrowed(b"GNUSparseFile.0/data");
     }
     if !set_name(&mut header, &name) {
-        text(&mut records, b"path", &name);
+        text(out, start, b"path", &name);
         set_name(&mut header, &name[..name.len().min(100)]);
     }
     if let Kind::Symlink(target) | Kind::Hardlink(target) = entry.kind {
         if target.len() > 100 {
-            text(&mut records, b"linkpath", target);
+            text(out, start, b"linkpath", target);
         }
         let field = &mut header.as_old_mut().linkname;
         let kept = &target[..target.len().min(field.len())];
         field[..kept.len()].copy_from_slice(kept);
     }
-    header.set_mode(entry.meta.mode);
     for (key, id) in [("uid", entry.meta.uid), ("gid", entry.meta.gid)] {
         if id > MAX_OCTAL_7 {
-            pax::write(key.as_bytes(), id.to_string().as_bytes(), &mut records);
+            pax::write(key.as_bytes(), id.to_string().as_bytes(), out);
         }
-        let kept = u64::from(id.min(MAX_OCTAL_7));
-        if key == "uid" { header.set_uid(kept) } else { header.set_gid(kept) }
     }
     let Time { seconds, nanos } = entry.meta.mtime;
     let whole = u64::try_from(seconds).ok().filter(|seconds| *seconds <= MAX_OCTAL_11);
     if whole.is_none() || nanos > 0 {
-        pax::write(b"mtime", decimal(entry.meta.mtime).as_bytes(), &mut records);
+        pax::write(b"mtime", decimal(entry.meta.mtime).as_bytes(), out);
     }
-    header.set_mtime(whole.unwrap_or(0));
     for (name, value) in entry.xattrs {
         let key = [b"SCHILY.xattr.", name.to_bytes()].concat();
-        pax::write(&key, value, &mut records);
+        pax::write(&key, value, out);
     }
-    header.set_cksum();
-    if !records.is_empty() {
-        out.extend_from_slice(records_header(records.len()).as_bytes());
-        out.extend_from_slice(&records);
+    let Meta { mode, uid, gid, .. } = entry.meta;
+    let numbers = Numbers { mode, uid, gid, size, mtime: whole.unwrap_or(0) };
+    numbers.set(&mut header);
+    let records = out.len() - start - BLOCK;
+    if records == 0 {
+        out.truncate(start);
+    } else {
+        out[start..start + BLOCK].copy_from_slice(records_header(records).as_bytes());
         out.resize(out.len().next_multiple_of(BLOCK), 0);
     }
     out.extend_from_slice(header.as_bytes());
@@ -119,13 +122,40 @@ fn records_header(size: usize) -> Header {
     let mut header = Header::new_ustar();
     set_name(&mut header, PAX_NAME);
     header.set_entry_type(EntryType::XHeader);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    header.set_size(size as u64);
-    header.set_cksum();
+    Numbers { mode: 0o644, uid: 0, gid: 0, size: size as u64, mtime: 0 }.set(&mut header);
     header
+}
+
+/// The fields of a header that are written in octal digits.
+struct Numbers {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    size: u64,
+    mtime: u64,
+}
+
+impl Numbers {
+    /// Completes a header. What does not fit stands in a record too.
+    fn set(&self, header: &mut Header) {
+        let fields = header.as_old_mut();
+        octal(&mut fields.mode, self.mode.into());
+        octal(&mut fields.uid, self.uid.min(MAX_OCTAL_7).into());
+        octal(&mut fields.gid, self.gid.min(MAX_OCTAL_7).into());
+        octal(&mut fields.size, self.size.min(MAX_OCTAL_11));
+        octal(&mut fields.mtime, self.mtime);
+        header.set_cksum();
+    }
+}
+
+/// Fills a field with a number and the NUL that ends it.
+fn octal(field: &mut [u8], mut number: u64) {
+    let Some((end, digits)) = field.split_last_mut() else { return };
+    *end = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (number & 7) as u8;
+        number >>= 3;
+    }
 }
 
 /// Puts a name into the header, in two parts if need be; returns whether it fits.
@@ -149,13 +179,13 @@ fn set_name(header: &mut Header, name: &[u8]) -> bool {
     true
 }
 
-/// A record of text. PAX wants UTF-8 unless told otherwise.
-fn text(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let declared = records.windows(9).any(|window| window == b"hdrcharse");
+/// A record of text. PAX wants UTF-8 unless told otherwise, once for all records from `start` on.
+fn text(out: &mut Vec<u8>, start: usize, key: &[u8], value: &[u8]) {
+    let declared = out[start..].windows(9).any(|window| window == b"hdrcharse");
     if std::str::from_utf8(value).is_err() && !declared {
-        pax::write(b"hdrcharset", b"BINARY", records);
+        pax::write(b"hdrcharset", b"BINARY", out);
     }
-    pax::write(key, value, records);
+    pax::write(key, value, out);
 }
 
 /// `1.5`, `-0.5`.
@@ -166,9 +196,12 @@ fn decimal(time: Time) -> String {
         (true, nanos) => ("-", seconds.unsigned_abs() - 1, 1_000_000_000 - nanos),
         (false, nanos) => ("", seconds.unsigned_abs(), nanos),
     };
-    let mut text = format!("{sign}{seconds}");
+    let mut text = String::with_capacity(32);
+    // A write into a string cannot fail.
+    _ = write!(text, "{sign}{seconds}");
     if nanos > 0 {
-        text.push_str(format!(".{nanos:09}").trim_end_matches('0'));
+        _ = write!(text, ".{nanos:09}");
+        text.truncate(text.trim_end_matches('0').len());
     }
     text
 }
@@ -197,8 +230,7 @@ pub fn time(text: &[u8]) -> Option<Time> {
 
 /// What every archive ends with.
 pub fn end(out: &mut Vec<u8>) {
-    // A write into a vector cannot fail.
-    _ = out.write_all(&[0; 2 * BLOCK]);
+    out.resize(out.len() + 2 * BLOCK, 0);
 }
 
 #[cfg(test)]

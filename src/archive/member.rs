@@ -12,6 +12,7 @@ use super::header::{BLOCK, time};
 use super::pax;
 use super::snapshot::ContentHash;
 use super::stat::{Meta, Time};
+use super::trailer::Trailer;
 use super::unpack::UnpackError;
 use super::xattr::{Xattr, is_kept};
 
@@ -65,8 +66,14 @@ impl<'a, 'b> Members<'a, 'b> {
         Self { content, block: Bytes::new(), left: 0, padding: 0, global: Vec::new() }
     }
 
-    pub fn hashes(&mut self) -> Option<Vec<ContentHash>> {
-        self.content.hashes.take()
+    /// Whether hashes of all files will follow.
+    pub fn announced(&self) -> bool {
+        self.content.announced
+    }
+
+    /// After the last member.
+    pub fn trailer(&mut self) -> Option<(Trailer, Vec<ContentHash>)> {
+        self.content.trailer.take()
     }
 
     /// The next member, `None` at the end of the archive, which has to be marked as such.

@@ -6,9 +6,10 @@
 //!
 //! Compressed with Zstandard it is a series of frames of [`FRAME`] bytes of content, each with its
 //! checksum, that are independent of each other, so that all cores pack and unpack. In front of each
-//! stands a skippable frame with its compressed size, as pzstd writes it, and in front of all one
-//! with a hash of each file's content in the order of the archive, so that nobody needs to read
-//! restored files again to find out that they are still the same. `zstd -d` passes over both.
+//! stands a skippable frame with its compressed size, as pzstd writes it. Behind all of them stands one
+//! with a hash of each file's content in the order of the archive and the digest of the tree, so that
+//! nobody needs to read restored files again to find out that they are still the same; a short one in
+//! front of all says that it will come. `zstd -d` passes over them.
 //!
 //! [`unpack`] trusts nothing: whatever an archive says, nothing outside of the root is written, and
 //! memory stays bounded.
@@ -18,10 +19,12 @@
 //! <https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html>,
 //! <https://www.rfc-editor.org/rfc/rfc8878>, and pzstd's README in the sources of Zstandard.
 
+mod ahead;
 mod budget;
 mod compress;
 mod compression;
 mod decompress;
+mod digest;
 mod extents;
 mod frame;
 mod header;
@@ -37,6 +40,7 @@ mod relay;
 mod snapshot;
 mod stat;
 mod survey;
+mod trailer;
 mod unpack;
 mod walk;
 mod writer;
@@ -50,4 +54,5 @@ pub use pack::{PackError, Packed, Sink, pack};
 pub use relay::relay;
 pub use snapshot::{Snapshot, TreeDigest};
 pub use survey::{Survey, survey};
+pub use trailer::Trailer;
 pub use unpack::{Source, UnpackError, Unpacked, unpack, verify};

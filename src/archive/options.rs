@@ -6,9 +6,6 @@ use super::{Budget, Compression};
 pub struct PackOptions {
     pub compression: Compression,
     pub outside_links: OutsideLinks,
-    /// Whether the hashes of the contents go into the archive. They have to be those of the content
-    /// that is packed.
-    pub with_hashes: bool,
     pub budget: Budget,
 }
 

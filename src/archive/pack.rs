@@ -1,27 +1,29 @@
 //! From a tree to an archive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use bytes::Bytes;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, open, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::ahead::{self, Ahead, Blocks, Context, FileStep, Opened, Step, Stretch, left_out};
 use super::compress::{Frames, ReadError, stream};
+use super::digest::{Digester, Record, Records};
 use super::extents;
-use super::frame::{HASHES_MAGIC, HASHES_SIGNATURE, skippable};
 use super::header::{self, BLOCK, Entry, Kind};
 use super::notices::Notices;
 use super::path::shown;
-use super::policy::refused_mode;
-use super::snapshot::{path_key, stamp};
-use super::stat::{Meta, kind, size};
-use super::survey::{Survey, check_link, is_kept, left_out, other_name};
-use super::walk::{DIRECTORY, Found, open_directory, open_file, walk};
-use super::xattr;
+use super::snapshot::{ContentHash, TreeDigest, hash_zeros};
+use super::stat::{Meta, kind, mtime, size};
+use super::survey::{check_link, is_kept, other_name};
+use super::trailer::{self, Trailer};
+use super::walk::{DIRECTORY, Found, open_directory, walk};
+use super::xattr::Xattr;
 use super::{Compression, PackOptions};
 
 /// Where an archive goes.
@@ -39,7 +41,9 @@ pub struct Packed {
     pub bytes: u64,
     /// Of the archive.
     pub compressed_bytes: u64,
-    /// How many files are not the ones that the survey saw. The archive is whole all the same.
+    /// Of the tree that is in the archive, as a [`survey`](super::survey) computes it.
+    pub digest: TreeDigest,
+    /// How many files changed while they were packed. The archive is whole all the same.
     pub changed: u64,
     /// What was left out and why, for people.
     pub notices: Vec<String>,
@@ -82,34 +86,30 @@ impl From<(&[u8], ReadError)> for PackError {
 /// Packs everything below `root`. Nothing tells the sink of the end: that this returns is the end.
 pub fn pack(
     root: &Path,
-    survey: &Survey,
     options: &PackOptions,
     sink: &mut dyn Sink,
     stop: &AtomicBool,
 ) -> Result<Packed, PackError> {
     let root = open(root, DIRECTORY, Mode::empty()).map_err(|errno| PackError::io(b"", errno))?;
+    let root_stat = fstat(&root).map_err(|errno| PackError::io(b"", errno))?;
+    let walked = root.as_fd().try_clone_to_owned().map_err(PackError::Root)?;
+    let context = Context::new(root_stat.st_dev);
     let (mut packed, compressed_bytes) =
         stream(options.compression, &options.budget, sink, |frames| {
-            if options.with_hashes && options.compression == Compression::Zstd {
-                write_hashes(survey, frames)?;
+            let sealed = options.compression == Compression::Zstd;
+            if sealed {
+                frames.raw(trailer::announcement())?;
             }
-            let mut packer = Packer::new(root, survey, options, stop, frames)?;
-            let walked = packer.root.as_fd().try_clone_to_owned().map_err(PackError::Root)?;
-            walk(walked, stop, &mut |found| packer.visit(&found))?;
-            packer.finish()
+            thread::scope(|scope| {
+                let ahead = Ahead::start(scope, &context);
+                let mut packer = Packer::new(root, options, stop, frames, &context, ahead);
+                packer.root(&root_stat)?;
+                walk(walked, stop, &mut |found| packer.visit(&found))?;
+                packer.finish(sealed)
+            })
         })?;
     packed.compressed_bytes = compressed_bytes;
     Ok(packed)
-}
-
-fn write_hashes(survey: &Survey, frames: &mut Frames<'_>) -> Result<(), PackError> {
-    let size = HASHES_SIGNATURE.len() + survey.files.len() * 32;
-    // A tree of more files than the format can tell the hashes of does without.
-    let Ok(size) = u32::try_from(size) else { return Ok(()) };
-    let mut frame = skippable(HASHES_MAGIC, size).to_vec();
-    frame.extend_from_slice(HASHES_SIGNATURE);
-    frame.extend(survey.files.iter().flat_map(|file| file.content));
-    frames.raw(frame)
 }
 
 /// Files up to this size are read before their header is written, so that a file that changes is in
@@ -121,60 +121,56 @@ const STRIDE: u64 = 64 << 20;
 
 struct Packer<'a, 'b> {
     root: OwnedFd,
-    device: u64,
-    survey: &'a Survey,
     options: &'a PackOptions,
     stop: &'a AtomicBool,
     frames: &'a mut Frames<'b>,
-    xattrs: xattr::Reader,
+    context: &'a Context,
+    ahead: Ahead,
     inodes: HashMap<u64, Vec<u8>>,
     notices: Notices,
-    /// How many regular files were packed.
-    files: usize,
+    digester: Digester,
+    hashes: Vec<ContentHash>,
     packed: Packed,
-    header: Vec<u8>,
-    content: Vec<u8>,
 }
 
 impl<'a, 'b> Packer<'a, 'b> {
     fn new(
         root: OwnedFd,
-        survey: &'a Survey,
         options: &'a PackOptions,
         stop: &'a AtomicBool,
         frames: &'a mut Frames<'b>,
-    ) -> Result<Self, PackError> {
-        let stat = fstat(&root).map_err(|errno| PackError::io(b"", errno))?;
-        let mut this = Self {
+        context: &'a Context,
+        ahead: Ahead,
+    ) -> Self {
+        Self {
             root,
-            device: stat.st_dev,
-            survey,
             options,
             stop,
             frames,
-            xattrs: xattr::Reader::default(),
+            context,
+            ahead,
             inodes: HashMap::new(),
             notices: Notices::default(),
-            files: 0,
+            digester: Digester::default(),
+            hashes: Vec::new(),
             packed: Packed {
                 entries: 0,
                 bytes: 0,
                 compressed_bytes: 0,
+                digest: TreeDigest([0; 32]),
                 changed: 0,
                 notices: Vec::new(),
             },
-            header: Vec::new(),
-            content: Vec::with_capacity(SMALL as usize + 1),
-        };
-        let xattrs = this.xattrs.read(this.root.as_fd());
+        }
+    }
+
+    fn root(&mut self, stat: &Stat) -> Result<(), PackError> {
+        let xattrs = self.context.xattrs.read(self.root.as_fd());
         let xattrs = xattrs.map_err(|errno| PackError::io(b"", errno))?;
-        this.write_header(&Entry {
-            path: b"",
-            kind: Kind::Directory,
-            meta: Meta::of(&stat),
-            xattrs: &xattrs,
-        })?;
-        Ok(this)
+        let meta = Meta::of(stat);
+        self.header(&Entry { path: b"", kind: Kind::Directory, meta, xattrs: &xattrs })?;
+        self.record(&Record::directory(stat, b"", &xattrs), None);
+        Ok(())
     }
 
     fn visit(&mut self, found: &Found<'_>) -> Result<Option<OwnedFd>, PackError> {
@@ -188,16 +184,15 @@ impl<'a, 'b> Packer<'a, 'b> {
             Err(Errno::NOENT) => return Ok(self.vanished(path)),
             Err(errno) => return Err(io(errno)),
         };
-        if stat.st_dev != self.device {
-            left_out(&mut self.notices, path, "it is on another file system");
+        if stat.st_dev != self.context.device {
+            self.notices.add(left_out(path, "it is on another file system"));
             return Ok(None);
         }
         let type_ = kind(&stat);
         if !is_kept(type_) {
-            left_out(&mut self.notices, path, "it is neither file, directory nor link");
+            self.notices.add(left_out(path, "it is neither file, directory nor link"));
             return Ok(None);
         }
-        let entry = |kind, xattrs| Entry { path, kind, meta: Meta::of(&stat), xattrs };
         match type_ {
             FileType::Directory => {
                 let opened = match open_directory(directory, name) {
@@ -207,9 +202,9 @@ impl<'a, 'b> Packer<'a, 'b> {
                     }
                     Err(errno) => return Err(io(errno)),
                 };
-                let xattrs = self.xattrs.read(opened.as_fd()).map_err(io)?;
-                self.write_header(&entry(Kind::Directory, &xattrs))?;
-                self.packed.entries += 1;
+                let xattrs = self.context.xattrs.read(opened.as_fd()).map_err(io)?;
+                let record = Record::directory(&stat, path, &xattrs);
+                self.ready(path, Kind::Directory, &stat, &xattrs, record)?;
                 Ok(Some(opened))
             }
             FileType::Symlink => {
@@ -218,168 +213,215 @@ impl<'a, 'b> Packer<'a, 'b> {
                     Err(Errno::NOENT | Errno::INVAL) => return Ok(self.vanished(path)),
                     Err(errno) => return Err(io(errno)),
                 };
-                check_link(self.options, self.root.as_fd(), path, target.to_bytes())?;
-                let xattrs = self.xattrs.read_link(directory, name).map_err(io)?;
-                self.write_header(&entry(Kind::Symlink(target.to_bytes()), &xattrs))?;
-                self.packed.entries += 1;
+                let target = target.to_bytes();
+                check_link(self.options, self.root.as_fd(), path, target)?;
+                let xattrs = self.context.xattrs.read_link(directory, name).map_err(io)?;
+                let record = Record::symlink(&stat, path, target);
+                self.ready(path, Kind::Symlink(target), &stat, &xattrs, record)?;
                 Ok(None)
             }
             _ => self.file(found).map(|()| None),
         }
     }
 
-    fn file(&mut self, found: &Found<'_>) -> Result<(), PackError> {
-        let path = found.path;
-        let io = |errno| PackError::io(path, errno);
-        let opened = match open_file(found.directory, found.name) {
-            Ok(opened) => opened,
-            // Something else has taken its place.
-            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {
-                self.vanished(path);
-                return Ok(());
-            }
-            Err(errno) => return Err(io(errno)),
-        };
-        let stat = fstat(&opened).map_err(io)?;
-        if kind(&stat) != FileType::RegularFile {
-            self.vanished(path);
-            return Ok(());
-        }
-        if let Some(reason) = refused_mode(stat.st_mode) {
-            return Err(PackError::Refused { path: shown(path), reason });
-        }
-        if stat.st_dev != self.device {
-            left_out(&mut self.notices, path, "it is on another file system");
-            return Ok(());
-        }
-        let meta = Meta::of(&stat);
-        if let Some(first) = other_name(&mut self.inodes, &stat, path) {
-            self.packed.entries += 1;
-            return self.write_header(&Entry {
-                path,
-                kind: Kind::Hardlink(&first),
-                meta,
-                xattrs: &[],
-            });
-        }
-        let stamp = stamp(path_key(path), &stat);
-        let surveyed = self.survey.files.get(self.files).filter(|file| file.stamp == stamp);
-        let mut changed = surveyed.is_none();
-        let xattrs = match surveyed {
-            Some(file) if file.is_plain => Vec::new(),
-            _ => self.xattrs.read(opened.as_fd()).map_err(io)?,
-        };
-        let expected = size(&stat);
-        let entry = |kind| Entry { path, kind, meta, xattrs: &xattrs };
-        let written = if expected <= SMALL {
-            self.read_small(&opened, expected).map_err(io)?;
-            let size = self.content.len() as u64;
-            self.write_header(&entry(Kind::File(size)))?;
-            self.frames.write(&self.content)?;
-            self.pad(size)?;
-            changed |= size != expected;
-            size
-        } else {
-            changed |= self.large(&opened, &stat, path, &entry)?;
-            expected
-        };
-        if changed {
-            self.packed.changed += 1;
-        }
-        self.files += 1;
-        self.packed.entries += 1;
-        self.packed.bytes += written;
-        Ok(())
-    }
-
-    /// Reads a file of about this size into `content`.
-    fn read_small(&mut self, file: &OwnedFd, expected: u64) -> Result<(), Errno> {
-        self.content.clear();
-        loop {
-            // One byte more than expected shows whether it has grown.
-            self.content.reserve(expected as usize + 1 - self.content.len().min(expected as usize));
-            let read = rustix::io::retry_on_intr(|| {
-                rustix::io::read(file, rustix::buffer::spare_capacity(&mut self.content))
-            })?;
-            if read == 0 || self.content.len() as u64 == expected {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Copies a file through; returns whether it changed meanwhile.
-    fn large<'e>(
-        &mut self,
-        file: &OwnedFd,
-        stat: &Stat,
-        path: &'e [u8],
-        entry: &dyn Fn(Kind<'e>) -> Entry<'e>,
-    ) -> Result<bool, PackError> {
-        let io = |errno| PackError::io(path, errno);
-        let size = size(stat);
-        let blocks = u64::try_from(stat.st_blocks).unwrap_or(u64::MAX);
-        let Some(extents) = extents::of(file, size, blocks).map_err(io)? else {
-            self.write_header(&entry(Kind::File(size)))?;
-            let short = self.copy(file, size, path)?;
-            self.pad(size)?;
-            return Ok(short);
-        };
-        let list = extents::encode(&extents, size);
-        let entry = entry(Kind::File(0));
-        let kind = Kind::Sparse(size, &extents, list.len() as u64);
-        self.write_header(&Entry { path, kind, meta: entry.meta, xattrs: entry.xattrs })?;
-        self.frames.write(&list)?;
-        let mut short = false;
-        let mut total = 0;
-        for (offset, length) in &extents {
-            rustix::fs::seek(file, rustix::fs::SeekFrom::Start(*offset)).map_err(io)?;
-            short |= self.copy(file, *length, path)?;
-            total += length;
-        }
-        self.pad(total)?;
-        Ok(short)
-    }
-
-    /// Copies that much of a file; what is missing becomes zeros, so that the archive stays whole.
-    fn copy(&mut self, file: &OwnedFd, length: u64, path: &[u8]) -> Result<bool, PackError> {
-        let mut left = length;
-        while left > 0 {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(PackError::Stopped);
-            }
-            let want = left.min(STRIDE);
-            let read = self.frames.read(file.as_fd(), want).map_err(|error| (path, error))?;
-            left -= read;
-            if read < want {
-                self.frames.zeros(left)?;
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     fn vanished(&mut self, path: &[u8]) -> Option<OwnedFd> {
-        left_out(&mut self.notices, path, "it vanished while the volume was packed");
-        self.packed.changed += 1;
+        let mut blocks = Blocks::default();
+        blocks.vanished(path);
+        self.take_note(&mut blocks);
         None
     }
 
-    fn write_header(&mut self, entry: &Entry<'_>) -> Result<(), PackError> {
-        self.header.clear();
-        header::write(entry, &mut self.header);
-        self.frames.write(&self.header)
+    fn ready(
+        &mut self,
+        path: &[u8],
+        kind: Kind<'_>,
+        stat: &Stat,
+        xattrs: &[Xattr],
+        record: Record,
+    ) -> Result<(), PackError> {
+        let mut header = Vec::new();
+        header::write(&Entry { path, kind, meta: Meta::of(stat), xattrs }, &mut header);
+        self.step(Step::Ready { header, record })
+    }
+
+    fn file(&mut self, found: &Found<'_>) -> Result<(), PackError> {
+        self.step(Step::File(FileStep {
+            directory: found.directory.clone(),
+            name: found.name.to_owned(),
+            path: found.path.to_owned(),
+        }))
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), PackError> {
+        match self.ahead.add(step)? {
+            Some(stretch) => self.stretch(stretch),
+            None => Ok(()),
+        }
+    }
+
+    /// Packs what was read ahead, and reads what was not.
+    fn stretch(&mut self, mut stretch: Stretch) -> Result<(), PackError> {
+        loop {
+            self.blocks(stretch.blocks)?;
+            if let Some(opened) = stretch.opened {
+                self.opened(&opened)?;
+            }
+            let rest: VecDeque<Step> = stretch.rest;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            stretch = ahead::read(rest, self.context)?;
+        }
+    }
+
+    fn blocks(&mut self, mut blocks: Blocks) -> Result<(), PackError> {
+        self.frames.write(&blocks.bytes)?;
+        self.digester.update(&blocks.records);
+        self.hashes.append(&mut blocks.hashes);
+        self.packed.entries += blocks.entries;
+        self.packed.bytes += blocks.content;
+        self.take_note(&mut blocks);
+        self.context.give_back(blocks.bytes);
+        Ok(())
+    }
+
+    fn take_note(&mut self, blocks: &mut Blocks) {
+        self.packed.changed += blocks.changed;
+        blocks.notices.drain(..).for_each(|notice| self.notices.add(notice));
+    }
+
+    fn opened(&mut self, opened: &Opened) -> Result<(), PackError> {
+        let Opened { file, stat, path } = opened;
+        let io = |errno| PackError::io(path, errno);
+        if let Some(first) = other_name(&mut self.inodes, stat, path) {
+            let (kind, meta) = (Kind::Hardlink(&first), Meta::of(stat));
+            self.header(&Entry { path, kind, meta, xattrs: &[] })?;
+            self.record(&Record::hardlink(stat, path, &first), None);
+            self.packed.entries += 1;
+            return Ok(());
+        }
+        let xattrs = self.context.xattrs.read(file.as_fd()).map_err(io)?;
+        if size(stat) <= SMALL {
+            let mut blocks = self.context.blocks();
+            blocks.add_file(file, stat, path, &xattrs).map_err(io)?;
+            return self.blocks(blocks);
+        }
+        let mut hasher = blake3::Hasher::new();
+        let whole = self.large(opened, &xattrs, &mut hasher)?;
+        let after = fstat(file).map_err(io)?;
+        if !whole || (size(&after), mtime(&after)) != (size(stat), mtime(stat)) {
+            self.packed.changed += 1;
+        }
+        let hash = *hasher.finalize().as_bytes();
+        let mut record = Record::file(stat, path, size(stat));
+        record.attributes(&xattrs);
+        self.record(&record, Some(&hash));
+        self.hashes.push(hash);
+        self.packed.entries += 1;
+        self.packed.bytes += size(stat);
+        Ok(())
+    }
+
+    /// Copies a file through; returns whether all of it was there.
+    fn large(
+        &mut self,
+        Opened { file, stat, path }: &Opened,
+        xattrs: &[Xattr],
+        hasher: &mut blake3::Hasher,
+    ) -> Result<bool, PackError> {
+        let io = |errno| PackError::io(path, errno);
+        let (size, meta) = (size(stat), Meta::of(stat));
+        let blocks = u64::try_from(stat.st_blocks).unwrap_or(u64::MAX);
+        let Some(extents) = extents::of(file, size, blocks).map_err(io)? else {
+            self.header(&Entry { path, kind: Kind::File(size), meta, xattrs })?;
+            let whole = self.copy(file, size, path, hasher)?;
+            self.pad(size)?;
+            return Ok(whole);
+        };
+        let list = extents::encode(&extents, size);
+        let kind = Kind::Sparse(size, &extents, list.len() as u64);
+        self.header(&Entry { path, kind, meta, xattrs })?;
+        self.frames.write(&list)?;
+        let (mut whole, mut total, mut position) = (true, 0, 0);
+        for (offset, length) in &extents {
+            self.hole(offset - position, hasher)?;
+            rustix::fs::seek(file, rustix::fs::SeekFrom::Start(*offset)).map_err(io)?;
+            whole &= self.copy(file, *length, path, hasher)?;
+            total += length;
+            position = offset + length;
+        }
+        self.hole(size - position, hasher)?;
+        self.pad(total)?;
+        Ok(whole)
+    }
+
+    /// Copies that much of a file; what is missing becomes zeros, so that the archive stays whole.
+    fn copy(
+        &mut self,
+        file: &OwnedFd,
+        length: u64,
+        path: &[u8],
+        hasher: &mut blake3::Hasher,
+    ) -> Result<bool, PackError> {
+        let mut left = length;
+        while left > 0 {
+            self.check_stop()?;
+            let want = left.min(STRIDE);
+            let read = self.frames.read(file.as_fd(), want, &mut |bytes| {
+                hasher.update_rayon(bytes);
+            });
+            let read = read.map_err(|error| (path, error))?;
+            left -= read;
+            if read < want {
+                self.frames.zeros(left)?;
+                self.hole(left, hasher)?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A hole takes no space in the archive, but its zeros are part of the content.
+    fn hole(&self, mut length: u64, hasher: &mut blake3::Hasher) -> Result<(), PackError> {
+        while length > 0 {
+            self.check_stop()?;
+            hash_zeros(hasher, length.min(STRIDE));
+            length -= length.min(STRIDE);
+        }
+        Ok(())
+    }
+
+    fn check_stop(&self) -> Result<(), PackError> {
+        if self.stop.load(Ordering::Relaxed) { Err(PackError::Stopped) } else { Ok(()) }
+    }
+
+    fn header(&mut self, entry: &Entry<'_>) -> Result<(), PackError> {
+        let mut header = Vec::new();
+        header::write(entry, &mut header);
+        self.frames.write(&header)
+    }
+
+    fn record(&mut self, record: &Record, content: Option<&ContentHash>) {
+        let mut records = Records::default();
+        records.add(record, content);
+        self.digester.update(&records);
     }
 
     fn pad(&mut self, size: u64) -> Result<(), PackError> {
         self.frames.zeros(size.next_multiple_of(BLOCK as u64) - size)
     }
 
-    fn finish(mut self) -> Result<Packed, PackError> {
+    fn finish(mut self, sealed: bool) -> Result<Packed, PackError> {
+        while let Some(stretch) = self.ahead.next()? {
+            self.stretch(stretch)?;
+        }
         let mut end = Vec::new();
         header::end(&mut end);
         self.frames.write(&end)?;
-        if self.files != self.survey.files.len() {
-            self.packed.changed += 1;
+        self.packed.digest = self.digester.finish();
+        if sealed {
+            let Packed { digest, entries, bytes, .. } = self.packed;
+            self.frames.raw(trailer::write(&Trailer { digest, entries, bytes }, &self.hashes))?;
         }
         if self.packed.changed > 0 {
             self.notices.add("files changed while the volume was packed".to_owned());

@@ -3,6 +3,8 @@
 //! Unlike the reader of the `tar` crate this one takes values with line ends, which attributes may
 //! have.
 
+use std::io::Write;
+
 /// Appends a record.
 pub fn write(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
     let rest = key.len() + value.len() + 3;
@@ -11,8 +13,8 @@ pub fn write(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
     while length != rest + digits(length) {
         length = rest + digits(length);
     }
-    out.extend_from_slice(length.to_string().as_bytes());
-    out.push(b' ');
+    // A write into a vector cannot fail.
+    _ = write!(out, "{length} ");
     out.extend_from_slice(key);
     out.push(b'=');
     out.extend_from_slice(value);
@@ -20,7 +22,7 @@ pub fn write(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
 }
 
 fn digits(number: usize) -> usize {
-    number.to_string().len()
+    number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
 /// The records of a header; `None` if it is malformed.

@@ -21,6 +21,16 @@ pub fn path_key(path: &[u8]) -> PathKey {
 /// A file's content by its blake3 hash.
 pub type ContentHash = [u8; 32];
 
+/// Adds this many zeros, the content of a hole.
+pub fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    while count > 0 {
+        let now = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
+        hasher.update(&ZEROS[..now]);
+        count -= now as u64;
+    }
+}
+
 /// A file's state in one number: if its content, permissions or attributes may have changed, this has.
 ///
 /// The time of the last change of status is part of it, which no program can set: a file that was

@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, open, readlinkat, statat}
 use rustix::io::Errno;
 
 use super::PackOptions;
-use super::notices::Notices;
+use super::digest::{Digester, Record, Records};
 use super::pack::PackError;
 use super::path::shown;
 use super::policy::{refused_by_way, refused_link, refused_mode};
@@ -33,18 +33,6 @@ pub struct Survey {
     pub bytes: u64,
     /// How much of that had to be read.
     pub bytes_read: u64,
-    /// The regular files in the order of an archive.
-    pub(super) files: Vec<Surveyed>,
-}
-
-/// A regular file that was seen.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Surveyed {
-    pub content: ContentHash,
-    /// See [`stamp`](super::snapshot::stamp).
-    pub stamp: u64,
-    /// Whether it has no attributes of its own.
-    pub is_plain: bool,
 }
 
 impl Survey {
@@ -73,23 +61,15 @@ pub fn survey(
         inodes: HashMap::new(),
         batch: Vec::new(),
         directories: 0,
-        hasher: blake3::Hasher::new(),
-        survey: Survey {
-            digest: TreeDigest([0; 32]),
-            entries: 0,
-            bytes: 0,
-            bytes_read: 0,
-            files: Vec::new(),
-        },
+        digester: Digester::default(),
+        survey: Survey { digest: TreeDigest([0; 32]), entries: 0, bytes: 0, bytes_read: 0 },
     };
     let attributes = surveyor.xattrs.read(surveyor.root.as_fd());
     let attributes = attributes.map_err(|errno| PackError::io(b"", errno))?;
-    let mut pending = Pending::new(b'd', &root_stat, b"", &[]);
-    pending.attributes(&attributes);
-    surveyor.batch.push(pending);
+    surveyor.batch.push(Record::directory(&root_stat, b"", &attributes).into());
     walk(root, stop, &mut |found| surveyor.visit(&found))?;
     surveyor.digest_batch()?;
-    surveyor.survey.digest = TreeDigest(*surveyor.hasher.finalize().as_bytes());
+    surveyor.survey.digest = surveyor.digester.finish();
     Ok(surveyor.survey)
 }
 
@@ -106,7 +86,7 @@ struct Surveyor<'a> {
     batch: Vec<Pending>,
     /// In how many directories the files of the batch are; each one is kept open.
     directories: usize,
-    hasher: blake3::Hasher,
+    digester: Digester,
     survey: Survey,
 }
 
@@ -115,8 +95,14 @@ const BATCH_DIRECTORIES: usize = 64;
 
 /// An entry on its way into the digest.
 struct Pending {
-    record: Vec<u8>,
+    record: Record,
     file: Option<PendingFile>,
+}
+
+impl From<Record> for Pending {
+    fn from(record: Record) -> Self {
+        Self { record, file: None }
+    }
 }
 
 struct PendingFile {
@@ -124,30 +110,8 @@ struct PendingFile {
     name: CString,
     path: Vec<u8>,
     size: u64,
-    stamp: u64,
     /// Content and attributes, as far as they are known without a look.
     found: Option<(ContentHash, Vec<Xattr>)>,
-}
-
-impl Pending {
-    fn new(kind: u8, stat: &Stat, path: &[u8], detail: &[u8]) -> Self {
-        let mut record = Vec::with_capacity(path.len() + detail.len() + 32);
-        record.push(kind);
-        record.extend_from_slice(&(stat.st_mode & 0o7777).to_le_bytes());
-        for text in [path, detail] {
-            record.extend_from_slice(&(text.len() as u64).to_le_bytes());
-            record.extend_from_slice(text);
-        }
-        Self { record, file: None }
-    }
-
-    fn attributes(&mut self, xattrs: &[Xattr]) {
-        for (name, value) in xattrs.iter().filter(|(name, _)| xattr::is_users(name)) {
-            self.record.extend_from_slice(name.to_bytes_with_nul());
-            self.record.extend_from_slice(&(value.len() as u64).to_le_bytes());
-            self.record.extend_from_slice(value);
-        }
-    }
 }
 
 impl Surveyor<'_> {
@@ -172,10 +136,9 @@ impl Surveyor<'_> {
                     Err(Errno::NOENT) => return Ok(None),
                     Err(errno) => return Err(io(errno)),
                 };
-                let mut pending = Pending::new(b'd', &stat, path, b"");
-                pending.attributes(&self.xattrs.read(opened.as_fd()).map_err(io)?);
+                let xattrs = self.xattrs.read(opened.as_fd()).map_err(io)?;
                 into = Some(opened);
-                pending
+                Record::directory(&stat, path, &xattrs).into()
             }
             FileType::Symlink => {
                 let target = match readlinkat(directory, *name, Vec::new()) {
@@ -184,11 +147,10 @@ impl Surveyor<'_> {
                     Err(errno) => return Err(io(errno)),
                 };
                 check_link(self.options, self.root.as_fd(), path, target.to_bytes())?;
-                // Its attributes are none of a user's.
-                Pending::new(b'l', &stat, path, target.to_bytes())
+                Record::symlink(&stat, path, target.to_bytes()).into()
             }
             _ => match other_name(&mut self.inodes, &stat, path) {
-                Some(first) => Pending::new(b'h', &stat, path, &first),
+                Some(first) => Record::hardlink(&stat, path, &first).into(),
                 None => self.file(found, &stat)?,
             },
         };
@@ -207,22 +169,21 @@ impl Surveyor<'_> {
         let size = size(stat);
         let key = path_key(found.path);
         let stamp = stamp(key, stat);
-        let mut pending = Pending::new(b'f', stat, found.path, &size.to_le_bytes());
+        let record = Record::file(stat, found.path, size);
         let last = self.batch.last().and_then(|pending| pending.file.as_ref());
         if last.is_none_or(|last| !Arc::ptr_eq(&last.directory, found.directory)) {
             self.directories += 1;
         }
         // What is known has no attributes.
         let known = self.known.and_then(|known| known.content(key, stamp));
-        pending.file = Some(PendingFile {
+        let file = PendingFile {
             directory: found.directory.clone(),
             name: found.name.to_owned(),
             path: found.path.to_owned(),
             size,
-            stamp,
             found: known.map(|content| (content, Vec::new())),
-        });
-        Ok(pending)
+        };
+        Ok(Pending { record, file: Some(file) })
     }
 
     fn digest_batch(&mut self) -> Result<(), PackError> {
@@ -238,22 +199,17 @@ impl Surveyor<'_> {
             })
             .try_reduce(|| 0, |a, b| Ok(a + b))?;
         self.survey.bytes_read += bytes;
-        for mut pending in self.batch.drain(..) {
-            let mut file = pending.file.take();
-            let found = file.as_mut().and_then(|file| file.found.take());
+        let mut records = Records::default();
+        for Pending { mut record, file } in self.batch.drain(..) {
+            let size = file.as_ref().map_or(0, |file| file.size);
+            let found = file.and_then(|file| file.found);
             if let Some((_, xattrs)) = &found {
-                pending.attributes(xattrs);
+                record.attributes(xattrs);
             }
-            self.hasher.update(&(pending.record.len() as u64).to_le_bytes());
-            self.hasher.update(&pending.record);
-            if let (Some(PendingFile { size, stamp, .. }), Some((content, xattrs))) = (file, found)
-            {
-                let is_plain = xattrs.is_empty();
-                self.hasher.update(&content);
-                self.survey.bytes += size;
-                self.survey.files.push(Surveyed { content, stamp, is_plain });
-            }
+            records.add(&record, found.as_ref().map(|(content, _)| content));
+            self.survey.bytes += size;
         }
+        self.digester.update(&records);
         self.directories = 0;
         Ok(())
     }
@@ -347,9 +303,4 @@ fn read(
         }
     }
     Ok((*hasher.finalize().as_bytes(), found))
-}
-
-/// What was left out of an archive, for people.
-pub(super) fn left_out(notices: &mut Notices, path: &[u8], what: &str) {
-    notices.add(format!("`{}` is not in the archive: {what}", shown(path)));
 }

@@ -17,6 +17,7 @@ use super::place::{Places, Taken, io as io_error, refused};
 use super::policy::{refused_by_way, refused_link, refused_mode};
 use super::snapshot::{ContentHash, PathKey, Snapshot, path_key, stamp};
 use super::stat::Meta;
+use super::trailer::Trailer;
 use super::walk::mode;
 use super::writer::{NewFile, NewLink, Owner, Writers, attributes, times};
 use super::xattr::Xattr;
@@ -34,6 +35,8 @@ pub trait Source: Send {
 pub struct Unpacked {
     /// What is there now.
     pub snapshot: Snapshot,
+    /// What the archive says of itself.
+    pub trailer: Option<Trailer>,
     /// Of all types, without the root.
     pub entries: u64,
     /// Of the content of all files.
@@ -85,14 +88,10 @@ pub fn unpack(
         let unpacked = thread::scope(|scope| {
             let places = Places::new(root, options.limits.entries)?;
             let mut tree = Tree::new(places, Writers::start(scope), options);
-            let mut first = true;
             while let Some(member) = members.next()? {
-                if std::mem::take(&mut first) {
-                    tree.hashes = members.hashes();
-                }
                 tree.add(member, &mut members)?;
             }
-            tree.finish()
+            tree.finish(members.trailer())
         })?;
         Ok(Unpacked { compressed_bytes: content.read(), ..unpacked })
     })
@@ -173,8 +172,7 @@ struct Tree<'a, 'scope> {
     places: Places,
     writers: Writers<'scope>,
     options: &'a UnpackOptions,
-    /// Of the regular files to come, where the archive has them.
-    hashes: Option<Vec<ContentHash>>,
+    /// How many regular files there were so far.
     files: usize,
     /// How many bytes of holes may still be hashed.
     holes: u64,
@@ -196,7 +194,6 @@ impl<'a, 'scope> Tree<'a, 'scope> {
             places,
             writers,
             options,
-            hashes: None,
             files: 0,
             holes: HASHED_HOLES,
             directories: Vec::new(),
@@ -253,13 +250,12 @@ impl<'a, 'scope> Tree<'a, 'scope> {
                 let place = self.places.place(&path)?;
                 self.places.take(&path, Taken::File)?;
                 let key = path_key(&path);
-                let content =
-                    self.hashes.as_ref().and_then(|hashes| hashes.get(self.files)).copied();
+                let number = self.files;
                 self.files += 1;
                 self.unpacked.bytes = added(self.unpacked.bytes, size, self.options)?;
-                let hashed = self.hashes_holes(size, extents.as_deref());
+                let hashed = !members.announced() && self.hashes_holes(size, extents.as_deref());
                 self.content(
-                    NewFile { path, key, place, meta, xattrs, size, extents, content, hashed },
+                    NewFile { path, key, number, place, meta, xattrs, size, extents, hashed },
                     members,
                 )?;
             }
@@ -360,7 +356,10 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Unpacked, UnpackError> {
+    fn finish(
+        mut self,
+        trailer: Option<(Trailer, Vec<ContentHash>)>,
+    ) -> Result<Unpacked, UnpackError> {
         self.settle()?;
         for (path, target) in std::mem::take(&mut self.upward) {
             // Something else may be there by now.
@@ -375,9 +374,13 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         let relinked = self.relinked()?;
         let mut notices = Vec::new();
         self.close_directories(&mut notices)?;
+        let (trailer, hashes) = trailer.unzip();
+        self.unpacked.trailer = trailer;
+        // Hashes that do not belong to these files are worth nothing.
+        let hashes = hashes.filter(|hashes| hashes.len() == self.files).unwrap_or_default();
         for done in self.writers.finish()? {
             for file in done.files.into_iter().filter(|file| !file.has_xattrs) {
-                if let Some(content) = file.content {
+                if let Some(content) = file.content.or_else(|| hashes.get(file.number).copied()) {
                     self.unpacked.snapshot.add(file.key, file.stamp, content);
                 }
             }
@@ -385,10 +388,6 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         }
         for (key, stamp) in relinked {
             self.unpacked.snapshot.restamp(key, stamp);
-        }
-        // Hashes that do not belong to these files are worth nothing.
-        if self.hashes.is_some_and(|hashes| hashes.len() != self.files) {
-            self.unpacked.snapshot = Snapshot::default();
         }
         notices.into_iter().for_each(|notice| self.notices.add(notice));
         self.unpacked.notices = self.notices.into_vec();

@@ -18,7 +18,7 @@ use rustix::process::{getegid, geteuid};
 
 use super::extents::Extents;
 use super::place::{Place, io};
-use super::snapshot::{ContentHash, PathKey, stamp};
+use super::snapshot::{ContentHash, PathKey, hash_zeros, stamp};
 use super::stat::{Meta, Time};
 use super::unpack::UnpackError;
 use super::walk::mode;
@@ -46,9 +46,9 @@ pub struct NewFile {
     pub size: u64,
     /// Where the data belongs, for a sparse file.
     pub extents: Option<Extents>,
-    /// The content's hash, if that is known; else it is computed.
-    pub content: Option<ContentHash>,
-    /// Whether the hash is worth its time where the archive does not have it.
+    /// Of all files, in the order of the archive.
+    pub number: usize,
+    /// Whether the content is to be hashed.
     pub hashed: bool,
 }
 
@@ -95,9 +95,10 @@ pub struct Done {
 
 /// A file that is there.
 pub struct Written {
+    pub number: usize,
     pub key: PathKey,
     pub stamp: u64,
-    /// `None` if it was not worth its time.
+    /// As far as it was to be hashed.
     pub content: Option<ContentHash>,
     pub has_xattrs: bool,
 }
@@ -314,7 +315,7 @@ impl Opened {
         let Place { directory, name } = &new.place;
         let file = openat(directory, name, flags, mode(new.meta.mode & 0o777))
             .map_err(|errno| io(&new.path, errno))?;
-        let hasher = (new.hashed && new.content.is_none()).then(blake3::Hasher::new);
+        let hasher = new.hashed.then(blake3::Hasher::new);
         Ok(Self { file, new, position: 0, part: 0, hasher, hashed: 0 })
     }
 
@@ -363,7 +364,7 @@ impl Opened {
     }
 
     fn finish(mut self, owner: Owner, notices: &mut Vec<String>) -> Result<Written, UnpackError> {
-        let NewFile { path, key, meta, xattrs, size, extents, content, .. } = &*self.new;
+        let NewFile { path, key, number, meta, xattrs, size, extents, .. } = &*self.new;
         let mut set = || {
             if extents.is_some() {
                 ftruncate(&self.file, *size)?;
@@ -380,27 +381,19 @@ impl Opened {
             fstat(&self.file)
         };
         let stat = set().map_err(|errno| io(path, errno))?;
-        let hashed = self.hasher.take().map(|mut hasher| {
+        let content = self.hasher.take().map(|mut hasher| {
             if extents.is_some() {
                 hash_zeros(&mut hasher, size - self.hashed);
             }
             *hasher.finalize().as_bytes()
         });
         Ok(Written {
+            number: *number,
             key: *key,
             stamp: stamp(*key, &stat),
-            content: content.or(hashed),
+            content,
             has_xattrs: !xattrs.is_empty(),
         })
-    }
-}
-
-fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
-    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    while count > 0 {
-        let now = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
-        hasher.update(&ZEROS[..now]);
-        count -= now as u64;
     }
 }
 

@@ -1,7 +1,7 @@
 //! A store in a directory of this machine.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -230,6 +230,23 @@ impl CacheStore for DirectoryStore {
         self.blocking(move |store| Ok(store.open(&key)?.map(|(_, info)| info))).await
     }
 
+    async fn tail(
+        &self,
+        key: &CacheKey,
+        bytes: u64,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
+        let key = key.clone();
+        self.blocking(move |store| {
+            let Some((mut file, info)) = store.open(&key)? else { return Ok(None) };
+            let mut tail = Vec::new();
+            file.seek(SeekFrom::Start(info.size.saturating_sub(bytes)))
+                .and_then(|_| file.take(bytes).read_to_end(&mut tail))
+                .map_err(io(&store.path(&key)))?;
+            Ok(Some((info, tail.into())))
+        })
+        .await
+    }
+
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
         let (key, path) = (key.clone(), self.path(key));
         let opened = {
@@ -291,7 +308,10 @@ impl CacheStore for DirectoryStore {
             object.sync()?;
             let sidecar = Sidecar {
                 identity: Identity::of(&object.file.metadata().map_err(io(&object.path))?),
-                pairs: metadata
+                pairs: parts
+                    .metadata
+                    .as_ref()
+                    .unwrap_or(&metadata)
                     .pairs()
                     .into_iter()
                     .map(|(name, value)| (name.to_owned(), value))

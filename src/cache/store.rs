@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::{CacheKey, Download, KeyPrefix, Upload};
 
@@ -22,12 +23,21 @@ pub trait CacheStore: Send + Sync {
     /// What is known of an object without reading it; `None` when there is none.
     async fn stat(&self, key: &CacheKey) -> Result<Option<ObjectInfo>, StoreError>;
 
+    /// The same, with the last bytes of the object: as many as asked for, or all of a smaller one. They
+    /// may be missing when they could not be read in the first attempt.
+    async fn tail(
+        &self,
+        key: &CacheKey,
+        bytes: u64,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError>;
+
     /// An object's content and what is known of it; `None` when there is none.
     ///
     /// All bytes of a download are of one version of the object, the one described.
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError>;
 
-    /// Replaces an object as a whole and returns its size in bytes.
+    /// Replaces an object as a whole and returns its size in bytes. `metadata` is what is known of it at
+    /// the beginning.
     ///
     /// A reader sees the old object or the new one, never a mixture or a part. The new one is
     /// published only after the sender of `parts` said that its end was reached. A sender that goes

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{CacheKey, StoreError};
+use super::{CacheKey, Metadata, StoreError};
 
 /// The content of an object, in order. Dropping it cancels the transfer.
 pub struct Download {
@@ -19,6 +19,8 @@ pub struct Download {
 /// The receiving side of an upload, to be handed to a store.
 pub struct Upload {
     messages: mpsc::Receiver<Message>,
+    /// What the sender has said at the end.
+    pub(super) metadata: Option<Metadata>,
 }
 
 /// The sending side of an upload. Dropping it without [`UploadSender::finish`] makes it fail.
@@ -33,7 +35,7 @@ pub struct UploadClosed;
 
 enum Message {
     Chunk(Bytes),
-    End,
+    End(Option<Metadata>),
 }
 
 impl Download {
@@ -84,14 +86,17 @@ impl Upload {
     /// A channel that holds at most `chunks` chunks; larger chunks make it cheaper, and hold more.
     pub fn channel(chunks: usize) -> (UploadSender, Self) {
         let (sender, receiver) = mpsc::channel(chunks);
-        (UploadSender { messages: sender }, Self { messages: receiver })
+        (UploadSender { messages: sender }, Self { messages: receiver, metadata: None })
     }
 
     /// The next bytes, or `None` when the sender said that this was all.
     pub(super) async fn next(&mut self, key: &CacheKey) -> Result<Option<Bytes>, StoreError> {
         match self.messages.recv().await {
             Some(Message::Chunk(chunk)) => Ok(Some(chunk)),
-            Some(Message::End) => Ok(None),
+            Some(Message::End(metadata)) => {
+                self.metadata = metadata;
+                Ok(None)
+            }
             None => Err(StoreError::Unfinished { key: key.clone() }),
         }
     }
@@ -111,15 +116,20 @@ impl UploadSender {
     }
 
     /// Says that all bytes were sent, so that the store may publish them.
-    pub async fn finish(self) -> Result<(), UploadClosed> {
-        self.messages.send(Message::End).await.map_err(|_| UploadClosed)
+    ///
+    /// What is known of the object only now takes the place of what [`CacheStore::put`] was given, if the
+    /// store can still write it down: S3 wants it at the beginning of an upload in parts.
+    ///
+    /// [`CacheStore::put`]: super::CacheStore::put
+    pub async fn finish(self, metadata: Option<Metadata>) -> Result<(), UploadClosed> {
+        self.messages.send(Message::End(metadata)).await.map_err(|_| UploadClosed)
     }
 
     /// As [`UploadSender::finish`], for threads outside of the runtime.
     ///
     /// # Panics
     /// When called from within an asynchronous task.
-    pub fn blocking_finish(self) -> Result<(), UploadClosed> {
-        self.messages.blocking_send(Message::End).map_err(|_| UploadClosed)
+    pub fn blocking_finish(self, metadata: Option<Metadata>) -> Result<(), UploadClosed> {
+        self.messages.blocking_send(Message::End(metadata)).map_err(|_| UploadClosed)
     }
 }

@@ -1,5 +1,6 @@
 //! The cache of a run's volumes: from the store into a volume and back.
 
+mod describe;
 mod download;
 mod pack;
 mod transfer;
@@ -11,10 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+pub use self::describe::describe;
 pub use self::download::{Downloaded, unpack_options};
 use self::transfer::Transfer;
 use super::{Ended, Usage, VolumeName};
-use crate::archive::{Budget, Snapshot, TreeDigest};
+use crate::archive::{Budget, Compression, Snapshot, TreeDigest};
 use crate::cache::{CacheConfig, CacheStore, CacheWhen, Metadata, ObjectInfo, StoreError};
 use crate::context::EventSink;
 use crate::driver::{LocalDirectory, Volume};
@@ -62,7 +64,7 @@ pub enum Access {
 #[derive(Debug)]
 pub struct Restored {
     pub outcome: CacheOutcome,
-    /// Of the tree, as the object's metadata has it.
+    /// Of the tree, as the object's metadata or the archive have it.
     digest: Option<TreeDigest>,
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -206,6 +208,7 @@ impl VolumeCache {
             report.content_bytes = unpacked.bytes;
             let outcome = if index == 0 { CacheOutcome::Hit } else { CacheOutcome::Fallback };
             let digest = info.metadata.digest.as_deref().and_then(|text| text.parse().ok());
+            let digest = digest.or(unpacked.trailer.map(|trailer| trailer.digest));
             return Ok(Restored { outcome, digest, snapshot: Some(Arc::new(unpacked.snapshot)) });
         }
         report.reason = misses.join(", ");
@@ -299,28 +302,49 @@ impl VolumeCache {
         let key = self.config.key(&volume.name).map_err(|error| error.to_string())?;
         let hit = restored.filter(|restored| restored.outcome == CacheOutcome::Hit);
         let known = restored.and_then(|restored| restored.snapshot.clone());
-        // A file that changes while it is read is in the archive in one of its states, and the digest
-        // may be of another. Then a second look decides, and if that does not help either, the object
-        // goes without a digest, so that it is never taken for what it is not.
-        for attempt in 1.. {
+        let is_broken = restored.is_some_and(|found| found.outcome == CacheOutcome::Failed);
+        let mut compare = true;
+        loop {
             let transfer = Transfer::start(&self.config, &self.cancel);
-            let survey = pack::survey(self, directory, known.clone(), &transfer).await?;
-            report.content_bytes = survey.bytes;
-            if survey.is_empty() && hit.is_none() {
+            let stored = transfer
+                .bounded(describe(&*self.store, &key))
+                .await?
+                .map_err(|error| error.to_string())?
+                // One that could not be restored is to be replaced.
+                .filter(|stored| self.expired(stored).is_none() && !is_broken);
+            let current = self.current(hit, stored.as_ref());
+            // A look at all files before they are packed is worth its time only if it may turn out that
+            // they need not be, or if nothing but the metadata has a place for their digest.
+            let look =
+                compare && (!current.is_empty() || self.config.compression != Compression::Zstd);
+            let mut metadata = Metadata {
+                writer: Some(self.writer.clone()),
+                version: Some(DIGEST_VERSION),
+                ..Metadata::default()
+            };
+            let mut is_unchanged = false;
+            let is_empty = if look {
+                let survey = pack::survey(self, directory, known.clone(), &transfer).await?;
+                report.content_bytes = survey.bytes;
+                is_unchanged = current.contains(&survey.digest);
+                metadata.digest = Some(survey.digest.to_string());
+                metadata.entries = Some(survey.entries);
+                metadata.content_bytes = Some(survey.bytes);
+                survey.is_empty()
+            } else {
+                pack::is_empty(directory)?
+            };
+            if is_empty && hit.is_none() {
                 report.reason = match usage.mounted {
                     true => "the volume is empty".to_owned(),
                     false => "no task used it".to_owned(),
                 };
                 return Ok(CacheOutcome::Skipped);
             }
-            let stored = transfer
-                .bounded(self.store.stat(&key))
-                .await?
-                .map_err(|error| error.to_string())?;
-            if self.is_current(&survey.digest, hit, stored.as_ref()) {
+            if is_unchanged {
                 return Ok(CacheOutcome::Unchanged);
             }
-            if attempt == 1 {
+            if compare {
                 self.events
                     .send(RunEvent::CachePersisting {
                         volume: report.volume.clone(),
@@ -328,42 +352,28 @@ impl VolumeCache {
                     })
                     .await;
             }
-            let metadata = Metadata {
-                digest: (attempt == 1).then(|| survey.digest.to_string()),
-                writer: Some(self.writer.clone()),
-                entries: Some(survey.entries),
-                content_bytes: Some(survey.bytes),
-                version: Some(DIGEST_VERSION),
-            };
-            match pack::from(self, directory, &key, survey, metadata, transfer).await? {
+            match pack::from(self, directory, &key, metadata, transfer).await? {
                 pack::Outcome::Published(packed) => {
                     report.bytes = packed.compressed_bytes;
                     report.content_bytes = packed.bytes;
                     for notice in packed.notices {
                         self.events.notice(format!("volume `{}`: {notice}", volume.name));
                     }
-                    break;
+                    return Ok(CacheOutcome::Uploaded);
                 }
-                pack::Outcome::Changing => {}
+                // Files have changed since the look at them. Another one would be no better: the object
+                // goes with what is known of it when it is packed.
+                pack::Outcome::Changing => compare = false,
             }
         }
-        Ok(CacheOutcome::Uploaded)
     }
 
-    /// Whether the cache holds this tree, or one that somebody made of the same beginnings and that
-    /// an unchanged volume must not replace.
-    fn is_current(
-        &self,
-        digest: &TreeDigest,
-        hit: Option<&Restored>,
-        stored: Option<&ObjectInfo>,
-    ) -> bool {
-        let Some(stored) = stored.filter(|stored| self.expired(stored).is_none()) else {
-            return false;
-        };
-        let is_digest = |text: Option<&str>| text == Some(digest.to_string().as_str());
-        is_digest(stored.metadata.digest.as_deref())
-            || hit.is_some_and(|hit| hit.digest.as_ref() == Some(digest))
+    /// The digests of trees that need not be uploaded: the cache has them, or one that somebody made of
+    /// the same beginnings and that an unchanged volume must not replace.
+    fn current(&self, hit: Option<&Restored>, stored: Option<&ObjectInfo>) -> Vec<TreeDigest> {
+        let Some(stored) = stored else { return Vec::new() };
+        let digest = stored.metadata.digest.as_deref().and_then(|text| text.parse().ok());
+        digest.into_iter().chain(hit.and_then(|hit| hit.digest)).collect()
     }
 
     /// How old an object is, for people, if it is too old to count.

@@ -4,7 +4,7 @@ mod cache;
 mod manager;
 mod name;
 
-pub use cache::{Downloaded, VolumeCache, unpack_options};
+pub use cache::{Downloaded, VolumeCache, describe, unpack_options};
 pub use manager::{Usage, VolumeManager};
 pub use name::{VolumeName, VolumeNameError};
 

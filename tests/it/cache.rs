@@ -415,6 +415,43 @@ const FILL: &str = r#"
     await runtime.run({ name: "fill", image: "busybox", command: { path: "sh", args: ["-c", script] }, mounts: { modules } });
 "#;
 
+/// When the upload of a large volume begins, nobody has read the volume yet.
+#[test]
+fn a_large_volume_that_was_never_seen_before_is_known_all_the_same() {
+    let s3 = S3::from_environment();
+    let body = r#"
+        const modules = await runtime.createVolume({ name: "modules" });
+        const script = "[ -e modules/random ] || head -c 30000000 /dev/urandom > modules/random";
+        await runtime.run({ name: "fill", image: "busybox", command: { path: "sh", args: ["-c", script] }, mounts: { modules } });
+    "#;
+    let dir = tempfile::tempdir().unwrap();
+    for compression in ["zstd", "gzip"] {
+        for cache in [s3.url(&format!("unseen-{compression}")), file_cache(dir.path())] {
+            let url = format!("{cache}&cache_compression={compression}");
+            assert_eq!(
+                ends(&events(body, &url)),
+                ["persist modules uploaded", "restore modules miss"]
+            );
+            let stat = Ci::new()
+                .args(["cache", "stat", "modules", "--json"])
+                .env("CI_DRIVER", format!("native://?cache={url}"))
+                .run()
+                .exits(0);
+            let known: Value = serde_json::from_str(&stat.stdout).unwrap();
+            assert_eq!(known[0]["entries"], 1, "{known}");
+            assert_eq!(known[0]["content_bytes"], 30_000_000);
+            assert!(known[0]["digest"].is_string(), "{known}");
+            let again = ["persist modules unchanged", "restore modules hit"];
+            assert_eq!(ends(&events(body, &url)), again);
+            // Another volume with the same content, which was not restored.
+            let restored = format!("{url}&cache_policy=push");
+            let same = body.replace("/dev/urandom", "/dev/zero");
+            assert_eq!(ends(&events(&same, &restored)), ["persist modules uploaded"]);
+            assert_eq!(ends(&events(&same, &restored)), ["persist modules unchanged"]);
+        }
+    }
+}
+
 /// A run that was ended in the middle of its upload.
 struct Ended {
     ci: Ci,

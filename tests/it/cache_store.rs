@@ -49,7 +49,7 @@ async fn put_with(
                 return;
             }
         }
-        _ = sender.finish().await;
+        _ = sender.finish(None).await;
     };
     tokio::join!(store.put(key, metadata, upload), send).0
 }
@@ -81,11 +81,19 @@ async fn what_is_put_is_got_whatever_its_size() {
         let key = key(&url, "volume.tar.zst");
         assert!(get(&*store, &key).await.unwrap().is_none());
         assert!(store.stat(&key).await.unwrap().is_none());
+        assert!(store.tail(&key, 64).await.unwrap().is_none());
         for size in [0, 1, 8 << 20, (8 << 20) + 1, LARGE, 40_000_000, 5] {
             let bytes = content(1, size);
             assert_eq!(put(&*store, &key, bytes.clone()).await.unwrap(), size as u64);
             assert!(get(&*store, &key).await.unwrap().unwrap() == bytes, "{size}");
-            assert_eq!(store.stat(&key).await.unwrap().unwrap().size, size as u64);
+            let info = store.stat(&key).await.unwrap().unwrap();
+            assert_eq!(info.size, size as u64);
+            for length in [1, 64, 1_000] {
+                let (found, tail) = store.tail(&key, length).await.unwrap().unwrap();
+                assert_eq!(found, info);
+                let start = size.saturating_sub(length as usize);
+                assert!(tail == bytes[start..], "{length} of {size}");
+            }
         }
         store.delete(&key).await.unwrap();
         store.delete(&key).await.unwrap();
@@ -112,6 +120,15 @@ async fn metadata_stays_with_its_object() {
             put(&*store, &key, content(3, 5)).await.unwrap();
             assert_eq!(store.stat(&key).await.unwrap().unwrap().metadata, Metadata::default());
         }
+        // What is known at the end only is kept where that is possible.
+        let key = key(&url, "late.tar.zst");
+        let late = Metadata { entries: Some(7), ..Metadata::default() };
+        let (sender, upload) = Upload::channel(1);
+        let none = Metadata::default();
+        let send = sender.finish(Some(late.clone()));
+        let (stored, sent) = tokio::join!(store.put(&key, &none, upload), send);
+        (stored.unwrap(), sent.unwrap());
+        assert_eq!(store.stat(&key).await.unwrap().unwrap().metadata, late);
     })
     .await;
 }

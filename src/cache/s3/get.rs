@@ -30,30 +30,12 @@ pub async fn get(
     key: &CacheKey,
 ) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
     let client = store.client().await?.clone();
-    let answer = client
-        .get_object()
-        .bucket(&store.location.bucket)
-        .key(key.as_str())
-        .range(format!("bytes=0-{}", RANGE - 1))
-        .send()
-        .await;
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(error) if is_absent(&error) => return Ok(None),
-        // There is no first byte to ask for.
-        Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {
-            let found = super::CacheStore::stat(store, key).await?;
-            return Ok(found.map(|info| (info, empty(key))));
-        }
-        Err(error) => return Err(explain(&store.location, &error)),
+    let answer = match first(store, key, format!("bytes=0-{}", RANGE - 1)).await? {
+        Found::Part(answer) => answer,
+        Found::Empty(info) => return Ok(Some((info, empty(key)))),
+        Found::Nothing => return Ok(None),
     };
-    let info = ObjectInfo {
-        key: key.clone(),
-        size: total(&answer),
-        modified: time(answer.last_modified()),
-        etag: answer.e_tag().unwrap_or_default().to_owned(),
-        metadata: metadata(answer.metadata()),
-    };
+    let info = info(key, &answer);
     let fetch = Fetch {
         client,
         location: store.location.clone(),
@@ -63,10 +45,10 @@ pub async fn get(
     // The first range comes as it arrives, later ones whole: they wait for their turn.
     let (sender, chunks) = mpsc::channel(2);
     let budget = store.options.budget;
-    let first = size(answer.content_length());
+    let length = size(answer.content_length());
     let task = tokio::spawn(async move {
         let over = StoreError::OverBudget { key: fetch.info.key.clone(), budget };
-        let run = timeout(budget, fetch.run(answer.body, first, &sender)).await;
+        let run = timeout(budget, fetch.run(answer.body, length, &sender)).await;
         if let Err(error) = run.unwrap_or(Err(over)) {
             // Nobody may want to know any more.
             _ = sender.send(Err(error)).await;
@@ -74,6 +56,54 @@ pub async fn get(
     });
     let download = Download::new(key.clone(), info.size, chunks, task);
     Ok(Some((info, download)))
+}
+
+pub async fn tail(
+    store: &S3Store,
+    key: &CacheKey,
+    bytes: u64,
+) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
+    match first(store, key, format!("bytes=-{bytes}")).await? {
+        Found::Part(answer) => {
+            let info = info(key, &answer);
+            let read = timeout(store.options.stall, answer.body.collect()).await;
+            let tail = read.ok().and_then(Result::ok).map(|body| body.into_bytes());
+            Ok(Some((info, tail.unwrap_or_default())))
+        }
+        Found::Empty(info) => Ok(Some((info, Bytes::new()))),
+        Found::Nothing => Ok(None),
+    }
+}
+
+/// What asking for a part of an object has found.
+enum Found {
+    Part(GetObjectOutput),
+    Empty(ObjectInfo),
+    Nothing,
+}
+
+async fn first(store: &S3Store, key: &CacheKey, range: String) -> Result<Found, StoreError> {
+    let request = store.client().await?.get_object().bucket(&store.location.bucket);
+    match request.key(key.as_str()).range(range).send().await {
+        Ok(answer) => Ok(Found::Part(answer)),
+        Err(error) if is_absent(&error) => Ok(Found::Nothing),
+        // There is no byte to ask for.
+        Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {
+            let found = super::CacheStore::stat(store, key).await?;
+            Ok(found.map_or(Found::Nothing, Found::Empty))
+        }
+        Err(error) => Err(explain(&store.location, &error)),
+    }
+}
+
+fn info(key: &CacheKey, answer: &GetObjectOutput) -> ObjectInfo {
+    ObjectInfo {
+        key: key.clone(),
+        size: total(answer),
+        modified: time(answer.last_modified()),
+        etag: answer.e_tag().unwrap_or_default().to_owned(),
+        metadata: metadata(answer.metadata()),
+    }
 }
 
 fn empty(key: &CacheKey) -> Download {

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::DateTime;
+use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
@@ -79,6 +80,14 @@ impl CacheStore for S3Store {
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(explain(&self.location, &error)),
         }
+    }
+
+    async fn tail(
+        &self,
+        key: &CacheKey,
+        bytes: u64,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
+        get::tail(self, key, bytes).await
     }
 
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {

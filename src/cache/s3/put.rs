@@ -28,7 +28,7 @@ pub async fn put(
     let mut parts = Parts { chunks: &mut chunks, key, rest: Bytes::new(), ended: false };
     let first = parts.next(PART).await?;
     if parts.ended {
-        return whole(store, key, metadata, first).await;
+        return whole(store, key, chunks.metadata.as_ref().unwrap_or(metadata), first).await;
     }
     let mut size = first.len() as u64;
     let upload = Multipart::begin(store, key, metadata).await?;

@@ -4,6 +4,7 @@ use deno_core::futures::stream::{StreamExt, TryStreamExt, iter};
 use super::archives::{Archive, age, json, table};
 use super::{Failure, StoreArgs, failed};
 use crate::report::human_size;
+use crate::volume::describe;
 
 /// Lists the archives of a cache.
 #[derive(Args)]
@@ -25,7 +26,7 @@ impl List {
         let archives = opened.archives().await?;
         // A listing does not tell who wrote an object.
         let looks = archives.into_iter().map(async |archive: Archive| {
-            let found = opened.store.stat(&archive.info.key).await.map_err(failed)?;
+            let found = describe(&*opened.store, &archive.info.key).await.map_err(failed)?;
             // It may have been removed meanwhile.
             Ok::<_, Failure>(found.map(|info| Archive { info, ..archive }))
         });

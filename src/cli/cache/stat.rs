@@ -3,6 +3,7 @@ use clap::Args;
 use super::archives::{Archive, age, json};
 use super::{Failure, StoreArgs, failed, print};
 use crate::report::human_size;
+use crate::volume::describe;
 
 /// Shows what is known of archives.
 #[derive(Args)]
@@ -24,7 +25,7 @@ impl Stat {
         let opened = self.store.open()?;
         let mut archives = Vec::new();
         for archive in opened.named(&self.names).await? {
-            let found = opened.store.stat(&archive.info.key).await.map_err(failed)?;
+            let found = describe(&*opened.store, &archive.info.key).await.map_err(failed)?;
             archives.extend(found.map(|info| Archive { info, ..archive }));
         }
         if self.json {

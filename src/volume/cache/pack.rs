@@ -34,26 +34,40 @@ pub async fn survey(
         .map_err(|error| error.to_string())
 }
 
-/// Packs a volume and publishes the archive.
+/// Whether there is nothing that an archive would keep.
+pub fn is_empty(directory: &LocalDirectory) -> Result<bool, String> {
+    let failed = |error: io::Error| format!("cannot read the volume: {error}");
+    for entry in std::fs::read_dir(&directory.path).map_err(failed)? {
+        let kind = entry.and_then(|entry| entry.file_type()).map_err(failed)?;
+        if kind.is_dir() || kind.is_file() || kind.is_symlink() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Packs a volume and publishes the archive. If `metadata` has a digest, the tree has to be still the one
+/// that it is of.
 pub async fn from(
     cache: &VolumeCache,
     directory: &LocalDirectory,
     key: &CacheKey,
-    survey: Survey,
     metadata: Metadata,
     transfer: Transfer,
 ) -> Result<Outcome, String> {
     let (sender, parts) = Upload::channel(WAITING);
-    let must_match = metadata.digest.is_some();
-    let (path, options) =
-        (directory.path.clone(), PackOptions { with_hashes: must_match, ..options(cache) });
+    let (path, options, mut described) = (directory.path.clone(), options(cache), metadata.clone());
     let pack = transfer.blocking(move |stop| {
         let mut sink = Uploading(sender);
-        let packed = archive::pack(&path, &survey, &options, &mut sink, stop)?;
-        let publish = packed.changed == 0 || !must_match;
+        let packed = archive::pack(&path, &options, &mut sink, stop)?;
+        let digest = packed.digest.to_string();
+        let publish = described.digest.as_ref().is_none_or(|expected| *expected == digest);
         if publish {
+            described.digest = Some(digest);
+            described.entries = Some(packed.entries);
+            described.content_bytes = Some(packed.bytes);
             // A store that has gone away says so itself.
-            _ = sink.0.blocking_finish();
+            _ = sink.0.blocking_finish(Some(described));
         }
         Ok::<_, archive::PackError>((packed, publish))
     });
@@ -78,7 +92,6 @@ fn options(cache: &VolumeCache) -> PackOptions {
     PackOptions {
         compression: cache.config.compression,
         outside_links: cache.config.outside_links,
-        with_hashes: true,
         budget: cache.budget.clone(),
     }
 }

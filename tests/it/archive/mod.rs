@@ -27,12 +27,7 @@ fn budget() -> Budget {
 }
 
 fn pack_options(compression: Compression) -> PackOptions {
-    PackOptions {
-        compression,
-        outside_links: OutsideLinks::Refuse,
-        with_hashes: true,
-        budget: budget(),
-    }
+    PackOptions { compression, outside_links: OutsideLinks::Refuse, budget: budget() }
 }
 
 fn unpack_options() -> UnpackOptions {
@@ -72,9 +67,8 @@ fn survey(root: &Path) -> Survey {
 }
 
 fn pack_with(root: &Path, options: &PackOptions) -> Result<(Vec<u8>, Packed), PackError> {
-    let survey = archive::survey(root, None, options, &RUNNING)?;
     let mut buffer = Buffer::default();
-    let packed = archive::pack(root, &survey, options, &mut buffer, &RUNNING)?;
+    let packed = archive::pack(root, options, &mut buffer, &RUNNING)?;
     Ok((buffer.0, packed))
 }
 

@@ -1,28 +1,18 @@
 //! Packing a tree that does not hold still, or that nobody could unpack.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use ci::archive::{self, Compression, OutsideLinks, PackError, PackOptions, Packed, Sink};
+use ci::archive::{self, Compression, OutsideLinks, PackError, PackOptions, Packed, Sink, Trailer};
 
-use super::{Buffer, RUNNING, listing, pack_options, pack_with, unpack};
-
-/// Packs what the tree has become after the survey.
-fn pack_after(root: &Path, change: impl FnOnce()) -> (Vec<u8>, Packed) {
-    let options = pack_options(Compression::None);
-    let survey = archive::survey(root, None, &options, &RUNNING).unwrap();
-    change();
-    let mut buffer = Buffer::default();
-    let packed = archive::pack(root, &survey, &options, &mut buffer, &RUNNING).unwrap();
-    (buffer.0, packed)
-}
+use super::{Buffer, RUNNING, listing, pack_options, pack_with, survey, unpack};
 
 #[test]
-fn changes_after_the_survey_are_noticed_and_the_archive_is_whole() {
+fn the_digest_is_that_of_what_was_packed() {
     let changes: [fn(&Path); 7] = [
         |root| fs::write(root.join("file"), "other").unwrap(),
         |root| fs::write(root.join("file"), "other size").unwrap(),
@@ -41,14 +31,55 @@ fn changes_after_the_survey_are_noticed_and_the_archive_is_whole() {
         let tree = tempfile::tempdir().unwrap();
         fs::write(tree.path().join("file"), "first").unwrap();
         fs::write(tree.path().join("large"), vec![1; 5_000_000]).unwrap();
-        let (bytes, packed) = pack_after(tree.path(), || change(tree.path()));
-        assert!(packed.changed > 0);
-        assert!(packed.notices.iter().any(|notice| notice.contains("changed")), "{packed:?}");
+        let before = survey(tree.path()).digest;
+        let unchanged = pack_with(tree.path(), &pack_options(Compression::None)).unwrap().1;
+        assert_eq!(unchanged.digest, before);
+        change(tree.path());
+        let (bytes, packed) = pack_with(tree.path(), &pack_options(Compression::None)).unwrap();
+        assert_ne!(packed.digest, before);
+        assert_eq!(packed.digest, survey(tree.path()).digest);
+        assert_eq!(packed.changed, 0);
         assert_eq!(listing(&unpack(&bytes, Compression::None).root), listing(tree.path()));
     }
+}
+
+/// Small files and large ones, many and few in a directory, links of both kinds and holes, in an order
+/// that mixes what is read ahead with what is not.
+fn mixed(root: &Path) {
+    for directory in 0..30 {
+        let directory = root.join(format!("d{directory}"));
+        fs::create_dir(&directory).unwrap();
+        for file in 0..40_usize {
+            let size = [0, 1, 511, 512, 513, 5_000, 100_000, 140_000, 1_100_000][file % 9];
+            fs::write(directory.join(format!("f{file}")), vec![file as u8; size]).unwrap();
+        }
+        fs::hard_link(directory.join("f3"), directory.join("f30-again")).unwrap();
+        symlink("f3", directory.join("f4-link")).unwrap();
+        let sparse = File::create(directory.join("f5-sparse")).unwrap();
+        sparse.set_len(10_000_000).unwrap();
+        sparse.write_at(b"data", 5_000_000).unwrap();
+    }
+}
+
+#[test]
+fn what_is_read_ahead_comes_in_order() {
     let tree = tempfile::tempdir().unwrap();
-    fs::write(tree.path().join("file"), "first").unwrap();
-    assert_eq!(pack_after(tree.path(), || ()).1.changed, 0);
+    mixed(tree.path());
+    for compression in Compression::ALL {
+        let (bytes, packed) = pack_with(tree.path(), &pack_options(compression)).unwrap();
+        let survey = survey(tree.path());
+        assert_eq!(packed.digest, survey.digest);
+        assert_eq!((packed.entries, packed.bytes), (survey.entries, survey.bytes));
+        assert_eq!((packed.changed, packed.notices.len()), (0, 0));
+        let copy = unpack(&bytes, compression);
+        assert_eq!(listing(&copy.root), listing(tree.path()));
+        // What the archive says of itself is found by whoever unpacks it and at its end.
+        let Packed { digest, entries, bytes: content, .. } = packed;
+        let trailer = Trailer { digest, entries, bytes: content };
+        let expected = (compression == Compression::Zstd).then_some(trailer);
+        assert_eq!(copy.unpacked.trailer, expected);
+        assert_eq!(Trailer::at_end(&bytes), expected);
+    }
 }
 
 /// A sink that does something to the tree when the archive has got so far.
@@ -73,7 +104,6 @@ fn a_file_that_shrinks_while_it_is_read_leaves_the_archive_whole() {
     fs::write(&large, vec![1; 400_000_000]).unwrap();
     fs::write(tree.path().join("last"), "last").unwrap();
     let options = pack_options(Compression::None);
-    let survey = archive::survey(tree.path(), None, &options, &RUNNING).unwrap();
     let shrunk: PathBuf = large.clone();
     let mut sink = Meddler {
         buffer: Buffer::default(),
@@ -81,11 +111,14 @@ fn a_file_that_shrinks_while_it_is_read_leaves_the_archive_whole() {
             OpenOptions::new().write(true).open(shrunk).unwrap().set_len(100_000_000).unwrap();
         }),
     };
-    let packed = archive::pack(tree.path(), &survey, &options, &mut sink, &RUNNING).unwrap();
+    let packed = archive::pack(tree.path(), &options, &mut sink, &RUNNING).unwrap();
     assert_eq!(packed.changed, 1);
+    assert!(packed.notices.iter().any(|notice| notice.contains("changed")), "{packed:?}");
     let copy = unpack(&sink.buffer.0, Compression::None);
     assert_eq!(fs::metadata(copy.root.join("large")).unwrap().len(), 400_000_000);
     assert_eq!(fs::read_to_string(copy.root.join("last")).unwrap(), "last");
+    // The digest is that of what is in the archive, not of what was there before or after.
+    assert_eq!(super::survey(&copy.root).digest, packed.digest);
 }
 
 #[test]
@@ -104,8 +137,7 @@ fn a_sink_that_fails_ends_the_packing_with_its_error() {
     fs::write(tree.path().join("file"), content).unwrap();
     for compression in Compression::ALL {
         let options = pack_options(compression);
-        let survey = archive::survey(tree.path(), None, &options, &RUNNING).unwrap();
-        let result = archive::pack(tree.path(), &survey, &options, &mut Full(10_000), &RUNNING);
+        let result = archive::pack(tree.path(), &options, &mut Full(10_000), &RUNNING);
         match result {
             Err(PackError::Sink(error)) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
             other => panic!("{other:?}"),
@@ -121,11 +153,8 @@ fn packing_and_unpacking_stop_when_they_are_told_to() {
     let stop = AtomicBool::new(true);
     let result = archive::survey(tree.path(), None, &options, &stop);
     assert!(matches!(result, Err(PackError::Stopped)));
-    stop.store(false, Ordering::Relaxed);
-    let survey = archive::survey(tree.path(), None, &options, &stop).unwrap();
-    stop.store(true, Ordering::Relaxed);
     let mut buffer = Buffer::default();
-    let result = archive::pack(tree.path(), &survey, &options, &mut buffer, &stop);
+    let result = archive::pack(tree.path(), &options, &mut buffer, &stop);
     assert!(matches!(result, Err(PackError::Stopped)));
     let whole = pack_with(tree.path(), &options).unwrap().0;
     let target = tempfile::tempdir().unwrap();

@@ -1,0 +1,301 @@
+//! Small files, read by several threads ahead of whoever packs them and handed over in order.
+//!
+//! Most of the time of a small file goes into opening and closing it, which more than one thread can do
+//! at the same time. What they make are the finished blocks of the archive.
+
+use std::collections::VecDeque;
+use std::ffi::CString;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Scope, available_parallelism};
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FileType, Stat, fstat};
+use rustix::io::Errno;
+
+use super::digest::{Record, Records};
+use super::header::{self, BLOCK, Entry, Kind};
+use super::pack::PackError;
+use super::path::shown;
+use super::policy::refused_mode;
+use super::snapshot::ContentHash;
+use super::stat::{Meta, kind, size};
+use super::walk::open_file;
+use super::xattr::{self, Xattr};
+
+/// More threads would need more memory than a pack may take.
+const MAX_READERS: usize = 8;
+
+/// Steps go to a thread so many at a time: to wake it up costs as much as to read a file.
+const STEPS: usize = 64;
+
+/// How many directories the steps of one thread may keep open.
+const DIRECTORIES: usize = 8;
+
+/// How many stretches of steps are under way for each thread.
+const WAITING: usize = 2;
+
+/// Larger files are read by whoever packs them, in bytes.
+const SMALL: u64 = 128 << 10;
+
+/// What is read ahead in one stretch, in bytes, give or take a file.
+const STRETCH: usize = 512 << 10;
+
+/// What the archive is to have next.
+pub enum Step {
+    File(FileStep),
+    /// An entry without content, which has been looked at.
+    Ready {
+        header: Vec<u8>,
+        record: Record,
+    },
+}
+
+pub struct FileStep {
+    pub directory: Arc<OwnedFd>,
+    pub name: CString,
+    pub path: Vec<u8>,
+}
+
+/// A file that was opened and not read.
+pub struct Opened {
+    pub file: OwnedFd,
+    pub stat: Stat,
+    pub path: Vec<u8>,
+}
+
+/// What became of some steps.
+pub struct Stretch {
+    pub blocks: Blocks,
+    /// What comes after the blocks: a large file, or one with several names, of which the first one in
+    /// the archive has the content.
+    pub opened: Option<Opened>,
+    /// The steps after that.
+    pub rest: VecDeque<Step>,
+}
+
+/// A piece of an archive, and what has to be known of it.
+#[derive(Default)]
+pub struct Blocks {
+    pub bytes: Vec<u8>,
+    pub records: Records,
+    /// Of the regular files.
+    pub hashes: Vec<ContentHash>,
+    pub entries: u64,
+    /// Of the content of the files.
+    pub content: u64,
+    /// How many files changed while they were read, or vanished before.
+    pub changed: u64,
+    pub notices: Vec<String>,
+}
+
+/// What all threads need to know.
+pub struct Context {
+    /// Of the root; what is on another one is not part of the tree.
+    pub device: u64,
+    pub xattrs: xattr::Reader,
+    spare: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Context {
+    pub fn new(device: u64) -> Self {
+        Self { device, xattrs: xattr::Reader::default(), spare: Mutex::default() }
+    }
+
+    /// An empty piece, in memory that was used before: fresh memory costs as much as filling it.
+    pub fn blocks(&self) -> Blocks {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        Blocks { bytes: spare.unwrap_or_default(), ..Blocks::default() }
+    }
+
+    pub fn give_back(&self, mut bytes: Vec<u8>) {
+        bytes.clear();
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+    }
+}
+
+struct Job {
+    steps: VecDeque<Step>,
+    done: Sender<Result<Stretch, PackError>>,
+}
+
+/// The threads and what they were asked to do.
+pub struct Ahead {
+    jobs: Sender<Job>,
+    limit: usize,
+    waiting: VecDeque<Receiver<Result<Stretch, PackError>>>,
+    /// What is to be handed to a thread next.
+    steps: VecDeque<Step>,
+    directories: usize,
+}
+
+impl Ahead {
+    pub fn start<'scope>(scope: &'scope Scope<'scope, '_>, context: &'scope Context) -> Self {
+        let threads = available_parallelism().map_or(1, usize::from).min(MAX_READERS);
+        let (jobs, queue) = channel::<Job>();
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..threads {
+            let queue = queue.clone();
+            scope.spawn(move || {
+                loop {
+                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok(Job { steps, done }) = job else { return };
+                    // Whoever packs may have failed.
+                    _ = done.send(read(steps, context));
+                }
+            });
+        }
+        let (waiting, steps) = (VecDeque::new(), VecDeque::new());
+        Self { jobs, limit: threads * WAITING, waiting, steps, directories: 0 }
+    }
+
+    /// Adds a step; returns what has to be packed before another one.
+    pub fn add(&mut self, step: Step) -> Result<Option<Stretch>, PackError> {
+        if let Step::File(FileStep { directory, .. }) = &step {
+            let last = self.steps.iter().rev().find_map(|step| match step {
+                Step::File(file) => Some(&file.directory),
+                Step::Ready { .. } => None,
+            });
+            self.directories += usize::from(!last.is_some_and(|last| Arc::ptr_eq(last, directory)));
+        }
+        self.steps.push_back(step);
+        if self.steps.len() < STEPS && self.directories < DIRECTORIES {
+            return Ok(None);
+        }
+        self.flush()?;
+        if self.waiting.len() < self.limit { Ok(None) } else { self.next() }
+    }
+
+    /// What has to be packed next; `None` at the end of all steps.
+    pub fn next(&mut self) -> Result<Option<Stretch>, PackError> {
+        self.flush()?;
+        match self.waiting.pop_front() {
+            // A thread that has gone away has panicked.
+            Some(stretch) => stretch.recv().unwrap_or(Err(PackError::Stopped)).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), PackError> {
+        if self.steps.is_empty() {
+            return Ok(());
+        }
+        let (done, stretch) = channel();
+        self.directories = 0;
+        let job = Job { steps: std::mem::take(&mut self.steps), done };
+        self.jobs.send(job).map_err(|_| PackError::Stopped)?;
+        self.waiting.push_back(stretch);
+        Ok(())
+    }
+}
+
+/// Does steps until one is not for reading ahead.
+pub fn read(mut steps: VecDeque<Step>, context: &Context) -> Result<Stretch, PackError> {
+    let mut blocks = context.blocks();
+    let mut opened = None;
+    while blocks.bytes.len() < STRETCH
+        && opened.is_none()
+        && let Some(step) = steps.pop_front()
+    {
+        match step {
+            Step::Ready { header, record } => {
+                blocks.bytes.extend_from_slice(&header);
+                blocks.records.add(&record, None);
+                blocks.entries += 1;
+            }
+            Step::File(file) => opened = blocks.open(file, context)?,
+        }
+    }
+    Ok(Stretch { blocks, opened, rest: steps })
+}
+
+impl Blocks {
+    /// Adds a file, or returns it if it is not for reading ahead.
+    fn open(&mut self, step: FileStep, context: &Context) -> Result<Option<Opened>, PackError> {
+        let FileStep { directory, name, path } = step;
+        let io = |errno| PackError::io(&path, errno);
+        let file = match open_file(&directory, &name) {
+            Ok(file) => file,
+            // Something else has taken its place.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => {
+                self.vanished(&path);
+                return Ok(None);
+            }
+            Err(errno) => return Err(io(errno)),
+        };
+        let stat = fstat(&file).map_err(io)?;
+        if kind(&stat) != FileType::RegularFile {
+            self.vanished(&path);
+            return Ok(None);
+        }
+        if let Some(reason) = refused_mode(stat.st_mode) {
+            return Err(PackError::Refused { path: shown(&path), reason });
+        }
+        if stat.st_dev != context.device {
+            self.notices.push(left_out(&path, "it is on another file system"));
+            return Ok(None);
+        }
+        if stat.st_nlink > 1 || size(&stat) > SMALL {
+            return Ok(Some(Opened { file, stat, path }));
+        }
+        let xattrs = context.xattrs.read(file.as_fd()).map_err(io)?;
+        self.add_file(&file, &stat, &path, &xattrs).map_err(io)?;
+        Ok(None)
+    }
+
+    /// Adds a file of this size with its content, as it is at one moment.
+    pub fn add_file(
+        &mut self,
+        file: &OwnedFd,
+        stat: &Stat,
+        path: &[u8],
+        xattrs: &[Xattr],
+    ) -> Result<(), Errno> {
+        let expected = usize::try_from(size(stat)).unwrap_or(usize::MAX);
+        let meta = Meta::of(stat);
+        let entry = |size: usize| Entry { path, kind: Kind::File(size as u64), meta, xattrs };
+        let before = self.bytes.len();
+        header::write(&entry(expected), &mut self.bytes);
+        let start = self.bytes.len();
+        // One byte more than expected shows whether it has grown.
+        self.bytes.reserve(expected.next_multiple_of(BLOCK) + 1);
+        loop {
+            let read = rustix::io::retry_on_intr(|| {
+                rustix::io::read(file, rustix::buffer::spare_capacity(&mut self.bytes))
+            })?;
+            if read == 0 || self.bytes.len() - start >= expected {
+                break;
+            }
+        }
+        let grown = self.bytes.len() - start > expected;
+        self.bytes.truncate(start + expected);
+        let hash = *blake3::hash(&self.bytes[start..]).as_bytes();
+        let got = self.bytes.len() - start;
+        if got < expected {
+            let content = self.bytes.split_off(start);
+            self.bytes.truncate(before);
+            header::write(&entry(got), &mut self.bytes);
+            self.bytes.extend_from_slice(&content);
+        }
+        // Headers and contents are whole numbers of blocks.
+        self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
+        self.changed += u64::from(grown || got < expected);
+        let mut record = Record::file(stat, path, got as u64);
+        record.attributes(xattrs);
+        self.records.add(&record, Some(&hash));
+        self.hashes.push(hash);
+        self.entries += 1;
+        self.content += got as u64;
+        Ok(())
+    }
+
+    pub fn vanished(&mut self, path: &[u8]) {
+        self.notices.push(left_out(path, "it vanished while the volume was packed"));
+        self.changed += 1;
+    }
+}
+
+/// What was left out of an archive, for people.
+pub fn left_out(path: &[u8], what: &str) -> String {
+    format!("`{}` is not in the archive: {what}", shown(path))
+}
