@@ -10,30 +10,31 @@ pub struct Record(Vec<u8>);
 
 impl Record {
     pub fn directory(stat: &Stat, path: &[u8], xattrs: &[Xattr]) -> Self {
-        let mut record = Self::new(b'd', stat, path, b"");
+        let mut record = Self::new(b'd', stat.st_mode, path, b"");
         record.attributes(xattrs);
         record
     }
 
     /// The attributes of a link are none of a user's.
     pub fn symlink(stat: &Stat, path: &[u8], target: &[u8]) -> Self {
-        Self::new(b'l', stat, path, target)
+        Self::new(b'l', stat.st_mode, path, target)
     }
 
     /// `first` is another name of the same file.
     pub fn hardlink(stat: &Stat, path: &[u8], first: &[u8]) -> Self {
-        Self::new(b'h', stat, path, first)
+        Self::new(b'h', stat.st_mode, path, first)
     }
 
     /// Attributes and content are still to come.
     pub fn file(stat: &Stat, path: &[u8], size: u64) -> Self {
-        Self::new(b'f', stat, path, &size.to_le_bytes())
+        Self::new(b'f', stat.st_mode, path, &size.to_le_bytes())
     }
 
-    fn new(kind: u8, stat: &Stat, path: &[u8], detail: &[u8]) -> Self {
+    /// `kind` is one of `dlhf`, and `detail` what the functions above make of it.
+    pub fn new(kind: u8, mode: u32, path: &[u8], detail: &[u8]) -> Self {
         let mut record = Vec::with_capacity(path.len() + detail.len() + 32);
         record.push(kind);
-        record.extend_from_slice(&(stat.st_mode & 0o7777).to_le_bytes());
+        record.extend_from_slice(&(mode & 0o7777).to_le_bytes());
         for text in [path, detail] {
             record.extend_from_slice(&(text.len() as u64).to_le_bytes());
             record.extend_from_slice(text);

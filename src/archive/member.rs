@@ -113,11 +113,17 @@ impl<'a, 'b> Members<'a, 'b> {
 
     /// The next piece of the current member's data; empty at its end.
     pub fn data(&mut self) -> Result<Bytes, UnpackError> {
+        self.data_of(usize::MAX)
+    }
+
+    /// The same, of at most this many bytes.
+    pub fn data_of(&mut self, most: usize) -> Result<Bytes, UnpackError> {
         if self.left == 0 {
             return Ok(Bytes::new());
         }
         self.fill()?;
-        let now = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.block.len());
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let now = left.min(most).min(self.block.len());
         self.left -= now as u64;
         Ok(self.block.split_to(now))
     }

@@ -22,6 +22,7 @@ use super::snapshot::{ContentHash, TreeDigest, hash_zeros};
 use super::stat::{Meta, kind, mtime, size};
 use super::survey::{check_link, is_kept, other_name};
 use super::trailer::{self, Trailer};
+use super::unpack::UnpackError;
 use super::walk::{DIRECTORY, Found, open_directory, walk};
 use super::xattr::Xattr;
 use super::{Compression, PackOptions};
@@ -64,6 +65,9 @@ pub enum PackError {
     Refused { path: String, reason: String },
     #[error("cannot write the archive: {0}")]
     Sink(#[source] io::Error),
+    /// The archive that the tree comes in is not one.
+    #[error("cannot read the volume: {0}")]
+    Archive(#[source] UnpackError),
     #[error("packing was stopped")]
     Stopped,
 }

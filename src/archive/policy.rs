@@ -48,11 +48,9 @@ pub fn refused_by_way(
 const MAX_LINKS: usize = 40;
 
 /// The same for a tree that no kernel can be asked about: `links` has all links of it and their targets.
-pub fn outside_by_way(
-    links: &HashMap<Vec<u8>, Vec<u8>>,
-    path: &[u8],
-    target: &[u8],
-) -> Option<String> {
+pub fn outside_by_way(links: &HashMap<Vec<u8>, Vec<u8>>, path: &[u8]) -> Option<String> {
+    // Something else may have taken its place.
+    let target = links.get(path)?;
     let mut followed = 0;
     let mut at: Vec<&[u8]> = Vec::new();
     let parts = |path| -> Vec<&[u8]> { <[u8]>::split(path, |byte| *byte == b'/').rev().collect() };

@@ -8,18 +8,22 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
+use super::content::{Holes, pass};
 use super::decompress::stream;
+use super::digest::{Digester, Record, Records};
 use super::extents;
 use super::header::{self, BLOCK, Entry, Kind};
 use super::member::{Member, MemberKind, Members};
 use super::notices::Notices;
 use super::pack::Sink;
-use super::path::{below_root, shown, split};
+use super::path::{below_root, goes_up, shown, split};
 use super::place::{Taken, refused};
 use super::policy::outside_by_way;
-use super::snapshot::{PathKey, path_key};
+use super::snapshot::{ContentHash, PathKey, path_key};
 use super::stat::{Meta, Time};
+use super::trailer::Trailer;
 use super::unpack::{Source, UnpackError, Unpacked, added, check};
+use super::xattr::Xattr;
 use super::{Compression, OutsideLinks, UnpackOptions};
 
 /// The permissions of a directory that the archive does not describe.
@@ -44,7 +48,7 @@ pub fn relay(
         while let Some(member) = members.next()? {
             relay.add(member, &mut members)?;
         }
-        let relayed = relay.finish()?;
+        let relayed = relay.finish(members.trailer().map(|(trailer, _)| trailer))?;
         Ok(Unpacked { compressed_bytes: content.read(), ..relayed })
     })
 }
@@ -57,6 +61,12 @@ struct Relay<'a> {
     filled: HashSet<PathKey>,
     /// Where symbolic links lead.
     links: HashMap<Vec<u8>, Vec<u8>>,
+    /// Links that only all of the links can tell the way of.
+    upward: Vec<Vec<u8>>,
+    digester: Digester,
+    /// Whether all of the content is part of the digest.
+    is_digested: bool,
+    holes: Holes,
     header: Vec<u8>,
     notices: Notices,
     relayed: Unpacked,
@@ -70,6 +80,10 @@ impl<'a> Relay<'a> {
             taken: HashMap::new(),
             filled: HashSet::new(),
             links: HashMap::new(),
+            upward: Vec::new(),
+            digester: Digester::default(),
+            is_digested: true,
+            holes: Holes::default(),
             header: Vec::new(),
             notices: Notices::default(),
             relayed: Unpacked::default(),
@@ -80,6 +94,7 @@ impl<'a> Relay<'a> {
         let path = check(&member, self.options)?;
         let Member { kind, meta, xattrs, .. } = member;
         if path.is_empty() {
+            self.record(b'd', &path, b"", &meta, &xattrs, None);
             return self.header(&path, Kind::Directory, meta, &xattrs);
         }
         if matches!(kind, MemberKind::Fifo) {
@@ -103,10 +118,15 @@ impl<'a> Relay<'a> {
             MemberKind::Directory => {
                 self.take(&path, Taken::Directory)?;
                 self.header(&path, Kind::Directory, meta, &xattrs)?;
+                self.record(b'd', &path, b"", &meta, &xattrs, None);
             }
             MemberKind::Symlink(target) => {
                 self.take(&path, Taken::Link)?;
                 self.header(&path, Kind::Symlink(&target), meta, &xattrs)?;
+                self.record(b'l', &path, &target, &meta, &[], None);
+                if goes_up(&target) {
+                    self.upward.push(path.clone());
+                }
                 self.links.insert(path, target);
             }
             MemberKind::Hardlink(target) => {
@@ -118,20 +138,28 @@ impl<'a> Relay<'a> {
                 }
                 self.take(&path, Taken::File)?;
                 self.header(&path, Kind::Hardlink(&target), meta, &[])?;
+                self.record(b'h', &path, &target, &meta, &[], None);
             }
             MemberKind::File(size, parts) => {
                 self.relayed.bytes = added(self.relayed.bytes, size, self.options)?;
                 self.take(&path, Taken::File)?;
-                match parts {
+                match &parts {
                     None => self.header(&path, Kind::File(size), meta, &xattrs)?,
                     Some(parts) => {
-                        let list = extents::encode(&parts, size);
-                        let kind = Kind::Sparse(size, &parts, list.len() as u64);
+                        let list = extents::encode(parts, size);
+                        let kind = Kind::Sparse(size, parts, list.len() as u64);
                         self.header(&path, kind, meta, &xattrs)?;
                         self.out.write(&list)?;
                     }
                 }
-                self.data(members)?;
+                let hashed = self.holes.admit(size, parts.as_deref());
+                let mut write = |data| self.out.hand_on(data);
+                let passed = pass(members, size, parts.as_deref(), hashed, &mut write)?;
+                let padding = passed.stored.next_multiple_of(BLOCK as u64) - passed.stored;
+                self.out.write(&[0; BLOCK][..padding as usize])?;
+                self.is_digested &= hashed;
+                let size = size.to_le_bytes();
+                self.record(b'f', &path, &size, &meta, &xattrs, passed.hash.as_ref());
             }
             MemberKind::Fifo | MemberKind::Device => return Err(refused(&path, "it is a device")),
         }
@@ -189,35 +217,44 @@ impl<'a> Relay<'a> {
         path: &[u8],
         kind: Kind<'_>,
         meta: Meta,
-        xattrs: &[super::xattr::Xattr],
+        xattrs: &[Xattr],
     ) -> Result<(), UnpackError> {
         self.header.clear();
         header::write(&Entry { path, kind, meta, xattrs }, &mut self.header);
         self.out.write(&self.header)
     }
 
-    fn data(&mut self, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
-        let mut total = 0_u64;
-        loop {
-            let data = members.data()?;
-            if data.is_empty() {
-                break;
-            }
-            total += data.len() as u64;
-            self.out.hand_on(data)?;
-        }
-        let padding = total.next_multiple_of(BLOCK as u64) - total;
-        self.out.write(&[0; BLOCK][..padding as usize])
+    /// What the tree's digest has of an entry.
+    fn record(
+        &mut self,
+        kind: u8,
+        path: &[u8],
+        detail: &[u8],
+        meta: &Meta,
+        xattrs: &[Xattr],
+        content: Option<&ContentHash>,
+    ) {
+        let mut record = Record::new(kind, meta.mode, path, detail);
+        record.attributes(xattrs);
+        let mut records = Records::default();
+        records.add(&record, content);
+        self.digester.update(&records);
     }
 
-    fn finish(mut self) -> Result<Unpacked, UnpackError> {
+    fn finish(mut self, trailer: Option<Trailer>) -> Result<Unpacked, UnpackError> {
         if self.options.outside_links == OutsideLinks::Refuse {
-            for (path, target) in &self.links {
-                if let Some(reason) = outside_by_way(&self.links, path, target) {
+            for path in &self.upward {
+                if let Some(reason) = outside_by_way(&self.links, path) {
                     return Err(refused(path, reason));
                 }
             }
         }
+        let Unpacked { entries, bytes, .. } = self.relayed;
+        let found = Trailer { digest: self.digester.finish(), entries, bytes };
+        if self.is_digested && trailer.is_some_and(|trailer| trailer != found) {
+            return Err(UnpackError::Corrupt("its content is not what its end says".to_owned()));
+        }
+        self.relayed.trailer = trailer;
         let mut end = Vec::new();
         header::end(&mut end);
         self.out.write(&end)?;

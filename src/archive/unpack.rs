@@ -9,6 +9,7 @@ use bytes::Bytes;
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, fchmod, futimens, linkat, statat};
 
+use super::content::Holes;
 use super::decompress::stream;
 use super::member::{Member, MemberKind, Members};
 use super::notices::Notices;
@@ -165,17 +166,13 @@ const IMPLIED: u32 = 0o755;
 /// Files up to this size are handed to a writer as a whole.
 const SMALL: u64 = 1 << 20;
 
-/// What is hashed of the holes of all files, in bytes.
-const HASHED_HOLES: u64 = 1 << 30;
-
 struct Tree<'a, 'scope> {
     places: Places,
     writers: Writers<'scope>,
     options: &'a UnpackOptions,
     /// How many regular files there were so far.
     files: usize,
-    /// How many bytes of holes may still be hashed.
-    holes: u64,
+    holes: Holes,
     /// Attributes of directories, which are set when nothing more is put into them.
     directories: Vec<(Vec<u8>, Meta, Vec<Xattr>)>,
     /// Path and target of further names of files, which are made when the files are there.
@@ -195,7 +192,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
             writers,
             options,
             files: 0,
-            holes: HASHED_HOLES,
+            holes: Holes::default(),
             directories: Vec::new(),
             hardlinks: Vec::new(),
             linked: Vec::new(),
@@ -253,7 +250,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
                 let number = self.files;
                 self.files += 1;
                 self.unpacked.bytes = added(self.unpacked.bytes, size, self.options)?;
-                let hashed = !members.announced() && self.hashes_holes(size, extents.as_deref());
+                let hashed = !members.announced() && self.holes.admit(size, extents.as_deref());
                 self.content(
                     NewFile { path, key, number, place, meta, xattrs, size, extents, hashed },
                     members,
@@ -267,16 +264,6 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         }
         self.unpacked.entries += 1;
         Ok(())
-    }
-
-    /// Whether a file's holes are few enough to be hashed. An archive of nothing but holes would take
-    /// its time otherwise, for a hash that may never be asked for.
-    fn hashes_holes(&mut self, size: u64, extents: Option<&[(u64, u64)]>) -> bool {
-        let Some(extents) = extents else { return true };
-        let stored: u64 = extents.iter().map(|(_, length)| length).sum();
-        let left = self.holes.checked_sub(size - stored);
-        self.holes = left.unwrap_or(self.holes);
-        left.is_some()
     }
 
     fn content(&mut self, file: NewFile, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {

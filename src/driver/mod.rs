@@ -90,8 +90,8 @@ pub trait Driver: Send + Sync {
     async fn close(&self) -> Result<(), DriverError>;
 }
 
-/// An uncompressed tar archive in chunks, its names relative to the volume. An error says that it ends
-/// before its end; an archive without its end mark has been cut off as well.
+/// An uncompressed tar archive in chunks, its names relative to the volume. An empty chunk is its end: a
+/// channel that closes before that says that it was cut off, for whatever reason.
 pub type VolumeArchive = mpsc::Receiver<std::io::Result<Bytes>>;
 
 fn has_directories(driver: &str, name: &VolumeName) -> DriverError {

@@ -1,5 +1,6 @@
 //! The cache of a run's volumes: from the store into a volume and back.
 
+mod content;
 mod describe;
 mod download;
 mod pack;
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 
+use self::content::Content;
 pub use self::describe::describe;
 pub use self::download::{Downloaded, unpack_options};
 use self::transfer::Transfer;
@@ -19,7 +21,7 @@ use super::{Ended, Usage, VolumeName};
 use crate::archive::{Budget, Compression, Snapshot, TreeDigest};
 use crate::cache::{CacheConfig, CacheStore, CacheWhen, Metadata, ObjectInfo, StoreError};
 use crate::context::EventSink;
-use crate::driver::{LocalDirectory, Volume};
+use crate::driver::{Driver, Volume};
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
 
 /// How many volumes are transferred at the same time. Each one uses all cores and several
@@ -137,7 +139,7 @@ impl VolumeCache {
     }
 
     /// Fills a volume that is empty from the cache, or leaves it empty.
-    pub async fn restore(&self, volume: &Volume) -> Restored {
+    pub async fn restore(&self, driver: &dyn Driver, volume: &Volume) -> Restored {
         if !self.config.policy.pulls() {
             return Restored::nothing(CacheOutcome::Skipped);
         }
@@ -148,7 +150,7 @@ impl VolumeCache {
             self.events.send(RunEvent::CacheFinished(report)).await;
             return Restored::nothing(CacheOutcome::Failed);
         }
-        let result = self.try_restore(volume, &mut report).await;
+        let result = self.try_restore(driver, volume, &mut report).await;
         report.duration_ms = millis(started.elapsed());
         let restored = match result {
             Ok(restored) => restored,
@@ -172,10 +174,10 @@ impl VolumeCache {
 
     async fn try_restore(
         &self,
+        driver: &dyn Driver,
         volume: &Volume,
         report: &mut CacheReport,
     ) -> Result<Restored, String> {
-        let directory = local(volume)?;
         let _turn = self.turn().await?;
         let own = self.config.key(&volume.name).map_err(|error| error.to_string())?;
         let mut misses = Vec::new();
@@ -201,7 +203,7 @@ impl VolumeCache {
                     bytes: info.size,
                 })
                 .await;
-            let unpacked = unpack::into(self, directory, download, transfer).await?;
+            let unpacked = unpack::into(self, driver, volume, download, transfer).await?;
             for notice in unpacked.notices {
                 self.events.notice(format!("volume `{}`: {notice}", volume.name));
             }
@@ -225,6 +227,7 @@ impl VolumeCache {
     /// Puts a volume into the cache if that is wanted and the cache does not have the same already.
     pub async fn persist(
         &self,
+        driver: &dyn Driver,
         volume: &Volume,
         restored: Option<Arc<Restored>>,
         usage: Usage,
@@ -245,7 +248,9 @@ impl VolumeCache {
                 report.reason = reason;
                 Ok(CacheOutcome::Skipped)
             }
-            None => self.try_persist(volume, restored.as_deref(), &usage, &mut report).await,
+            None => {
+                self.try_persist(driver, volume, restored.as_deref(), &usage, &mut report).await
+            }
         };
         report.duration_ms = millis(started.elapsed());
         report.outcome = result.unwrap_or_else(|reason| {
@@ -292,12 +297,12 @@ impl VolumeCache {
 
     async fn try_persist(
         &self,
+        driver: &dyn Driver,
         volume: &Volume,
         restored: Option<&Restored>,
         usage: &Usage,
         report: &mut CacheReport,
     ) -> Result<CacheOutcome, String> {
-        let directory = local(volume)?;
         let _turn = self.turn().await?;
         let key = self.config.key(&volume.name).map_err(|error| error.to_string())?;
         let hit = restored.filter(|restored| restored.outcome == CacheOutcome::Hit);
@@ -324,7 +329,8 @@ impl VolumeCache {
             };
             let mut is_unchanged = false;
             let is_empty = if look {
-                let survey = pack::survey(self, directory, known.clone(), &transfer).await?;
+                let content = Content::open(driver, volume, &transfer).await?;
+                let survey = pack::survey(self, content, known.clone(), &transfer).await?;
                 report.content_bytes = survey.bytes;
                 is_unchanged = current.contains(&survey.digest);
                 metadata.digest = Some(survey.digest.to_string());
@@ -332,7 +338,8 @@ impl VolumeCache {
                 metadata.content_bytes = Some(survey.bytes);
                 survey.is_empty()
             } else {
-                pack::is_empty(directory)?
+                let content = Content::open(driver, volume, &transfer).await?;
+                pack::is_empty(self, content, &transfer).await?
             };
             if is_empty && hit.is_none() {
                 report.reason = match usage.mounted {
@@ -352,7 +359,8 @@ impl VolumeCache {
                     })
                     .await;
             }
-            match pack::from(self, directory, &key, metadata, transfer).await? {
+            let content = Content::open(driver, volume, &transfer).await?;
+            match pack::from(self, content, &key, metadata, transfer).await? {
                 pack::Outcome::Published(packed) => {
                     report.bytes = packed.compressed_bytes;
                     report.content_bytes = packed.bytes;
@@ -414,13 +422,6 @@ impl VolumeCache {
         // Nobody panics while holding it.
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn local(volume: &Volume) -> Result<&LocalDirectory, String> {
-    volume
-        .directory
-        .as_ref()
-        .ok_or_else(|| "the driver does not give access to the volume's files".to_owned())
 }
 
 fn millis(duration: Duration) -> u64 {

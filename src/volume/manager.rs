@@ -72,7 +72,8 @@ impl VolumeManager {
                         path: volume.path.clone(),
                     })
                     .await;
-                let restored = cache.map(|cache| restore(cache.clone(), volume.clone()));
+                let restored =
+                    cache.map(|cache| restore(cache.clone(), self.driver.clone(), volume.clone()));
                 Ok(Arc::new(Kept { volume, restored, usage: Mutex::default() }))
             })
             .await?;
@@ -109,7 +110,7 @@ impl VolumeManager {
         let persists = kept.iter().filter_map(|kept| {
             let restored = kept.restored.as_ref()?.borrow().clone();
             let usage = lock(&kept.usage).clone();
-            Some(cache.persist(&kept.volume, restored, usage, ended))
+            Some(cache.persist(&*self.driver, &kept.volume, restored, usage, ended))
         });
         join_all(persists).await;
     }
@@ -139,10 +140,14 @@ impl VolumeManager {
 }
 
 /// Starts a restore that no caller can cancel by going away.
-fn restore(cache: Arc<VolumeCache>, volume: Volume) -> watch::Receiver<Option<Arc<Restored>>> {
+fn restore(
+    cache: Arc<VolumeCache>,
+    driver: Arc<dyn Driver>,
+    volume: Volume,
+) -> watch::Receiver<Option<Arc<Restored>>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
-        let restored = cache.restore(&volume).await;
+        let restored = cache.restore(&*driver, &volume).await;
         sender.send_replace(Some(Arc::new(restored)));
     });
     receiver

@@ -108,6 +108,13 @@ impl Outcome {
     }
 
     #[track_caller]
+    pub fn lacks(self, part: &str) -> Self {
+        let both = [&self.stdout, &self.stderr];
+        assert!(!both.iter().any(|text| text.contains(part)), "`{part}` in\n{}", self.transcript());
+        self
+    }
+
+    #[track_caller]
     pub fn stdout_has(self, part: &str) -> Self {
         assert!(self.stdout.contains(part), "no `{part}` in\n{}", self.transcript());
         self

@@ -19,6 +19,9 @@ use crate::driver::{DriverError, NoticeSink};
 /// How often a long pull says how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 
+/// What registries say to who has to log in.
+const DENIED: &[&str] = &["no basic auth credentials", "unauthorized", "denied", "authentication"];
+
 /// The images of a run. Each one is looked for, and pulled, once.
 pub struct Images {
     docker: Docker,
@@ -71,10 +74,13 @@ impl Images {
     async fn fetch(&self, reference: &Reference) -> Result<(), DriverError> {
         let full = &reference.full;
         let context = || format!("cannot pull image `{full}`");
+        let login = match reference.registry.as_str() {
+            DOCKER_HUB => "docker login".to_owned(),
+            registry => format!("docker login {registry}"),
+        };
         let credentials = credentials(&reference.registry).await.map_err(|reason| {
             DriverError::Refused(format!(
-                "{}: the credentials for `{}` cannot be read, log in again with `docker login`: \
-                 {reason}",
+                "{}: the credentials for `{}` cannot be read, log in again with `{login}`: {reason}",
                 context(),
                 reference.registry
             ))
@@ -85,7 +91,13 @@ impl Images {
         let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, credentials));
         let mut layers = Layers::default();
         while let Some(step) = steps.next().await {
-            layers.take(&step.map_err(|error| failed(context(), error))?);
+            layers.take(&step.map_err(|error| {
+                let text = error.to_string();
+                match DENIED.iter().any(|denied| text.contains(denied)) {
+                    true => failed(format!("{}, log in with `{login}`", context()), error),
+                    false => failed(context(), error),
+                }
+            })?);
             if told.elapsed() >= PROGRESS {
                 told = Instant::now();
                 (self.notices)(format!("pulling image `{full}`: {layers}"));

@@ -11,7 +11,8 @@ use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, DownloadFromContainerOptions, UploadToContainerOptions,
 };
-use futures_util::{StreamExt, stream};
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
 use super::failure::{failed, is_missing};
@@ -40,9 +41,11 @@ pub async fn read(shared: &Arc<Shared>, volume: &str) -> Result<VolumeArchive, D
         {
             let docker = &reader.docker;
             let chunks = docker.download_from_container(&holder, Some(options));
-            let mut chunks = std::pin::pin!(chunks);
+            let end = stream::once(async { Ok(Bytes::new()) });
+            let mut chunks = std::pin::pin!(chunks.try_filter(not_empty).chain(end));
             while let Some(chunk) = chunks.next().await {
-                if sender.send(chunk.map_err(std::io::Error::other)).await.is_err() {
+                let is_last = chunk.is_err();
+                if sender.send(chunk.map_err(std::io::Error::other)).await.is_err() || is_last {
                     break;
                 }
             }
@@ -60,14 +63,25 @@ pub async fn write(
     archive: VolumeArchive,
 ) -> Result<(), DriverError> {
     let holder = create(shared, volume).await?;
-    let chunks = stream::unfold(archive, async |mut archive| {
-        archive.recv().await.map(|chunk| (chunk, archive))
+    let chunks = stream::unfold(Some(archive), async |archive| {
+        let mut archive = archive?;
+        match archive.recv().await {
+            Some(Ok(chunk)) if chunk.is_empty() => None,
+            Some(Ok(chunk)) => Some((Ok(chunk), Some(archive))),
+            Some(Err(error)) => Some((Err(error), None)),
+            None => Some((Err(std::io::Error::other("the archive was cut off")), None)),
+        }
     });
     let options = UploadToContainerOptions { path: PLACE.into(), ..Default::default() };
     let body = body_try_stream(chunks);
     let written = shared.docker.upload_to_container(&holder, Some(options), body).await;
     _ = remove_container(&shared.docker, &holder).await;
     written.map_err(|error| failed("the engine does not take the content of the volume", error))
+}
+
+/// An empty chunk would be the end.
+fn not_empty(chunk: &Bytes) -> std::future::Ready<bool> {
+    std::future::ready(!chunk.is_empty())
 }
 
 async fn create(shared: &Shared, volume: &str) -> Result<String, DriverError> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::VolumeCache;
+use super::content::Content;
 use super::transfer::Transfer;
 use crate::archive::{self, PackOptions, Packed, Sink, Snapshot, Survey};
 use crate::cache::{CacheKey, Metadata, Upload, UploadSender};
-use crate::driver::LocalDirectory;
 
 /// How a persist ended that did not fail.
 pub enum Outcome {
@@ -23,43 +23,43 @@ const WAITING: usize = 2;
 
 pub async fn survey(
     cache: &VolumeCache,
-    directory: &LocalDirectory,
+    content: Content,
     known: Option<Arc<Snapshot>>,
     transfer: &Transfer,
 ) -> Result<Survey, String> {
-    let (path, options) = (directory.path.clone(), options(cache));
+    let options = options(cache);
     transfer
-        .blocking(move |stop| archive::survey(&path, known.as_deref(), &options, stop))
+        .blocking(move |stop| content.survey(known, &options, stop))
         .await?
         .map_err(|error| error.to_string())
 }
 
-/// Whether there is nothing that an archive would keep.
-pub fn is_empty(directory: &LocalDirectory) -> Result<bool, String> {
-    let failed = |error: io::Error| format!("cannot read the volume: {error}");
-    for entry in std::fs::read_dir(&directory.path).map_err(failed)? {
-        let kind = entry.and_then(|entry| entry.file_type()).map_err(failed)?;
-        if kind.is_dir() || kind.is_file() || kind.is_symlink() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+pub async fn is_empty(
+    cache: &VolumeCache,
+    content: Content,
+    transfer: &Transfer,
+) -> Result<bool, String> {
+    let options = options(cache);
+    transfer
+        .blocking(move |stop| content.is_empty(&options, stop))
+        .await?
+        .map_err(|error| error.to_string())
 }
 
 /// Packs a volume and publishes the archive. If `metadata` has a digest, the tree has to be still the one
 /// that it is of.
 pub async fn from(
     cache: &VolumeCache,
-    directory: &LocalDirectory,
+    content: Content,
     key: &CacheKey,
     metadata: Metadata,
     transfer: Transfer,
 ) -> Result<Outcome, String> {
     let (sender, parts) = Upload::channel(WAITING);
-    let (path, options, mut described) = (directory.path.clone(), options(cache), metadata.clone());
+    let (options, mut described) = (options(cache), metadata.clone());
     let pack = transfer.blocking(move |stop| {
         let mut sink = Uploading(sender);
-        let packed = archive::pack(&path, &options, &mut sink, stop)?;
+        let packed = content.pack(&options, &mut sink, stop)?;
         let digest = packed.digest.to_string();
         let publish = described.digest.as_ref().is_none_or(|expected| *expected == digest);
         if publish {

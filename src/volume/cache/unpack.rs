@@ -3,15 +3,29 @@
 use std::path::Path;
 
 use super::VolumeCache;
+use super::content::Sent;
 use super::download::{Downloaded, unpack_options};
 use super::transfer::Transfer;
-use crate::archive::{self, Unpacked};
+use crate::archive::{self, UnpackError, Unpacked};
 use crate::cache::Download;
-use crate::driver::LocalDirectory;
+use crate::driver::{Driver, LocalDirectory, Volume};
 use crate::remove::remove;
 
 /// Replaces an empty volume by what the archive holds, or leaves it as it is.
 pub async fn into(
+    cache: &VolumeCache,
+    driver: &dyn Driver,
+    volume: &Volume,
+    download: Download,
+    transfer: Transfer,
+) -> Result<Unpacked, String> {
+    match &volume.directory {
+        Some(directory) => into_directory(cache, directory, download, transfer).await,
+        None => into_driver(cache, driver, volume, download, transfer).await,
+    }
+}
+
+async fn into_directory(
     cache: &VolumeCache,
     directory: &LocalDirectory,
     download: Download,
@@ -40,5 +54,34 @@ fn cleared(staging: &Path, reason: String) -> String {
     match remove(staging) {
         Ok(()) => reason,
         Err(error) => format!("{reason}; cannot remove `{}`: {error}", staging.display()),
+    }
+}
+
+/// The driver unpacks what has been checked here.
+async fn into_driver(
+    cache: &VolumeCache,
+    driver: &dyn Driver,
+    volume: &Volume,
+    download: Download,
+    transfer: Transfer,
+) -> Result<Unpacked, String> {
+    let compression = cache.config.compression;
+    let options = unpack_options(&cache.config, cache.budget.clone());
+    let mut source = Downloaded::until(download, transfer.over.clone());
+    let (mut sent, archive) = Sent::channel();
+    let relay = transfer.blocking(move |stop| {
+        let relayed = archive::relay(&mut source, compression, &options, &mut sent, stop);
+        if relayed.is_ok() {
+            sent.finish();
+        }
+        relayed
+    });
+    let write = transfer.bounded(driver.write_volume(&volume.name, archive));
+    let (relayed, written) = tokio::join!(relay, write);
+    match (relayed?, written?) {
+        (Ok(relayed), Ok(())) => Ok(relayed),
+        // The driver's reason is why it did not take more.
+        (Ok(_) | Err(UnpackError::Sink(_)), Err(error)) => Err(error.to_string()),
+        (Err(error), _) => Err(error.to_string()),
     }
 }

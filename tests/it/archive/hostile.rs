@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use ci::archive::{self, Compression, Limits, OutsideLinks, UnpackError, UnpackOptions};
 use tar::{EntryType, Header};
 
-use super::{RUNNING, listing, parts, unpack_options};
+use super::{Buffer, RUNNING, listing, parts, unpack_options, unpack_with};
 
 /// Builds an archive entry by entry, with nothing checked.
 #[derive(Default)]
@@ -99,6 +99,19 @@ impl Prey {
         let result =
             archive::unpack(&mut parts(bytes), Compression::None, &self.root, options, stop);
         assert_eq!(outside(), before);
+        // Whatever is refused here is not handed on for others to unpack, and the other way round.
+        let mut plain = Buffer::default();
+        let relayed =
+            archive::relay(&mut parts(bytes), Compression::None, options, &mut plain, stop);
+        match (&result, relayed) {
+            (Ok(_), Ok(_)) => {
+                let copy = unpack_with(&plain.0, Compression::None, options).unwrap();
+                // But for the root, which the archive need not describe.
+                assert_eq!(listing(&copy.root)[1..], listing(&self.root)[1..]);
+            }
+            (Err(error), Err(other)) => assert_eq!(error.to_string(), other.to_string()),
+            (result, relayed) => panic!("unpacked: {result:?}, handed on: {relayed:?}"),
+        }
         assert_eq!(fs::read_dir(&self.top).unwrap().count(), 2, "something lies beside the root");
         result.map(drop)
     }

@@ -100,6 +100,25 @@ fn unpack(bytes: &[u8], compression: Compression) -> Tree {
     unpack_with(bytes, compression, &unpack_options()).unwrap()
 }
 
+fn relay(bytes: &[u8], compression: Compression) -> Vec<u8> {
+    let mut plain = Buffer::default();
+    archive::relay(&mut parts(bytes), compression, &unpack_options(), &mut plain, &RUNNING)
+        .unwrap();
+    plain.0
+}
+
+fn repack(plain: &[u8], compression: Compression) -> Vec<u8> {
+    let mut buffer = Buffer::default();
+    let options = pack_options(compression);
+    archive::repack(&mut parts(plain), &options, &mut buffer, &RUNNING).unwrap();
+    buffer.0
+}
+
+fn survey_archive(plain: &[u8]) -> Survey {
+    let options = pack_options(Compression::Zstd);
+    archive::survey_archive(&mut parts(plain), &options, &RUNNING).unwrap()
+}
+
 /// Everything that an archive keeps, a line for each entry: comparable between trees.
 fn listing(root: &Path) -> Vec<String> {
     let mut lines = Vec::new();

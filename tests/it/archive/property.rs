@@ -7,7 +7,7 @@ use std::path::Path;
 use ci::archive::Compression;
 use proptest::prelude::*;
 
-use super::{listing, pack, survey, unpack};
+use super::{listing, pack, relay, repack, survey, survey_archive, unpack};
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -97,5 +97,10 @@ proptest! {
         let told = (compression == Compression::Zstd).then_some(digest);
         prop_assert_eq!(copy.unpacked.trailer.map(|trailer| trailer.digest), told);
         prop_assert!(pack(&copy.root, compression) == bytes);
+        // The same by way of somebody who takes and gives plain archives.
+        let plain = relay(&bytes, compression);
+        prop_assert_eq!(listing(&unpack(&plain, Compression::None).root), listing(&root));
+        prop_assert!(repack(&plain, compression) == bytes);
+        prop_assert_eq!(survey_archive(&plain).digest, digest);
     }
 }

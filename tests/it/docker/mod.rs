@@ -1,24 +1,30 @@
 //! The `docker` driver on a real engine: the conformance suite, and what is its alone.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+mod elsewhere;
+mod endings;
+mod images;
+
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ci::driver::docker::{DockerConfig, DockerDriver, Pull};
+use ci::driver::docker::{DockerConfig, DockerDriver};
 use ci::driver::{Driver, DriverError, RunIdentity};
 use ci::task::{Limits, TaskExit, TaskSpec};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
-use crate::conformance::{finish, mounted, sh, succeed, task, volume};
+use crate::conformance::{finish, mounted, sh, succeed, volume};
 use crate::support::Ci;
 
 /// The engine that the suite's setup starts.
 pub fn host() -> String {
-    std::env::var("CI_TEST_DOCKER_HOST").unwrap_or_else(|_| {
+    variable("CI_TEST_DOCKER_HOST")
+}
+
+/// What the setup says about its servers.
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| {
         panic!(
-            "`CI_TEST_DOCKER_HOST` is not set: run `scripts/test`, or `eval \"$(scripts/docker start DIR)\"` first"
+            "`{name}` is not set: run `scripts/test`, or `eval \"$(scripts/docker start DIR)\"` first"
         )
     })
 }
@@ -180,27 +186,6 @@ async fn limits_hold_and_say_so() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_missing_is_named() {
-    let run = Run::with(DockerConfig { pull: Pull::Never, ..DockerConfig::default() }).await;
-    for (image, parts) in [
-        ("no-such-image", ["`no-such-image:latest`", "`pull=never`"]),
-        ("", ["runs each task in an image", "`busybox`"]),
-        ("a b", ["`a b` is no image", "`node:20`"]),
-    ] {
-        let error = finish(&run.driver, &TaskSpec { image: image.into(), ..sh("true") }).await;
-        let error = error.unwrap_err().to_string();
-        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
-    }
-    run.end().await;
-    let run = Run::start().await;
-    let spec = TaskSpec { image: "localhost:1/none:1".into(), ..task("t", "true", &[]) };
-    let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
-    assert!(error.contains("cannot pull image `localhost:1/none:1`"), "{error}");
-    assert_eq!(*run.notices.lock().unwrap(), ["pulling image `localhost:1/none:1`"]);
-    run.end().await;
-}
-
-#[tokio::test]
 async fn two_runs_at_the_same_time_do_not_see_each_other() {
     let (one, two) = (Run::start().await, Run::start().await);
     for run in [&one, &two] {
@@ -214,72 +199,6 @@ async fn two_runs_at_the_same_time_do_not_see_each_other() {
     let read = mounted(sh("cat v/file"), &[(&cache, "v")]);
     assert_eq!(succeed(&two.driver, &read).await, "x\n");
     two.end().await;
-}
-
-/// A pipeline that has everything a run can make, and waits.
-const WAITS: &str = r#"
-    const data = await runtime.createVolume({ name: "data" });
-    await runtime.run({
-        name: "waits", image: "busybox", mounts: { data },
-        command: { path: "sh", args: ["-c", "echo ready; exec sleep 1000"] },
-    });
-"#;
-
-fn waiting(ci: &Ci) -> std::process::Child {
-    let mut child = ci.command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap());
-    let ready = lines.lines().map_while(Result::ok).any(|line| line.contains("[waits] ready"));
-    assert!(ready, "it has ended");
-    child
-}
-
-fn signal(child: &std::process::Child, signal: Signal) {
-    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
-}
-
-#[test]
-fn an_interrupted_run_leaves_nothing_behind() {
-    let namespace = format!("interrupted-{}", std::process::id());
-    for (how, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 130)] {
-        let ci = Ci::pipeline(WAITS).args(["--driver", &dsn(&namespace)]);
-        let mut child = waiting(&ci);
-        assert_ne!(objects("ci.namespace", &namespace), Vec::<String>::new());
-        signal(&child, how);
-        assert_eq!(child.wait().unwrap().code(), Some(code));
-        assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
-    }
-}
-
-#[test]
-fn what_a_killed_run_left_is_removed_and_a_living_run_is_not() {
-    let namespace = format!("killed-{}", std::process::id());
-    let state = tempfile::tempdir().unwrap();
-    let of = |body: &str| {
-        let ci = Ci::pipeline(body).args(["--output", "plain", "--driver", &dsn(&namespace)]);
-        ci.env("XDG_CACHE_HOME", state.path())
-    };
-    let (alive, killed) = (of(WAITS), of(WAITS));
-    let (mut alive, mut killed) = (waiting(&alive), waiting(&killed));
-    let both = objects("ci.namespace", &namespace).len();
-    signal(&killed, Signal::SIGKILL);
-    killed.wait().unwrap();
-    assert_eq!(objects("ci.namespace", &namespace).len(), both);
-
-    of("").run().exits(0).stdout_has("removed 2 containers, 1 volume, 1 network that killed runs");
-    assert_eq!(objects("ci.namespace", &namespace).len(), both / 2);
-    // Another machine knows of the other run's life by its lease.
-    let prune = || Ci::new().args(["prune", "--driver", &dsn(&namespace)]).run().exits(0);
-    prune().stdout_has("nothing was left behind");
-    signal(&alive, Signal::SIGKILL);
-    alive.wait().unwrap();
-    prune().stdout_has("nothing was left behind");
-    Ci::new()
-        .args(["prune", "--driver", &dsn(&namespace)])
-        .env("XDG_CACHE_HOME", state.path())
-        .run()
-        .exits(0)
-        .stdout_has("removed 2 containers, 1 volume, 1 network");
-    assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
 }
 
 #[test]

@@ -1,0 +1,261 @@
+//! From a plain archive that somebody else made to one of our own.
+//!
+//! It is for trees that this process has no directory of. The archive is the same as the one that
+//! [`pack`](super::pack) makes of such a tree, as far as the other one tells what is in it.
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
+
+use super::ahead::left_out;
+use super::compress::{Frames, stream};
+use super::content::pass;
+use super::digest::{Digester, Record, Records};
+use super::header::{self, BLOCK, Entry, Kind};
+use super::member::{Member, MemberKind, Members};
+use super::notices::Notices;
+use super::pack::{PackError, Packed, Sink};
+use super::path::{below_root, goes_up, shown};
+use super::policy::outside_by_way;
+use super::snapshot::{ContentHash, TreeDigest};
+use super::stat::Meta;
+use super::survey::Survey;
+use super::trailer::{self, Trailer};
+use super::unpack::{Source, UnpackError, check};
+use super::xattr::Xattr;
+use super::{Compression, Limits, OutsideLinks, PackOptions, UnpackOptions, decompress, extents};
+
+/// Makes an archive of a plain one.
+pub fn repack(
+    source: &mut dyn Source,
+    options: &PackOptions,
+    sink: &mut dyn Sink,
+    stop: &AtomicBool,
+) -> Result<Packed, PackError> {
+    let (mut packed, compressed_bytes) =
+        stream(options.compression, &options.budget, sink, |frames| {
+            let sealed = options.compression == Compression::Zstd;
+            if sealed {
+                frames.raw(trailer::announcement())?;
+            }
+            let (packed, hashes) = transcribe(source, options, stop, Some(frames))?;
+            let mut end = Vec::new();
+            header::end(&mut end);
+            frames.write(&end)?;
+            if sealed {
+                let Packed { digest, entries, bytes, .. } = packed;
+                frames.raw(trailer::write(&Trailer { digest, entries, bytes }, &hashes))?;
+            }
+            Ok(packed)
+        })?;
+    packed.compressed_bytes = compressed_bytes;
+    Ok(packed)
+}
+
+/// Reads a plain archive and finds out what [`survey`](super::survey) would say of the tree.
+pub fn survey_archive(
+    source: &mut dyn Source,
+    options: &PackOptions,
+    stop: &AtomicBool,
+) -> Result<Survey, PackError> {
+    let (Packed { digest, entries, bytes, .. }, _) = transcribe(source, options, stop, None)?;
+    Ok(Survey { digest, entries, bytes, bytes_read: bytes })
+}
+
+/// Whether a plain archive has nothing that ours would keep. Reads no more of it than that takes.
+pub fn is_empty_archive(
+    source: &mut dyn Source,
+    options: &PackOptions,
+    stop: &AtomicBool,
+) -> Result<bool, PackError> {
+    members(source, options, stop, |members| {
+        while let Some(member) = members.next()? {
+            let is_kept = !matches!(member.kind, MemberKind::Fifo | MemberKind::Device);
+            if is_kept && below_root(&member.path).is_ok_and(|path| !path.is_empty()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+}
+
+fn transcribe(
+    source: &mut dyn Source,
+    options: &PackOptions,
+    stop: &AtomicBool,
+    frames: Option<&mut Frames<'_>>,
+) -> Result<(Packed, Vec<ContentHash>), PackError> {
+    members(source, options, stop, |members| {
+        let mut transcript = Transcript {
+            checks: unbounded(options),
+            frames,
+            digester: Digester::default(),
+            hashes: Vec::new(),
+            links: HashMap::new(),
+            upward: Vec::new(),
+            notices: Notices::default(),
+            packed: Packed {
+                entries: 0,
+                bytes: 0,
+                compressed_bytes: 0,
+                digest: TreeDigest([0; 32]),
+                changed: 0,
+                notices: Vec::new(),
+            },
+        };
+        while let Some(member) = members.next()? {
+            transcript.add(member, members)?;
+        }
+        transcript.finish()
+    })
+}
+
+/// Runs `read` on the members of an archive.
+fn members<T>(
+    source: &mut dyn Source,
+    options: &PackOptions,
+    stop: &AtomicBool,
+    read: impl FnOnce(&mut Members<'_, '_>) -> Result<T, PackError>,
+) -> Result<T, PackError> {
+    let read =
+        decompress::stream(source, Compression::None, &unbounded(options), stop, |content| {
+            Ok(read(&mut Members::new(content)))
+        });
+    read?
+}
+
+/// What tasks have put into a volume may be of any size.
+fn unbounded(options: &PackOptions) -> UnpackOptions {
+    UnpackOptions {
+        limits: Limits { entries: u64::MAX, bytes: u64::MAX, ratio: u64::MAX },
+        outside_links: options.outside_links,
+        budget: options.budget.clone(),
+    }
+}
+
+impl From<UnpackError> for PackError {
+    fn from(error: UnpackError) -> Self {
+        match error {
+            UnpackError::Stopped => Self::Stopped,
+            UnpackError::Refused { path, reason } => Self::Refused { path, reason },
+            error => Self::Archive(error),
+        }
+    }
+}
+
+struct Transcript<'a, 'b> {
+    checks: UnpackOptions,
+    frames: Option<&'a mut Frames<'b>>,
+    digester: Digester,
+    hashes: Vec<ContentHash>,
+    /// Where symbolic links lead.
+    links: HashMap<Vec<u8>, Vec<u8>>,
+    /// Links that only all of the links can tell the way of.
+    upward: Vec<Vec<u8>>,
+    notices: Notices,
+    packed: Packed,
+}
+
+impl Transcript<'_, '_> {
+    fn add(&mut self, member: Member, members: &mut Members<'_, '_>) -> Result<(), PackError> {
+        if matches!(member.kind, MemberKind::Fifo | MemberKind::Device) {
+            let path = below_root(&member.path).unwrap_or(member.path);
+            self.notices.add(left_out(&path, "it is neither file, directory nor link"));
+            return Ok(());
+        }
+        let path = check(&member, &self.checks)?;
+        let Member { kind, meta, xattrs, .. } = member;
+        let mut content = None;
+        let mut record = match &kind {
+            MemberKind::Symlink(target) => {
+                self.header(&path, Kind::Symlink(target), meta, &xattrs)?;
+                if goes_up(target) {
+                    self.upward.push(path.clone());
+                }
+                self.links.insert(path.clone(), target.clone());
+                Record::new(b'l', meta.mode, &path, target)
+            }
+            MemberKind::Hardlink(target) => {
+                let first = below_root(target).map_err(|reason| PackError::Refused {
+                    path: shown(&path),
+                    reason: reason.to_owned(),
+                })?;
+                self.header(&path, Kind::Hardlink(&first), meta, &[])?;
+                Record::new(b'h', meta.mode, &path, &first)
+            }
+            MemberKind::File(size, parts) => {
+                self.packed.bytes = self.packed.bytes.saturating_add(*size);
+                content = self.file(&path, *size, parts.as_deref(), meta, &xattrs, members)?;
+                Record::new(b'f', meta.mode, &path, &size.to_le_bytes())
+            }
+            MemberKind::Directory | MemberKind::Fifo | MemberKind::Device => {
+                self.header(&path, Kind::Directory, meta, &xattrs)?;
+                Record::new(b'd', meta.mode, &path, b"")
+            }
+        };
+        if matches!(kind, MemberKind::Directory | MemberKind::File(..)) {
+            record.attributes(&xattrs);
+        }
+        let mut records = Records::default();
+        records.add(&record, content.as_ref());
+        self.digester.update(&records);
+        self.hashes.extend(content);
+        self.packed.entries += u64::from(!path.is_empty());
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        path: &[u8],
+        size: u64,
+        parts: Option<&[(u64, u64)]>,
+        meta: Meta,
+        xattrs: &[Xattr],
+        members: &mut Members<'_, '_>,
+    ) -> Result<Option<ContentHash>, PackError> {
+        match parts.map(<[_]>::to_vec) {
+            None => self.header(path, Kind::File(size), meta, xattrs)?,
+            Some(parts) => {
+                let list = extents::encode(&parts, size);
+                let kind = Kind::Sparse(size, &parts, list.len() as u64);
+                self.header(path, kind, meta, xattrs)?;
+                self.write(&list)?;
+            }
+        }
+        let passed = pass(members, size, parts, true, &mut |data| self.write(&data))?;
+        let padding = passed.stored.next_multiple_of(BLOCK as u64) - passed.stored;
+        self.write(&[0; BLOCK][..padding as usize])?;
+        Ok(passed.hash)
+    }
+
+    fn header(
+        &mut self,
+        path: &[u8],
+        kind: Kind<'_>,
+        meta: Meta,
+        xattrs: &[Xattr],
+    ) -> Result<(), PackError> {
+        if self.frames.is_none() {
+            return Ok(());
+        }
+        let mut header = Vec::with_capacity(BLOCK);
+        header::write(&Entry { path, kind, meta, xattrs }, &mut header);
+        self.write(&header)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
+        self.frames.as_mut().map_or(Ok(()), |frames| frames.write(bytes))
+    }
+
+    fn finish(mut self) -> Result<(Packed, Vec<ContentHash>), PackError> {
+        if self.checks.outside_links == OutsideLinks::Refuse {
+            for path in &self.upward {
+                if let Some(reason) = outside_by_way(&self.links, path) {
+                    return Err(PackError::Refused { path: shown(path), reason });
+                }
+            }
+        }
+        self.packed.digest = self.digester.finish();
+        self.packed.notices = self.notices.into_vec();
+        Ok((self.packed, self.hashes))
+    }
+}

@@ -1,0 +1,116 @@
+//! Where images come from, and with whose credentials.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use ci::driver::docker::{DockerConfig, Pull};
+use ci::task::TaskSpec;
+
+use super::{Run, docker, host, variable};
+use crate::conformance::{finish, sh, task};
+use crate::support::{Ci, Outcome};
+
+#[tokio::test]
+async fn an_image_that_is_missing_is_named() {
+    let run = Run::with(DockerConfig { pull: Pull::Never, ..DockerConfig::default() }).await;
+    for (image, parts) in [
+        ("no-such-image", ["`no-such-image:latest`", "`pull=never`"]),
+        ("", ["runs each task in an image", "`busybox`"]),
+        ("a b", ["`a b` is no image", "`node:20`"]),
+    ] {
+        let error = finish(&run.driver, &TaskSpec { image: image.into(), ..sh("true") }).await;
+        let error = error.unwrap_err().to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+    run.end().await;
+    let run = Run::start().await;
+    let spec = TaskSpec { image: "localhost:1/none:1".into(), ..task("t", "true", &[]) };
+    let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
+    assert!(error.contains("cannot pull image `localhost:1/none:1`"), "{error}");
+    assert_eq!(*run.notices.lock().unwrap(), ["pulling image `localhost:1/none:1`"]);
+    run.end().await;
+}
+
+/// Of the registry that the setup starts.
+const USER: &str = "ci";
+const PASSWORD: &str = "ci-secret";
+
+/// `ci run` of a pipeline that says hello in an image, with docker's own configuration.
+fn hello(image: &str, pull: &str, config: &Path) -> Outcome {
+    let body = format!(
+        r#"await runtime.run({{ name: "t", image: "{image}", command: {{ path: "echo", args: ["hello"] }} }});"#
+    );
+    let driver = format!("docker://images?host={}&pull={pull}", host());
+    Ci::pipeline(&body)
+        .args(["--output", "plain", "--driver", &driver])
+        .env("DOCKER_CONFIG", config)
+        .env("PATH", format!("{}:/usr/bin:/bin", config.display()))
+        .run()
+        .lacks(PASSWORD)
+}
+
+/// The image under a name of the test's own, in the registry and not with the engine.
+fn published(name: &str) -> String {
+    let registry = variable("CI_TEST_REGISTRY");
+    let config = configured(&auth(PASSWORD));
+    let (from, to) = (format!("{registry}/tiny:1"), format!("{registry}/{name}:1"));
+    docker(&["tag", &from, &to]);
+    docker(&["--config", config.path().to_str().unwrap(), "push", "--quiet", &to]);
+    docker(&["rmi", &to]);
+    to
+}
+
+fn configured(config: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("config.json"), config).unwrap();
+    directory
+}
+
+fn auth(password: &str) -> String {
+    let registry = variable("CI_TEST_REGISTRY");
+    format!(r#"{{"auths": {{"{registry}": {{"username": "{USER}", "password": "{password}"}}}}}}"#)
+}
+
+#[test]
+fn images_are_pulled_as_the_policy_says() {
+    let image = published("policy");
+    let config = configured(&auth(PASSWORD));
+    let says_hello = |pull| hello(&image, pull, config.path());
+    says_hello("never").exits(1).stdout_has("`pull=never` keeps it from being pulled");
+    let pulled = format!("pulled image `{image}` in ");
+    says_hello("missing").exits(0).stdout_has(&pulled).stdout_has("[t] hello");
+    says_hello("missing").exits(0).lacks("pull").stdout_has("[t] hello");
+    says_hello("always").exits(0).stdout_has(&pulled).stdout_has("[t] hello");
+    says_hello("never").exits(0).lacks("pull").stdout_has("[t] hello");
+    // By its digest, whatever the tag says.
+    let digest = docker(&["inspect", "--format", "{{index .RepoDigests 0}}", &image]);
+    docker(&["rmi", &image]);
+    let (_, digest) = digest.trim().split_once('@').unwrap();
+    let digest = format!("{}@{digest}", image.trim_end_matches(":1"));
+    hello(&digest, "missing", config.path())
+        .exits(0)
+        .stdout_has(&format!("pulled image `{digest}`"))
+        .stdout_has("[t] hello");
+}
+
+#[test]
+fn registries_are_asked_with_the_credentials_of_docker() {
+    let image = published("credentials");
+    let registry = variable("CI_TEST_REGISTRY");
+    let login = format!("log in with `docker login {registry}`");
+    hello(&image, "always", configured("{}").path()).exits(1).stdout_has(&login);
+    hello(&image, "always", configured(&auth("wrong")).path()).exits(1).stdout_has(&login);
+    // A helper is a program that knows them.
+    let config = configured(&format!(r#"{{"credHelpers": {{"{registry}": "test"}}}}"#));
+    let helper = config.path().join("docker-credential-test");
+    let answer = format!(r#"{{"Username": "{USER}", "Secret": "{PASSWORD}"}}"#);
+    let script =
+        format!("#!/bin/sh\nread registry\n[ \"$registry\" = {registry} ] && echo '{answer}'\n");
+    std::fs::write(&helper, script).unwrap();
+    std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
+    hello(&image, "always", config.path()).exits(0).stdout_has("[t] hello");
+    std::fs::remove_file(&helper).unwrap();
+    hello(&image, "always", config.path())
+        .exits(1)
+        .stdout_has(&format!("the credentials for `{registry}` cannot be read"));
+}
