@@ -47,8 +47,8 @@ impl Attempt {
     pub async fn run(mut self) -> Result<TaskExit, DriverError> {
         let shared = self.shared.clone();
         let ready = async {
-            let image = shared.images.ensure(&self.plan.spec.image).await?;
-            let network = shared.network().await?;
+            let image = shared.images.ensure(&self.plan.spec.image);
+            let (image, network) = tokio::try_join!(image, shared.network())?;
             let turn = shared.starts.acquire().await;
             Ok::<_, DriverError>((image, network, turn.ok()))
         };
