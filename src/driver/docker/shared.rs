@@ -19,6 +19,9 @@ use crate::driver::name::encoded;
 use crate::driver::{DriverError, NoticeSink};
 use crate::volume::VolumeName;
 
+/// The network of a run, or why there is none. `None` is the engine's default.
+type Network = Result<Option<String>, String>;
+
 pub struct Shared {
     pub docker: Docker,
     /// Whether the engine's directories may be this machine's.
@@ -31,7 +34,7 @@ pub struct Shared {
     pub lease: Arc<Lease>,
     /// The engine's names of the volumes that exist, and their sizes as far as these were asked for.
     volumes: Mutex<HashMap<VolumeName, (String, Option<u64>)>>,
-    network: OnceLock<watch::Receiver<Option<Result<Option<String>, String>>>>,
+    network: OnceLock<watch::Receiver<Option<Network>>>,
     /// How many names were given to containers and volumes.
     names: AtomicU64,
     /// One for each container that may be starting.
@@ -127,7 +130,7 @@ impl Shared {
         })
     }
 
-    async fn make_network(&self) -> Result<Option<String>, String> {
+    async fn make_network(&self) -> Network {
         let request = NetworkCreateRequest {
             name: format!("ci-{}", self.run),
             labels: Some(self.labels.clone()),

@@ -52,7 +52,7 @@ impl Content {
     }
 
     /// Whether there is nothing that an archive would keep.
-    pub fn is_empty(self, options: &PackOptions, stop: &AtomicBool) -> Result<bool, PackError> {
+    pub fn has_nothing(self, options: &PackOptions, stop: &AtomicBool) -> Result<bool, PackError> {
         match self {
             Self::Directory(path) => {
                 for entry in std::fs::read_dir(&path).map_err(PackError::Root)? {

@@ -41,7 +41,7 @@ pub async fn is_empty(
 ) -> Result<bool, String> {
     let options = options(cache);
     transfer
-        .blocking(move |stop| content.is_empty(&options, stop))
+        .blocking(move |stop| content.has_nothing(&options, stop))
         .await?
         .map_err(|error| error.to_string())
 }
