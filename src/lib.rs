@@ -5,6 +5,7 @@
 //! keeps volumes from run to run in a [`cache`], as an [`archive`] each.
 //! ARCHITECTURE.md tells more.
 
+pub mod allocator;
 pub mod archive;
 pub mod cache;
 pub mod cli;

@@ -141,7 +141,7 @@ impl Content<'_> {
         let limits = self.limits;
         if self.unpacked > limits.bytes {
             return Err(UnpackError::Limit(format!(
-                "it holds more than {} bytes, allow more with `cache_max_size`",
+                "it holds more bytes than {}, allow more with `cache_max_size`",
                 limits.bytes
             )));
         }

@@ -75,7 +75,7 @@ impl Places {
     pub fn take(&mut self, path: &[u8], by: Taken) -> Result<(), UnpackError> {
         if self.taken.insert(path_key(path), by).is_none() && self.taken.len() as u64 > self.limit {
             return Err(UnpackError::Limit(format!(
-                "it holds more than {} entries, allow more with `cache_max_entries`",
+                "it holds more entries than {}, allow more with `cache_max_entries`",
                 self.limit
             )));
         }

@@ -112,7 +112,7 @@ pub fn verify(
             let path = check(&member, options)?;
             if found.entries == options.limits.entries {
                 let limit = options.limits.entries;
-                return Err(UnpackError::Limit(format!("it holds more than {limit} entries")));
+                return Err(UnpackError::Limit(format!("it holds more entries than {limit}")));
             }
             found.entries += u64::from(!path.is_empty());
             if let MemberKind::File(size, _) = member.kind {
@@ -155,7 +155,7 @@ pub(super) fn added(bytes: u64, size: u64, options: &UnpackOptions) -> Result<u6
     let limit = options.limits.bytes;
     bytes.checked_add(size).filter(|bytes| *bytes <= limit).ok_or_else(|| {
         UnpackError::Limit(format!(
-            "its files have more than {limit} bytes, allow more with `cache_max_size`"
+            "its files have more bytes than {limit}, allow more with `cache_max_size`"
         ))
     })
 }

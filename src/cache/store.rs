@@ -120,7 +120,7 @@ pub enum StoreError {
     #[error("`{key}` was replaced by another writer while it was read, read it again")]
     Changed { key: CacheKey },
     /// Bytes are missing or too many.
-    #[error("`{key}` has {expected} bytes but {got} arrived, read it again")]
+    #[error("of `{key}` {got} bytes arrived instead of {expected}, read it again")]
     Length { key: CacheKey, expected: u64, got: u64 },
     /// The sender of an upload went away before its end; nothing was published.
     #[error("the archive for `{key}` was not finished, the object in the store is unchanged")]

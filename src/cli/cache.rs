@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use self::archives::Archive;
 use super::{Failure, Problem};
 use crate::cache::{self, CacheConfig, CacheStore, StoreError};
-use crate::report::human_size;
+use crate::report::{counted, human_size};
 use crate::{dsn, state};
 
 /// Looks into a cache of volumes, or clears it.
@@ -126,7 +126,10 @@ impl Opened {
         let bytes = archives.iter().map(|archive| archive.info.size).sum();
         let what = match archives {
             [one] => format!("`{}` ({})", one.info.key, human_size(bytes)),
-            all => format!("{} archives ({})", all.len(), human_size(bytes)),
+            all => {
+                let archives = counted(all.len() as u64, "archive", "archives");
+                format!("{archives} ({})", human_size(bytes))
+            }
         };
         if !yes && !confirmed(&format!("remove {what}?"))? {
             return print("nothing was removed\n");

@@ -28,6 +28,7 @@
 
 mod cache;
 mod command;
+mod count;
 mod duration;
 mod escape;
 mod format;
@@ -45,6 +46,7 @@ mod summary;
 mod table;
 mod tty;
 
+pub use count::counted;
 pub use duration::human;
 pub use format::{Format, Output};
 pub use reporter::{ReportError, Reporter};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::cache::CacheTable;
+use super::count::counted;
 use super::duration::human;
 use super::style::{self, Paint};
 use super::table;
@@ -144,8 +145,7 @@ impl Counts {
     fn all(&self) -> String {
         let tasks = match self.total() {
             0 => "no tasks".to_owned(),
-            1 => "1 task".to_owned(),
-            total => format!("{total} tasks"),
+            total => counted(total, "task", "tasks"),
         };
         let bad = Self { succeeded: 0, ..*self }.each();
         if bad.is_empty() { tasks } else { format!("{tasks}, {bad}") }

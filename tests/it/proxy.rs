@@ -4,6 +4,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
 /// What happens to a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fault {
@@ -36,8 +40,15 @@ struct Shared {
     choice: Choice,
     /// The lines of all requests so far, such as `GET /bucket/key HTTP/1.1`.
     requests: Mutex<Vec<String>>,
+    state: Mutex<State>,
     changed: Condvar,
-    released: Mutex<bool>,
+}
+
+/// Of requests that wait.
+#[derive(Default)]
+struct State {
+    held: bool,
+    released: bool,
 }
 
 impl Proxy {
@@ -46,21 +57,47 @@ impl Proxy {
         upstream: &str,
         choice: impl Fn(usize, &str) -> Option<Fault> + Send + Sync + 'static,
     ) -> Self {
+        Self::listen(upstream, Box::new(choice), |client, shared| drop(shared.serve(client)))
+    }
+
+    /// Speaks TLS, with a certificate that `tests/tls/ca.pem` has signed, and does nothing else.
+    pub fn start_tls(upstream: &str) -> Self {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let chain = CertificateDer::from_pem_slice(include_bytes!("../tls/server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(include_bytes!("../tls/server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![chain], key)
+            .unwrap();
+        let config = Arc::new(config);
+        Self::listen(upstream, Box::new(|_, _| None), move |client, shared| {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            drop(shared.serve(StreamOwned::new(connection, client)));
+        })
+    }
+
+    fn listen(
+        upstream: &str,
+        choice: Choice,
+        serve: impl Fn(TcpStream, &Shared) + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
-            choice: Box::new(choice),
+            choice,
             requests: Mutex::default(),
+            state: Mutex::default(),
             changed: Condvar::new(),
-            released: Mutex::new(false),
         });
-        let serving = shared.clone();
+        let (serving, serve) = (shared.clone(), Arc::new(serve));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let shared = serving.clone();
+                let (shared, serve) = (serving.clone(), serve.clone());
                 // A connection that fails is what this is about.
-                std::thread::spawn(move || drop(shared.serve(client)));
+                std::thread::spawn(move || serve(client, &shared));
             }
         });
         Self { address, shared }
@@ -70,17 +107,17 @@ impl Proxy {
         self.shared.requests.lock().unwrap().clone()
     }
 
-    /// Waits for a request whose line has this part.
-    pub fn until(&self, part: &str) {
-        let mut requests = self.shared.requests.lock().unwrap();
-        while !requests.iter().any(|line| line.contains(part)) {
-            requests = self.shared.changed.wait(requests).unwrap();
+    /// Waits for a request that is held.
+    pub fn until_held(&self) {
+        let mut state = self.shared.state.lock().unwrap();
+        while !state.held {
+            state = self.shared.changed.wait(state).unwrap();
         }
     }
 
     /// Lets all requests go on that are held. Nothing happens to later ones.
     pub fn release(&self) {
-        *self.shared.released.lock().unwrap() = true;
+        self.shared.state.lock().unwrap().released = true;
         self.shared.changed.notify_all();
     }
 }
@@ -91,9 +128,28 @@ impl Drop for Proxy {
     }
 }
 
+trait Connection: Read + Write {
+    /// Says that nothing more will come.
+    fn end(&mut self) -> std::io::Result<()>;
+}
+
+impl Connection for TcpStream {
+    fn end(&mut self) -> std::io::Result<()> {
+        self.shutdown(Shutdown::Write)
+    }
+}
+
+impl Connection for StreamOwned<ServerConnection, TcpStream> {
+    fn end(&mut self) -> std::io::Result<()> {
+        self.conn.send_close_notify();
+        self.flush()?;
+        self.sock.shutdown(Shutdown::Write)
+    }
+}
+
 impl Shared {
     /// One request, and the end of the connection.
-    fn serve(&self, mut client: TcpStream) -> std::io::Result<()> {
+    fn serve(&self, mut client: impl Connection) -> std::io::Result<()> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -107,7 +163,6 @@ impl Shared {
         let number = {
             let mut requests = self.requests.lock().unwrap();
             requests.push(line.clone());
-            self.changed.notify_all();
             requests.len() - 1
         };
         let header = |name: &str| {
@@ -116,7 +171,7 @@ impl Shared {
                 found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
             })
         };
-        let released = *self.released.lock().unwrap();
+        let released = self.state.lock().unwrap().released;
         let fault = (self.choice)(number, &line).filter(|_| !released);
         if fault == Some(Fault::Refuse) {
             return Ok(());
@@ -128,9 +183,11 @@ impl Shared {
         client.read_exact(&mut body)?;
         match fault {
             Some(Fault::Hold) => {
-                let mut released = self.released.lock().unwrap();
-                while !*released {
-                    released = self.changed.wait(released).unwrap();
+                let mut state = self.state.lock().unwrap();
+                state.held = true;
+                self.changed.notify_all();
+                while !state.released {
+                    state = self.changed.wait(state).unwrap();
                 }
             }
             Some(Fault::Overloaded) => {
@@ -172,6 +229,6 @@ impl Shared {
             _ => {}
         }
         client.write_all(&answer)?;
-        client.shutdown(Shutdown::Write)
+        client.end()
     }
 }

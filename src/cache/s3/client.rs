@@ -11,6 +11,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
 
 use super::super::{S3Location, StoreError, StoreOptions};
+use super::authority;
 
 /// What servers of one's own answer to that do not care.
 const ANY_REGION: &str = "us-east-1";
@@ -50,6 +51,13 @@ pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Cl
             None,
             "the cache's address",
         ));
+    }
+    let is_plain = location.endpoint.as_deref().is_some_and(|at| at.starts_with("http://"));
+    if let Some(bundle) = std::env::var_os(authority::VARIABLE)
+        && !is_plain
+        && !bundle.is_empty()
+    {
+        loader = loader.http_client(authority::client(&bundle)?);
     }
     let config = loader.load().await;
     if config.region().is_none() {

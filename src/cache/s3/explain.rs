@@ -122,7 +122,7 @@ fn unreachable(server: &str, chain: &str) -> StoreError {
     } else if has(&["connection refused"]) {
         "nothing listens there"
     } else if has(&["certificate", "tls", "invalid peer"]) {
-        "its TLS certificate is not accepted"
+        "its TLS certificate is not accepted, name the file of the authority that has signed it with `AWS_CA_BUNDLE`"
     } else if has(&["timed out", "timeout", "minimum throughput", "stalled"]) {
         "it does not answer in time"
     } else if has(&["reset", "broken pipe", "incomplete", "connection closed", "unexpected eof"]) {

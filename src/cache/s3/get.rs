@@ -77,7 +77,7 @@ pub async fn tail(
 
 /// What asking for a part of an object has found.
 enum Found {
-    Part(GetObjectOutput),
+    Part(Box<GetObjectOutput>),
     Empty(ObjectInfo),
     Nothing,
 }
@@ -85,7 +85,7 @@ enum Found {
 async fn first(store: &S3Store, key: &CacheKey, range: String) -> Result<Found, StoreError> {
     let request = store.client().await?.get_object().bucket(&store.location.bucket);
     match request.key(key.as_str()).range(range).send().await {
-        Ok(answer) => Ok(Found::Part(answer)),
+        Ok(answer) => Ok(Found::Part(Box::new(answer))),
         Err(error) if is_absent(&error) => Ok(Found::Nothing),
         // There is no byte to ask for.
         Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {

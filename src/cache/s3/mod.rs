@@ -1,5 +1,6 @@
 //! A store in a bucket of S3 or of a server that speaks its protocol.
 
+mod authority;
 mod client;
 mod explain;
 mod get;

@@ -3,6 +3,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Failure, StoreArgs, failed, print};
+use crate::report::counted;
 
 /// Removes archives that nobody has written for a while, and what killed writers left.
 #[derive(Args)]
@@ -24,7 +25,8 @@ impl Prune {
         let opened = self.store.open()?;
         let swept = opened.store.sweep().await.map_err(failed)?;
         if swept > 0 {
-            print(&format!("removed {swept} unfinished uploads\n"))?;
+            let uploads = counted(swept, "unfinished upload", "unfinished uploads");
+            print(&format!("removed {uploads}\n"))?;
         }
         let mut archives = opened.archives().await?;
         archives.retain(|archive| archive.age() >= self.older_than);

@@ -2,7 +2,7 @@ use clap::Args;
 
 use super::archives::{Archive, age, json};
 use super::{Failure, StoreArgs, failed, print};
-use crate::report::human_size;
+use crate::report::{counted, human_size};
 use crate::volume::describe;
 
 /// Shows what is known of archives.
@@ -34,13 +34,13 @@ impl Stat {
         for archive in &archives {
             let metadata = &archive.info.metadata;
             let unknown = || "unknown".to_owned();
-            let number = |number: Option<u64>| number.map_or_else(unknown, |n| n.to_string());
+            let entries = |count| counted(count, "entry", "entries");
             print(&format!(
-                "{}\n  size      {}\n  content   {} in {} entries\n  modified  {} ({} ago)\n  writer    {}\n  digest    {}\n",
+                "{}\n  size      {}\n  content   {} in {}\n  modified  {} ({} ago)\n  writer    {}\n  digest    {}\n",
                 archive.info.key,
                 human_size(archive.info.size),
                 metadata.content_bytes.map_or_else(unknown, human_size),
-                number(metadata.entries),
+                metadata.entries.map_or_else(|| "an unknown number of entries".to_owned(), entries),
                 humantime::format_rfc3339_seconds(archive.info.modified),
                 age(archive.age()),
                 metadata.writer.clone().unwrap_or_else(unknown),

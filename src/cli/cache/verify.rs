@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::archives::{Archive, json, table};
 use super::{Failure, Opened, Problem, StoreArgs, failed, unavailable};
 use crate::archive::{self, Budget, Unpacked};
-use crate::report::human_size;
+use crate::report::{counted, human_size};
 use crate::volume::{Downloaded, unpack_options};
 
 /// Reads every byte of archives and says which ones cannot be restored.
@@ -65,8 +65,8 @@ impl Verify {
             0 => Ok(()),
             bad => Err(Failure {
                 problem: Problem::Message(format!(
-                    "{bad} of {} archives cannot be restored, remove them with `ci cache rm`",
-                    results.len()
+                    "{bad} of {} cannot be restored, remove what is broken with `ci cache rm`",
+                    counted(results.len() as u64, "archive", "archives")
                 )),
                 exit_code: 1,
             }),

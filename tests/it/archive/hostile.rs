@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use ci::archive::{self, Compression, Limits, OutsideLinks, UnpackError, UnpackOptions};
 use tar::{EntryType, Header};
 
-use super::{Buffer, RUNNING, listing, parts, unpack_options, unpack_with};
+use super::{
+    Buffer, RUNNING, listing, pack_options, pack_with, parts, unpack_options, unpack_with,
+};
 
 /// Builds an archive entry by entry, with nothing checked.
 #[derive(Default)]
@@ -165,6 +167,73 @@ fn links_that_lead_out_are_refused() {
     let through = Enemy::default().symlink("link", "nowhere").hardlink("hard", "link");
     refuses(&through.end(), "hard", "no file before it");
     refuses(&Enemy::default().directory("d").hardlink("hard", "d").end(), "hard", "no file");
+}
+
+/// Runs something with the rights of an ordinary user.
+fn as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let keep = u32::MAX;
+            // SAFETY: the call itself, unlike that of the C library, is for this thread alone and for
+            // those that it starts; it takes numbers only, and the thread ends with `work`.
+            let set = unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, keep, 65_534, keep) };
+            assert_eq!(set, 0, "the suite runs as root");
+            work()
+        });
+        thread.join().unwrap()
+    })
+}
+
+#[test]
+fn what_takes_root_is_refused_from_others() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = |path: &Path| fs::set_permissions(path, PermissionsExt::from_mode(0o777)).unwrap();
+    let entry = |kind, mode| Enemy::default().add(kind, b"entry", b"", mode, b"").end();
+    let unpack = |bytes: &[u8]| {
+        let prey = Prey::new();
+        world(&prey.top);
+        world(&prey.root);
+        let result = as_nobody(|| prey.unpack(bytes, &unpack_options()));
+        (prey, result)
+    };
+    for (kind, mode, expected) in [
+        (EntryType::Regular, 0o4755, "setuid"),
+        (EntryType::Regular, 0o2755, "setuid or setgid, which takes root"),
+        (EntryType::Char, 0o666, "device"),
+        (EntryType::Block, 0o660, "device"),
+    ] {
+        let bytes = entry(kind, mode);
+        let (prey, result) = unpack(&bytes);
+        match result {
+            Err(UnpackError::Refused { path, reason }) => {
+                assert!(path == "entry" && reason.contains(expected), "{path}: {reason}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(fs::read_dir(&prey.root).unwrap().count(), 0);
+        let verified = as_nobody(|| {
+            let options = unpack_options();
+            archive::verify(&mut parts(&bytes), Compression::None, &options, &RUNNING)
+        });
+        assert!(matches!(verified, Err(UnpackError::Refused { .. })));
+    }
+    // Root makes such files, and who is not root does not pack them.
+    let tree = tempfile::tempdir().unwrap();
+    world(tree.path());
+    let raised = tree.path().join("raised");
+    fs::write(&raised, "").unwrap();
+    fs::set_permissions(&raised, PermissionsExt::from_mode(0o4755)).unwrap();
+    let packed = as_nobody(|| pack_with(tree.path(), &pack_options(Compression::None)).map(drop));
+    assert!(matches!(packed, Err(archive::PackError::Refused { .. })), "{packed:?}");
+    let (bytes, _) = pack_with(tree.path(), &pack_options(Compression::None)).unwrap();
+    let copy = super::unpack(&bytes, Compression::None);
+    assert_eq!(listing(&copy.root), listing(tree.path()));
+    // Without the bit the same file is an ordinary one, and belongs to whoever unpacks it.
+    let (prey, result) = unpack(&entry(EntryType::Regular, 0o1755));
+    result.unwrap();
+    let found =
+        std::os::unix::fs::MetadataExt::uid(&fs::metadata(prey.root.join("entry")).unwrap());
+    assert_eq!(found, 65_534);
 }
 
 #[test]
