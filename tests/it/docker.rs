@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::conformance::{finish, mounted, sh, succeed, task, volume};
+use crate::sandboxes::{cancel_when_ready, command, finish_in, when_ready};
 use crate::support::Ci;
 
 /// The engine that the suite's setup starts.
@@ -83,13 +84,14 @@ impl Run {
 
 /// Runs each function of the suite against a new driver.
 macro_rules! conforms {
-    ($($name:ident)*) => {
-        mod contract {
+    ($module:ident, $suite:ident, |$driver:ident| $of:expr, $($name:ident)*) => {
+        mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
                     let run = super::Run::start().await;
-                    crate::conformance::$name(&run.driver).await;
+                    let $driver = &run.driver;
+                    crate::$suite::$name($of).await;
                     run.end().await;
                 }
             )*
@@ -98,7 +100,7 @@ macro_rules! conforms {
 }
 
 // All but what a process may do in the background: it ends with its container.
-conforms! {
+conforms! { contract, conformance, |driver| driver,
     exit_codes_are_reported
     signals_are_reported
     output_is_bytes_as_written
@@ -127,6 +129,48 @@ conforms! {
     closing_ends_running_tasks
     closing_does_not_wait_for_a_listener
     cancelling_does_not_wait_for_a_listener
+}
+
+// The same for commands in sandboxes.
+conforms! { contract_in_sandboxes, conformance, |driver| &crate::sandboxes::Sandboxed(driver),
+    exit_codes_are_reported
+    signals_are_reported
+    output_is_bytes_as_written
+    output_is_whole_and_in_order
+    much_output_at_once_is_whole
+    a_slow_listener_makes_the_task_wait
+    nobody_has_to_listen
+    stdin_is_passed_on
+    the_environment_is_clean
+    the_pipeline_overrides_variables
+    temporary_files_have_a_place
+    the_working_directory_is_stable_and_empty_at_the_start
+    tasks_see_each_others_files_in_volumes
+    volumes_can_be_mounted_in_volumes
+    mounts_that_make_no_sense_are_refused
+    a_command_that_does_not_exist_is_named
+    names_may_be_any_text
+    a_cancelled_task_leaves_no_process
+    a_cancelled_task_may_clean_up
+    a_task_that_is_cancelled_before_it_starts_does_not_run
+    dropping_a_run_ends_its_task
+    a_process_that_never_stops_writing_does_not_keep_its_task
+    closing_ends_running_tasks
+    closing_does_not_wait_for_a_listener
+    cancelling_does_not_wait_for_a_listener
+}
+
+conforms! { sandboxes, sandboxes, |driver| driver,
+    commands_share_a_place
+    commands_run_at_the_same_time
+    many_commands_run_at_the_same_time
+    a_process_in_the_background_stays_until_the_sandbox_is_closed
+    ending_a_command_leaves_nothing_of_it_and_everything_of_others
+    a_closed_sandbox_runs_nothing
+    closing_asks_before_it_ends
+    the_end_of_the_driver_is_that_of_its_sandboxes
+    a_sandbox_that_nobody_waits_for_is_not_opened
+    what_is_wrong_with_a_sandbox_is_told
 }
 
 #[tokio::test]
@@ -214,6 +258,89 @@ async fn two_runs_at_the_same_time_do_not_see_each_other() {
     let read = mounted(sh("cat v/file"), &[(&cache, "v")]);
     assert_eq!(succeed(&two.driver, &read).await, "x\n");
     two.end().await;
+}
+
+#[tokio::test]
+async fn a_sandbox_needs_something_that_keeps_its_container() {
+    let run = Run::start().await;
+    let spec = TaskSpec { image: "ci-empty:1".into(), ..sh("true") }.surroundings();
+    let error = run.driver.open_sandbox(&spec).await.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "cannot open sandbox `test`: the image `ci-empty:1` has to have `cat` and a shell, use \
+         another image: no such file or directory"
+    );
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_command_that_runs_out_of_memory_is_told_from_one_that_was_killed() {
+    let run = Run::start().await;
+    let mut spec = sh("true").surroundings();
+    spec.limits.memory = Some(32 << 20);
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    for (script, exit) in [
+        ("kill -KILL $$", TaskExit::Signal(9)),
+        ("tail /dev/zero", TaskExit::OutOfMemory),
+        ("kill -KILL $$", TaskExit::Signal(9)),
+        ("tail /dev/zero", TaskExit::OutOfMemory),
+        ("true", TaskExit::Code(0)),
+    ] {
+        let finished = finish_in(&*sandbox, &command(&spec, script)).await.unwrap();
+        assert_eq!(finished.exit, exit, "{script}");
+    }
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_user_of_a_sandbox_may_write_where_it_runs() {
+    let run = Run::start().await;
+    let mut spec = sh("true").surroundings();
+    spec.user = Some("1000:1000".into());
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    let mut below = command(&spec, "id -u; touch file");
+    below.work_dir = Some("some/where".into());
+    let finished = finish_in(&*sandbox, &below).await.unwrap();
+    assert_eq!((finished.exit, &*finished.stdout), (TaskExit::Code(0), &b"1000\n"[..]));
+    let mut other = command(&spec, "id -u");
+    other.command.user = Some("nobody-knows".into());
+    let error = finish_in(&*sandbox, &other).await.unwrap_err();
+    assert!(matches!(error, DriverError::CannotStart { .. }), "{error:?}");
+    assert!(error.to_string().contains("unable to find user nobody-knows"), "{error}");
+    // What looks like a message of the engine's is the command's.
+    let finished =
+        finish_in(&*sandbox, &command(&spec, "printf 'x\\r\\n'; exit 126")).await.unwrap();
+    assert_eq!((finished.exit, &*finished.stdout), (TaskExit::Code(126), &b"x\r\n"[..]));
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_ended_alone_takes_its_sandbox_with_it() {
+    let run = Run::start().await;
+    let spec = sh("true").surroundings();
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    let stuck = command(&spec, "rm /bin/sh; echo ready; exec sleep 1000");
+    assert_eq!(cancel_when_ready(&*sandbox, &stuck).await.0, TaskExit::Cancelled);
+    assert_eq!(
+        *run.notices.lock().unwrap(),
+        ["a command of sandbox `test` could not be ended alone, so all of the sandbox was ended"]
+    );
+    let error = finish_in(&*sandbox, &command(&spec, "true")).await.unwrap_err();
+    assert!(error.to_string().starts_with("cannot start `sh`"), "{error}");
+    sandbox.close().await;
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_command_whose_container_is_gone_has_not_succeeded() {
+    let run = Run::start().await;
+    let spec = sh("true").surroundings();
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    let end = async { docker(&["kill", sandbox.id()]) };
+    let script = "echo ready; exec sleep 1000";
+    let error = when_ready(&*sandbox, &command(&spec, script), end).await.unwrap_err();
+    assert_eq!(error.to_string(), "lost task `test`: the container of its sandbox has ended");
+    run.end().await;
 }
 
 /// A pipeline that has everything a run can make, and waits.

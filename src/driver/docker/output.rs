@@ -4,48 +4,61 @@ use std::pin::Pin;
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
+use bytes::Bytes;
 use futures_util::{Stream as Chunks, StreamExt};
 use tokio_util::sync::CancellationToken;
 
+use super::attend::Process;
 use crate::driver::OutputSink;
 use crate::task::Stream;
 
-/// How the container's first process says that it could not start the command.
+/// How the init process says that it could not start a command.
 const NOT_STARTED: &[u8] = b"[FATAL tini (";
 
-/// Hands over all that comes, in order. Returns what the container's first process said of a command
-/// that it could not start, which is not the command's own output. When `discard` fires, nobody is
+/// What a container writes, in frames.
+pub type Output = Pin<Box<dyn Chunks<Item = Result<LogOutput, Error>> + Send>>;
+
+/// Hands over all that comes, in order. Returns what the engine or the init process said of a command
+/// that they could not start, which is not the command's own output. When `discard` fires, nobody is
 /// waited for any more.
 pub async fn pump(
-    mut chunks: Pin<Box<dyn Chunks<Item = Result<LogOutput, Error>> + Send>>,
+    mut chunks: Output,
     sink: OutputSink,
     discard: &CancellationToken,
+    process: &impl Process,
 ) -> Result<Option<String>, Error> {
     let mut not_started = None;
     let mut first = true;
     while let Some(chunk) = chunks.next().await {
-        let (stream, bytes) = match chunk? {
-            LogOutput::StdErr { message } => (Stream::Stderr, message),
-            LogOutput::StdOut { message } | LogOutput::Console { message } => {
-                (Stream::Stdout, message)
-            }
-            LogOutput::StdIn { .. } => continue,
-        };
-        if bytes.is_empty() {
-            continue;
-        }
-        let complains = stream == Stream::Stderr && bytes.starts_with(NOT_STARTED);
-        if std::mem::take(&mut first) && complains {
-            not_started = Some(bytes);
+        let Some((stream, bytes)) = content(chunk?) else { continue };
+        if std::mem::take(&mut first)
+            && (is_complaint(stream, &bytes) || process.failed_with(&bytes).await)
+        {
+            not_started = Some((stream, bytes));
             continue;
         }
         // The command has been started, and writes such things itself.
-        if let Some(held) = not_started.take() {
-            send(&sink, Stream::Stderr, held.to_vec(), discard).await;
+        if let Some((stream, held)) = not_started.take() {
+            send(&sink, stream, held.to_vec(), discard).await;
         }
         send(&sink, stream, bytes.to_vec(), discard).await;
     }
-    Ok(not_started.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(not_started.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// What a frame carries, if that is anything.
+pub fn content(frame: LogOutput) -> Option<(Stream, Bytes)> {
+    let (stream, bytes) = match frame {
+        LogOutput::StdErr { message } => (Stream::Stderr, message),
+        LogOutput::StdOut { message } | LogOutput::Console { message } => (Stream::Stdout, message),
+        LogOutput::StdIn { .. } => return None,
+    };
+    (!bytes.is_empty()).then_some((stream, bytes))
+}
+
+/// Whether the init process may have written this about a command that it could not start.
+pub fn is_complaint(stream: Stream, bytes: &[u8]) -> bool {
+    stream == Stream::Stderr && bytes.starts_with(NOT_STARTED)
 }
 
 /// Without a listener the container goes on.
