@@ -1,4 +1,5 @@
-//! What every driver keeps its word about when commands share a sandbox, as functions over `&dyn Driver`.
+//! What every driver keeps its word about when commands share a sandbox, as functions over `&dyn Driver`;
+//! and what a pipeline sees of it.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::conformance::{
     Finished, PATIENCE, TAKE_LOCK, collect, finish, lock_is_free, mounted, sh, succeed, volume,
 };
+use crate::support::Ci;
 
 /// A driver that runs each task in a sandbox of its own.
 pub struct Sandboxed<'a>(pub &'a dyn Driver);
@@ -345,4 +347,66 @@ pub async fn what_is_wrong_with_a_sandbox_is_told(driver: &dyn Driver) {
     assert!(matches!(error, DriverError::CannotStart { .. }), "{error:?}");
     assert!(error.to_string().contains("`no-such-command`"), "{error}");
     sandbox.close().await;
+}
+
+/// How each persist of a run with a cache ended.
+fn persists(body: &str) -> Vec<(String, String)> {
+    let store = tempfile::tempdir().unwrap();
+    let driver = format!("native://?grace=200ms&cache=file://{}", store.path().display());
+    let outcome = Ci::pipeline(body).args(["--output", "json", "--driver", &driver]).run().exits(0);
+    let events = outcome
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line));
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    events
+        .filter(|event| event["operation"] == "persist")
+        .map(|event| (text(&event["outcome"]), text(&event["reason"])))
+        .collect()
+}
+
+#[test]
+fn a_volume_is_persisted_unless_a_command_was_ended_in_it() {
+    let body = |rest: &str| {
+        format!(
+            r#"
+            const v = await runtime.createVolume({{ name: "v" }});
+            const sandbox = await runtime.startSandbox({{ name: "box", image: "busybox", mounts: {{ v }} }});
+            const sh = (script, more) => sandbox.exec({{ command: {{ path: "sh", args: ["-c", script] }}, ...more }});
+            await sh("echo x > v/file; (trap 'echo y > v/file' TERM; sleep 1000 & wait) >/dev/null 2>&1 &");
+            {rest}
+            "#
+        )
+    };
+    assert_eq!(persists(&body(""))[..], [("uploaded".to_owned(), String::new())]);
+    let torn = persists(&body(r#"await sh("exec sleep 1000", { name: "slow", timeout: 1 });"#));
+    let [(outcome, reason)] = &torn[..] else { panic!("{torn:?}") };
+    assert_eq!(outcome, "skipped");
+    assert!(reason.contains("`slow`"), "{reason}");
+}
+
+/// A sandbox is opened no more, and a command in it not started, when the run is to end.
+#[test]
+fn an_interrupted_run_starts_nothing_but_what_tidies_up() {
+    let outcome = Ci::pipeline(
+        r#"
+        const sandbox = await runtime.startSandbox({ name: "box", image: "busybox" });
+        const echo = (text, more) => sandbox.exec({ command: { path: "echo", args: [text] }, ...more });
+        await sandbox.exec({ command: { path: "sleep", args: ["1000"] } });
+        await echo("started").catch((error) => console.log(error.name, error.message));
+        await runtime.startSandbox({ name: "late", image: "busybox" })
+            .catch((error) => console.log(error.name, error.message));
+        await echo("tidied up", { cleanup: true });
+        "#,
+    )
+    .args(["--output", "plain", "--timeout", "500ms"])
+    .run()
+    .exits(124);
+    for part in [
+        "AbortError `box` was not started: the run timed out after 500ms",
+        "AbortError `late` was not started: the run timed out after 500ms",
+        "[box] tidied up",
+    ] {
+        assert!(outcome.stdout.contains(part), "no `{part}` in {}", outcome.transcript());
+    }
 }
