@@ -64,7 +64,7 @@ export interface Ops {
   op_task_start(request: TaskRequest): number;
   op_task_output(task: number): Promise<OutputChunk | null>;
   op_task_wait(task: number): Promise<TaskResult>;
-  op_task_cancel(task: number): void;
+  op_task_cancel(task: number, listens: boolean): void;
   op_duration_ms(text: string): number | null;
   op_size_bytes(text: string): number | null;
   op_text_diff(actual: string, expected: string): string;

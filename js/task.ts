@@ -113,7 +113,7 @@ async function cancellable(
   ended: Promise<RunResult>,
   signal: AbortSignal,
 ): Promise<RunResult> {
-  const cancel = () => ops.op_task_cancel(task);
+  const cancel = () => ops.op_task_cancel(task, true);
   if (signal.aborted) {
     cancel();
   }
@@ -148,7 +148,7 @@ async function streamedResult(
       chunk = await ops.op_task_output(task);
     }
   } catch (error) {
-    ops.op_task_cancel(task);
+    ops.op_task_cancel(task, false);
     // The task must be gone when the pipeline continues; how it ended does not matter any more.
     await ops.op_task_wait(task).catch(() => undefined);
     throw error;

@@ -214,10 +214,10 @@ pub async fn op_task_wait(
     })
 }
 
-/// Ends a task that is running. What it still writes is not asked for any more.
+/// Ends a task that is running. Unless somebody listens, what it still writes is not asked for any more.
 #[op2(fast)]
-pub fn op_task_cancel(state: &mut OpState, #[smi] task: u32) {
-    if let Some(started) = state.borrow_mut::<Tasks>().0.get_mut(&task) {
+pub fn op_task_cancel(state: &mut OpState, #[smi] task: u32, listens: bool) {
+    if let Some(started) = state.borrow_mut::<Tasks>().0.get_mut(&task).filter(|_| !listens) {
         started.output = None;
     }
     state.borrow::<Arc<RunContext>>().tasks.cancel(TaskId(task.into()));

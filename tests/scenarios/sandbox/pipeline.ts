@@ -30,6 +30,15 @@ async function commands(cache: Volume) {
   const late = await exec({ name: "late", command: sh("exec sleep 1000"), timeout: 1 });
   console.log(late.code, late.status, late.message);
 
+  const controller = new AbortController();
+  const stopped = await exec({
+    name: "stop",
+    command: sh("echo ready; exec sleep 1000"),
+    signal: controller.signal,
+    onOutput: () => controller.abort(),
+  });
+  console.log(stopped.status, stopped.message);
+
   // What is left in the background serves the next command.
   await exec({
     name: "serve",
