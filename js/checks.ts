@@ -15,7 +15,8 @@ export type Check<Declared, Out> = (field: Field<Declared>) => Out;
  */
 export type Shape<T> = { readonly [K in keyof T]-?: Check<T[K], unknown> };
 
-type Checked<S> = { [K in keyof S]: S[K] extends Check<never, infer Out> ? Out : never };
+/** What the checks of a shape make of an object. */
+export type Checked<S> = { [K in keyof S]: S[K] extends Check<never, infer Out> ? Out : never };
 
 /** An object with the keys of `shape` and no others. */
 export function record<T, S extends Shape<T>>(

@@ -15,7 +15,9 @@ cpu: number | null,
  */
 memory: number | null, };
 
-export type TaskRequest = { name: string, image: string, command: CommandRequest, env: Array<[string, string]>, mounts: Array<MountRequest>, workDir: string | null, stdin: Uint8Array | null, timeoutMs: number | null, privileged: boolean, limits: LimitsRequest, 
+export type ContainerRequest = { image: string, env: Array<[string, string]>, mounts: Array<MountRequest>, workDir: string | null, privileged: boolean, limits: LimitsRequest, };
+
+export type ExecutionRequest = { command: CommandRequest, stdin: Uint8Array | null, timeoutMs: number | null, 
 /**
  * Whether it starts although the run is to end.
  */
@@ -24,6 +26,18 @@ cleanup: boolean,
  * Whether the output is asked for with `op_task_output` while the task runs.
  */
 streamOutput: boolean, };
+
+export type TaskRequest = { name: string, container: ContainerRequest, execution: ExecutionRequest, };
+
+export type SandboxRequest = { name: string, user: string | null, container: ContainerRequest, };
+
+export type SandboxInfo = { 
+/**
+ * How the other ops know it.
+ */
+number: number, id: string, };
+
+export type ExecRequest = { name: string | null, env: Array<[string, string]>, workDir: string | null, execution: ExecutionRequest, };
 
 export type TaskResult = { code: number, stdout: string, stderr: string, status: "complete" | "abort", message: string, durationMs: number, truncated: boolean, };
 
@@ -44,10 +58,13 @@ export interface Ops {
   op_pipeline_context(): PipelineContext;
   op_random_fill(buffer: Uint8Array): void;
   op_random_uuid(): string;
+  op_sandbox_open(request: SandboxRequest): Promise<SandboxInfo>;
+  op_sandbox_exec(sandbox: number, request: ExecRequest): number;
+  op_sandbox_close(sandbox: number): Promise<void>;
   op_task_start(request: TaskRequest): number;
   op_task_output(task: number): Promise<OutputChunk | null>;
   op_task_wait(task: number): Promise<TaskResult>;
-  op_task_cancel(task: number): void;
+  op_task_cancel(task: number, listens: boolean): void;
   op_duration_ms(text: string): number | null;
   op_size_bytes(text: string): number | null;
   op_text_diff(actual: string, expected: string): string;

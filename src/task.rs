@@ -26,6 +26,70 @@ pub struct TaskSpec {
     pub limits: Limits,
 }
 
+impl TaskSpec {
+    /// What a sandbox for this task alone would be.
+    pub fn surroundings(&self) -> SandboxSpec {
+        SandboxSpec {
+            name: self.name.clone(),
+            image: self.image.clone(),
+            user: self.command.user.clone(),
+            env: self.env.clone(),
+            mounts: self.mounts.clone(),
+            work_dir: self.work_dir.clone(),
+            privileged: self.privileged,
+            limits: self.limits,
+        }
+    }
+}
+
+/// Surroundings in which several commands run, one after the other or at the same time.
+///
+/// The fields mean what they mean for a task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SandboxSpec {
+    pub name: String,
+    pub image: String,
+    /// Who runs a command that does not say that itself.
+    pub user: Option<String>,
+    pub env: Vec<(String, String)>,
+    pub mounts: Vec<Mount>,
+    pub work_dir: Option<String>,
+    pub privileged: bool,
+    pub limits: Limits,
+}
+
+/// One command in a sandbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecSpec {
+    /// The sandbox's own when `None`.
+    pub name: Option<String>,
+    pub command: Command,
+    /// Added to the sandbox's, and preferred to them.
+    pub env: Vec<(String, String)>,
+    /// Relative to the sandbox's, or absolute.
+    pub work_dir: Option<String>,
+    pub stdin: Option<Vec<u8>>,
+}
+
+impl ExecSpec {
+    /// The command as a task: what it does not say itself is as in its sandbox, but for `work_dir`.
+    pub fn task(self, id: TaskId, sandbox: &SandboxSpec) -> TaskSpec {
+        let Command { path, args, user } = self.command;
+        TaskSpec {
+            id,
+            name: self.name.unwrap_or_else(|| sandbox.name.clone()),
+            image: sandbox.image.clone(),
+            command: Command { path, args, user: user.or_else(|| sandbox.user.clone()) },
+            env: [&sandbox.env[..], &self.env].concat(),
+            mounts: sandbox.mounts.clone(),
+            work_dir: self.work_dir,
+            stdin: self.stdin,
+            privileged: sandbox.privileged,
+            limits: sandbox.limits,
+        }
+    }
+}
+
 /// A task's number within its run, counted from 1 in the order in which tasks were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TaskId(pub u64);

@@ -11,10 +11,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{EventSink, Stop, StopReason};
-use crate::driver::{Driver, DriverError};
+use crate::driver::{Driver, DriverError, Sandbox};
 use crate::event::{RunEvent, TaskStatus};
 use crate::output::{Capture, Decoder};
-use crate::task::{Stream, TaskExit, TaskId, TaskSpec};
+use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeManager;
 
 /// How much of each stream a result carries, in bytes.
@@ -51,6 +51,8 @@ pub struct TaskOptions {
     pub timeout: Option<Duration>,
     /// Whether the task tidies up: it starts although the run is to end, and is not ended at once.
     pub cleanup: bool,
+    /// Where the task runs, unless that is a place of its own.
+    pub sandbox: Option<Arc<dyn Sandbox>>,
     pub listener: Option<mpsc::Sender<TextChunk>>,
 }
 
@@ -135,6 +137,20 @@ impl TaskRunner {
         }
     }
 
+    /// Opens a sandbox when the volumes that it mounts have their content. The driver closes it at the
+    /// end of the run if nobody does before.
+    pub async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, TaskError> {
+        let open = async {
+            self.volumes.ready(&spec.mounts).await;
+            self.driver.open_sandbox(spec).await
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.token().cancelled() => Err(self.not_started(spec.name.clone())),
+            opened = open => Ok(opened?),
+        }
+    }
+
     /// Counts the task as running from this call on, not from the future's first poll.
     pub fn start(
         self: &Arc<Self>,
@@ -162,7 +178,7 @@ impl TaskRunner {
     async fn run(
         &self,
         spec: TaskSpec,
-        TaskOptions { timeout, listener, .. }: TaskOptions,
+        TaskOptions { timeout, listener, sandbox, .. }: TaskOptions,
         cancel: CancellationToken,
     ) -> Result<TaskResult, TaskError> {
         // Not part of the task's own time.
@@ -172,11 +188,7 @@ impl TaskRunner {
             () = self.volumes.ready(&spec.mounts) => true,
         };
         if !ready {
-            let reason = self.stop.reason().map(|reason| reason.to_string());
-            return Err(TaskError::NotStarted {
-                name: spec.name,
-                reason: reason.unwrap_or_else(|| "cancelled by the pipeline".to_owned()),
-            });
+            return Err(self.not_started(spec.name));
         }
         self.events
             .send(RunEvent::TaskStarted {
@@ -196,7 +208,10 @@ impl TaskRunner {
         let timed_out = AtomicBool::new(false);
 
         let work = async {
-            let exit = self.driver.run(&spec, sink, cancel.clone()).await;
+            let exit = match &sandbox {
+                Some(sandbox) => sandbox.exec(&spec, sink, cancel.clone()).await,
+                None => self.driver.run(&spec, sink, cancel.clone()).await,
+            };
             ended.cancel();
             exit
         };
@@ -273,6 +288,12 @@ impl TaskRunner {
         let reason = if signal.is_some() { String::new() } else { message.clone() };
         self.finished(&spec, status, Some(code), signal, duration, reason).await;
         Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration })
+    }
+
+    fn not_started(&self, name: String) -> TaskError {
+        let reason = self.stop.reason().map(|reason| reason.to_string());
+        let reason = reason.unwrap_or_else(|| "cancelled by the pipeline".to_owned());
+        TaskError::NotStarted { name, reason }
     }
 
     async fn finished(

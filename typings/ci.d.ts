@@ -169,50 +169,77 @@ interface ContainerLimits {
 }
 
 /**
- * What {@link Runtime.run} takes. A key that is not listed here is an error.
+ * Where commands run: what {@link Runtime.run} and {@link Runtime.startSandbox} both take.
  *
  * @example
- * const options: RunOptions = {
- *   name: "unit tests",
- *   image: "node:22",
- *   command: { path: "npm", args: ["test"] },
- *   env: { CI: "true" },
- *   timeout: "10m",
- * };
+ * const node: ContainerOptions = { image: "node:22", env: { CI: "true" } };
+ * await runtime.run({ ...node, name: "test", command: { path: "npm", args: ["test"] } });
  */
-interface RunOptions {
-  /**
-   * What reports and logs call the task. Any text but the empty one; several tasks may share it.
-   * The native driver keeps one working directory for each name.
-   */
-  name: string;
-
+interface ContainerOptions {
   /**
    * The container image, such as `alpine:3.20`. Not empty. A driver without images, such as the
    * native one, ignores it.
+   *
+   * @example "alpine:3.20"
    */
   image: string;
 
-  /** What to execute. */
-  command: Command;
-
   /**
-   * Environment variables of the task. Values are text: write `String(8080)`. Nothing of the
-   * machine's own environment reaches a task unless the driver is told so.
+   * Environment variables. Values are text: write `String(8080)`. Nothing of the machine's own
+   * environment reaches a task unless the driver is told so.
    *
    * @example { CI: "true", PORT: String(8080) }
    */
   env?: { readonly [name: string]: string } | undefined;
 
-  /** The volumes that the task sees. None by default. */
+  /**
+   * The volumes that commands see. None by default.
+   *
+   * @example { node_modules: await runtime.createVolume({ name: "node_modules" }) }
+   */
   mounts?: Mounts | undefined;
 
-  /** The directory in which the command starts. The driver's own by default. Not empty. */
+  /**
+   * The directory in which commands start. The driver's own by default. Not empty.
+   *
+   * @example "src"
+   */
   workDir?: string | undefined;
+
+  /**
+   * Whether a container gets the rights of its host. Off by default.
+   *
+   * @example true
+   */
+  privileged?: boolean | undefined;
+
+  /**
+   * Upper bounds on what the container may use.
+   *
+   * @example { cpu: 2, memory: "1GiB" }
+   */
+  containerLimits?: ContainerLimits | undefined;
+}
+
+/**
+ * What is executed, and how: what {@link Runtime.run} and {@link Sandbox.exec} both take.
+ *
+ * @example
+ * const build: CommandOptions = { command: { path: "make", args: ["-j2"] }, timeout: "10m" };
+ */
+interface CommandOptions {
+  /**
+   * What to execute.
+   *
+   * @example { path: "npm", args: ["test"] }
+   */
+  command: Command;
 
   /**
    * What the command reads from its standard input; text is sent as UTF-8. Without it the input is
    * empty.
+   *
+   * @example "yes\n"
    */
   stdin?: string | Uint8Array | undefined;
 
@@ -234,28 +261,105 @@ interface RunOptions {
 
   /**
    * Whether the task tidies up, as in a `finally`: it starts although the run was interrupted or has
-   * timed out, and has up to 30 seconds from then on. Off by default: {@link Runtime.run} rejects with
-   * an `AbortError` once the run is to end.
+   * timed out, and has up to 30 seconds from then on. Off by default: the call rejects with an
+   * `AbortError` once the run is to end.
+   *
+   * @example true
    */
   cleanup?: boolean | undefined;
 
-  /** Whether a container gets the rights of its host. Off by default. */
-  privileged?: boolean | undefined;
-
-  /** Upper bounds on what the task may use. */
-  containerLimits?: ContainerLimits | undefined;
-
   /**
    * Called with what the task writes, in the order in which it was read, never in the middle of a
-   * character, and never after {@link Runtime.run} settled. It sees all of the output, also what
-   * `stdout` and `stderr` of the result leave out.
+   * character, and never after the call settled. It sees all of the output, also what `stdout` and
+   * `stderr` of the result leave out.
    *
    * A promise that it returns is waited for, so that a slow consumer slows the task down. When it
-   * throws or rejects, the task is ended and {@link Runtime.run} rejects with the same error.
+   * throws or rejects, the task is ended and the call rejects with the same error.
    *
    * @example (stream, data) => { if (stream === "stderr") warnings += data; }
    */
   onOutput?: ((stream: OutputStream, data: string) => void | PromiseLike<void>) | undefined;
+}
+
+/**
+ * What {@link Runtime.run} takes. A key that is not listed here is an error.
+ *
+ * @example
+ * const options: RunOptions = {
+ *   name: "unit tests",
+ *   image: "node:22",
+ *   command: { path: "npm", args: ["test"] },
+ *   env: { CI: "true" },
+ *   timeout: "10m",
+ * };
+ */
+interface RunOptions extends ContainerOptions, CommandOptions {
+  /**
+   * What reports and logs call the task. Any text but the empty one; several tasks may share it.
+   * The driver keeps one working directory for each name.
+   *
+   * @example "unit tests"
+   */
+  name: string;
+}
+
+/**
+ * What {@link Runtime.startSandbox} takes. A key that is not listed here is an error.
+ *
+ * @example
+ * const options: SandboxOptions = {
+ *   name: "database tests",
+ *   image: "postgres:17",
+ *   env: { PGDATA: "/tmp/data" },
+ *   user: "postgres",
+ * };
+ */
+interface SandboxOptions extends ContainerOptions {
+  /**
+   * What messages call the sandbox, and reports and logs its commands unless these have names of their
+   * own. Any text but the empty one; several sandboxes may share it.
+   *
+   * @example "database tests"
+   */
+  name: string;
+
+  /**
+   * Who runs the commands that do not say that themselves: `name`, `uid`, `name:group` or `uid:gid`.
+   * The driver's own default otherwise.
+   *
+   * @example "1000:1000"
+   */
+  user?: string | undefined;
+}
+
+/**
+ * What {@link Sandbox.exec} takes. A key that is not listed here is an error.
+ *
+ * @example
+ * const options: ExecOptions = { name: "migrate", command: { path: "./migrate", args: ["up"] } };
+ */
+interface ExecOptions extends CommandOptions {
+  /**
+   * What reports and logs call the task; the sandbox's name by default.
+   *
+   * @example "migrate"
+   */
+  name?: string | undefined;
+
+  /**
+   * Environment variables for this command, added to the sandbox's and preferred to them.
+   *
+   * @example { VERBOSE: "1" }
+   */
+  env?: { readonly [name: string]: string } | undefined;
+
+  /**
+   * The directory in which the command starts, relative to the sandbox's or absolute; the sandbox's
+   * own by default. One that is missing below the sandbox's is made.
+   *
+   * @example "packages/server"
+   */
+  workDir?: string | undefined;
 }
 
 /**
@@ -293,6 +397,79 @@ interface RunResult {
 
   /** Whether `stdout` or `stderr` leaves something out. */
   readonly truncated: boolean;
+}
+
+/**
+ * A place where several commands run, one after the other or at the same time: a container, or on a
+ * driver without containers a working directory. They share its files, its network and its processes.
+ *
+ * @example
+ * await using sandbox = await runtime.startSandbox({ name: "server", image: "node:22" });
+ * await sandbox.exec({ command: { path: "npm", args: ["ci"] } });
+ * await sandbox.exec({ command: { path: "npm", args: ["test"] } });
+ */
+interface Sandbox extends AsyncDisposable {
+  /**
+   * What the driver knows the sandbox by, such as the name of its container. Good for messages.
+   *
+   * @example
+   * console.log(`see \`docker inspect ${sandbox.id}\``);
+   */
+  readonly id: string;
+
+  /**
+   * The name that it was started with.
+   *
+   * @example
+   * console.log(`in ${sandbox.name}`);
+   */
+  readonly name: string;
+
+  /**
+   * Runs one command in the sandbox as a task and waits for its end, as {@link Runtime.run} does.
+   * Several calls run at the same time.
+   *
+   * What a command leaves in the background stays until the sandbox is closed, and the next command can
+   * use it. Send its output to a file: once its command has ended, a container passes nothing on, and
+   * writing may fail.
+   *
+   * Resolves for every exit code. Rejects with a `TypeError` that names the field when an option is
+   * wrong, with an `Error` when the command could not be started, also because the sandbox is closed,
+   * and with whatever `onOutput` threw.
+   *
+   * @param options What to run, and with what.
+   * @returns How the task ended and what it wrote.
+   *
+   * @example
+   * await sandbox.exec({ command: { path: "sh", args: ["-c", "./server >server.log 2>&1 &"] } });
+   * const { code } = await sandbox.exec({ name: "ping", command: { path: "./client" }, timeout: "10s" });
+   */
+  exec(options: ExecOptions): Promise<RunResult>;
+
+  /**
+   * Ends everything that runs in the sandbox and removes it; volumes keep their content. Commands that
+   * are running end as aborted. Calling it again does nothing more. A sandbox that nobody closes is
+   * closed at the end of the run.
+   *
+   * @returns When nothing of the sandbox is left.
+   *
+   * @example
+   * const sandbox = await runtime.startSandbox({ name: "build", image: "gcc:14" });
+   * try {
+   *   await sandbox.exec({ command: { path: "make" } });
+   * } finally {
+   *   await sandbox.close();
+   * }
+   */
+  close(): Promise<void>;
+
+  /**
+   * The same as {@link Sandbox.close}, at the end of the block that has `await using`.
+   *
+   * @example
+   * await using sandbox = await runtime.startSandbox({ name: "build", image: "gcc:14" });
+   */
+  [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
@@ -349,10 +526,32 @@ interface Runtime {
    * assert.equal(test.code, 0, test.stderr);
    */
   run(options: RunOptions): Promise<RunResult>;
+
+  /**
+   * Starts a sandbox, in which several commands run one after the other or at the same time.
+   *
+   * Rejects with a `TypeError` that names the field when an option is wrong, with an `Error` when the
+   * driver cannot make the sandbox, and with an `AbortError` once the run is to end. In containers the
+   * image has to have a shell.
+   *
+   * @param options Where the commands run.
+   * @returns The sandbox, ready for commands. Close it when it is not needed any more.
+   *
+   * @example
+   * await using sandbox = await runtime.startSandbox({
+   *   name: "integration tests",
+   *   image: "node:22",
+   *   mounts: { node_modules: await runtime.createVolume({ name: "node_modules" }) },
+   * });
+   * await sandbox.exec({ command: { path: "sh", args: ["-c", "node server.js >log 2>&1 &"] } });
+   * const test = await sandbox.exec({ name: "test", command: { path: "npm", args: ["test"] } });
+   * assert.equal(test.code, 0);
+   */
+  startSandbox(options: SandboxOptions): Promise<Sandbox>;
 }
 
 /**
- * Creates volumes and runs tasks.
+ * Creates volumes, runs tasks and starts sandboxes.
  *
  * @example
  * const { stdout } = await runtime.run({

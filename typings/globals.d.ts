@@ -538,3 +538,22 @@ interface ImportMeta {
   /** What an import of this specifier from this module would load, as a URL. */
   resolve(specifier: string): string;
 }
+
+/** The symbols that a newer library (`lib: ["ESNext.Disposable"]`) declares in the same way. */
+interface SymbolConstructor {
+  /** The method that `using` calls at the end of its block. */
+  readonly dispose: unique symbol;
+
+  /** The method that `await using` calls at the end of its block, and waits for. */
+  readonly asyncDispose: unique symbol;
+}
+
+/** What `using` takes. */
+interface Disposable {
+  [Symbol.dispose](): void;
+}
+
+/** What `await using` takes. */
+interface AsyncDisposable {
+  [Symbol.asyncDispose](): PromiseLike<void>;
+}

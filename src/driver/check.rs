@@ -5,17 +5,26 @@ use crate::task::TaskSpec;
 
 /// Refuses a command that no system call takes.
 pub fn command(spec: &TaskSpec) -> Result<(), DriverError> {
-    let strings = [&spec.command.path].into_iter().chain(&spec.command.args);
-    let variables = spec.env.iter().flat_map(|(name, value)| [name, value]);
-    if strings.chain(variables).any(|text| text.contains('\0')) {
-        return Err(DriverError::Refused(
-            "a command, an argument or a variable contains a NUL byte".into(),
-        ));
+    let mut strings = [&spec.command.path].into_iter().chain(&spec.command.args);
+    if strings.any(|text| text.contains('\0')) {
+        return Err(nul_byte());
     }
-    match spec.env.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
+    variables(&spec.env)
+}
+
+/// Refuses variables that no environment can hold.
+pub fn variables(env: &[(String, String)]) -> Result<(), DriverError> {
+    if env.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        return Err(nul_byte());
+    }
+    match env.iter().find(|(name, _)| name.is_empty() || name.contains('=')) {
         Some((name, _)) => {
             Err(DriverError::Refused(format!("`{name}` cannot be the name of a variable")))
         }
         None => Ok(()),
     }
+}
+
+fn nul_byte() -> DriverError {
+    DriverError::Refused("a command, an argument or a variable contains a NUL byte".into())
 }

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{DriverConfig, DriverConfigError};
 
-use crate::task::{Stream, TaskExit, TaskSpec};
+use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
 use crate::volume::VolumeName;
 
 /// Runs tasks and keeps their volumes, for one run of one pipeline.
@@ -80,8 +80,14 @@ pub trait Driver: Send + Sync {
         cancel: CancellationToken,
     ) -> Result<TaskExit, DriverError>;
 
-    /// Ends everything that is still running, daemons that tasks left behind included, and returns
-    /// when that is done. Volumes keep their content and are written by nobody from then on; no task
+    /// Opens a sandbox: surroundings as a task has them, in which several commands run.
+    ///
+    /// It lives until it is closed, or until [`end_tasks`](Self::end_tasks). Dropping the future opens
+    /// nothing.
+    async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError>;
+
+    /// Ends everything that is still running, daemons that tasks left behind and sandboxes included,
+    /// and returns when that is done. Volumes keep their content and are written by nobody from then on; no task
     /// can be run any more.
     async fn end_tasks(&self);
 
@@ -96,6 +102,40 @@ pub type VolumeArchive = mpsc::Receiver<std::io::Result<Bytes>>;
 
 fn has_directories(driver: &str, name: &VolumeName) -> DriverError {
     DriverError::Refused(format!("volume `{name}` of the `{driver}` driver is a directory"))
+}
+
+/// Surroundings in which several commands run, one after the other or at the same time.
+///
+/// All methods may be called at the same time from several threads.
+#[async_trait]
+pub trait Sandbox: Send + Sync {
+    /// What the driver knows it by.
+    fn id(&self) -> &str;
+
+    /// Runs a command to its end, with the promises of [`Driver::run`].
+    ///
+    /// The task is one that [`ExecSpec::task`](crate::task::ExecSpec::task) makes: image, mounts,
+    /// privileges and limits are the sandbox's, and `work_dir` is relative to the sandbox's.
+    ///
+    /// Ending it leaves nothing of it and everything of others. Processes that outlive their command
+    /// keep running until [`close`](Self::close). Where a driver cannot pass on what these still write,
+    /// writing fails for them.
+    ///
+    /// In a sandbox that is closed, every command is [`Refused`](DriverError::Refused).
+    async fn exec(
+        &self,
+        spec: &TaskSpec,
+        output: OutputSink,
+        cancel: CancellationToken,
+    ) -> Result<TaskExit, DriverError>;
+
+    /// Ends all that runs in the sandbox, as a cancelled task is ended, and returns when nothing of the
+    /// sandbox is left but its volumes. A second `close` does nothing more.
+    async fn close(&self);
+}
+
+fn closed_sandbox(name: &str) -> DriverError {
+    DriverError::Refused(format!("sandbox `{name}` is closed, start another one"))
 }
 
 /// Where a driver hands over what a task writes: non-empty chunks of bytes, as read.

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Long enough for any machine; a test that waits this long has failed.
-const PATIENCE: Duration = Duration::from_secs(180);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 pub fn task(name: &str, path: &str, args: &[&str]) -> TaskSpec {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -63,10 +63,17 @@ pub struct Finished {
 }
 
 pub async fn finish(driver: &dyn Driver, spec: &TaskSpec) -> Result<Finished, DriverError> {
-    let (sink, mut chunks) = mpsc::channel(4);
+    let (sink, chunks) = mpsc::channel(4);
+    collect(driver.run(spec, sink, CancellationToken::new()), chunks).await
+}
+
+/// Waits for the end of a task that hands over what it writes to the other side of `chunks`.
+pub async fn collect(
+    run: impl Future<Output = Result<TaskExit, DriverError>>,
+    mut chunks: mpsc::Receiver<(Stream, Vec<u8>)>,
+) -> Result<Finished, DriverError> {
     let mut finished =
         Finished { exit: TaskExit::Cancelled, stdout: Vec::new(), stderr: Vec::new() };
-    let run = driver.run(spec, sink, CancellationToken::new());
     tokio::pin!(run);
     let exit = loop {
         tokio::select! {
@@ -117,10 +124,10 @@ async fn cancel_when_ready(driver: &dyn Driver, spec: &TaskSpec) -> (TaskExit, S
 }
 
 /// Takes a lock that every process started afterwards inherits.
-const TAKE_LOCK: &str = "exec 9>v/lock; flock 9;";
+pub const TAKE_LOCK: &str = "exec 9>v/lock; flock 9;";
 
 /// A task that succeeds if no process holds the lock any more.
-fn lock_is_free(volume: &Volume) -> TaskSpec {
+pub fn lock_is_free(volume: &Volume) -> TaskSpec {
     mounted(task("probe", "flock", &["-n", "v/lock", "true"]), &[(volume, "v")])
 }
 

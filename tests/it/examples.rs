@@ -59,6 +59,11 @@ fn parallel() {
 }
 
 #[test]
+fn sandbox() {
+    succeeds("sandbox.ts", &[], &["[ask] Hello, World!", "3 tasks"]);
+}
+
+#[test]
 fn failure() {
     let (output, text) = run("native", "failure.ts", &[]);
     assert_eq!(output.status.code(), Some(1), "{text}");

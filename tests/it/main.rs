@@ -14,6 +14,7 @@ mod examples;
 mod json;
 mod native;
 mod proxy;
+mod sandboxes;
 mod scenarios;
 mod store;
 mod support;

@@ -79,6 +79,7 @@ scenarios! {
     output_without_newline
     own_context
     same_import_twice_in_types
+    sandbox
     signals
     stack_trace
     syntax_error

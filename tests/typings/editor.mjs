@@ -11,6 +11,8 @@ const file = inRepository("examples/hello-world.ts");
 const additions = {
   runtime: "runtime.|",
   options: "await runtime.run({ | });",
+  sandbox: "await runtime.startSandbox({ | });",
+  exec: "(await runtime.startSandbox({ name: 'a', image: 'b' })).exec({ | });",
   command: 'await runtime.run({ name: "a", image: "b", command: { | } });',
   assert: "assert.|",
   global: "pipelineCont|",
@@ -21,7 +23,7 @@ export async function checkEditor() {
   const example = await readFile(file, "utf8");
   const server = new LanguageServer();
   try {
-    await completes(server, example, "runtime", ["createVolume", "run"], "exactly");
+    await completes(server, example, "runtime", ["createVolume", "run", "startSandbox"], "exactly");
     await completes(server, example, "options", [
       "cleanup",
       "command",
@@ -32,6 +34,27 @@ export async function checkEditor() {
       "name",
       "onOutput",
       "privileged",
+      "signal",
+      "stdin",
+      "timeout",
+      "workDir",
+    ], "exactly");
+    await completes(server, example, "sandbox", [
+      "containerLimits",
+      "env",
+      "image",
+      "mounts",
+      "name",
+      "privileged",
+      "user",
+      "workDir",
+    ], "exactly");
+    await completes(server, example, "exec", [
+      "cleanup",
+      "command",
+      "env",
+      "name",
+      "onOutput",
       "signal",
       "stdin",
       "timeout",

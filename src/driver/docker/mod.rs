@@ -4,14 +4,18 @@
 //! killed; a [lease] tells whether a run is alive.
 
 mod attempt;
+mod attend;
 mod config;
+mod container;
 mod engine;
+mod exec;
 mod failure;
 mod image;
 mod labels;
 mod lease;
 mod output;
 mod plan;
+mod sandbox;
 mod shared;
 mod sweep;
 mod transfer;
@@ -22,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{DockerConfig, HOST, Host, Pull};
@@ -30,12 +34,13 @@ pub use config::{DockerConfig, HOST, Host, Pull};
 use self::attempt::Attempt;
 use self::lease::Lease;
 use self::plan::Plan;
-use self::shared::Shared;
+use self::shared::{Shared, attended};
 use self::sweep::Objects;
 use super::{
-    Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Volume, VolumeArchive,
+    Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox, Volume,
+    VolumeArchive,
 };
-use crate::task::{TaskExit, TaskSpec};
+use crate::task::{SandboxSpec, TaskExit, TaskSpec};
 use crate::volume::VolumeName;
 
 /// The `docker` driver.
@@ -146,20 +151,17 @@ impl Driver for DockerDriver {
         output: OutputSink,
         cancel: CancellationToken,
     ) -> Result<TaskExit, DriverError> {
-        let plan = Plan::new(spec, |name| self.shared.volume(name))?;
-        let (outcome, told) = oneshot::channel();
-        // Its end tells the attempt that this future was dropped.
-        let (_here, abandoned) = oneshot::channel();
-        let attempt = Attempt { shared: self.shared.clone(), plan, output, cancel, abandoned };
-        self.shared.tasks.spawn(async move {
-            _ = outcome.send(attempt.run().await);
-        });
-        told.await.unwrap_or_else(|_| {
-            Err(DriverError::Io {
-                context: format!("lost task `{}`", spec.name),
-                source: std::io::Error::other("the driver stopped attending to it"),
-            })
+        let command = plan::command(spec)?;
+        let plan = Plan::new(spec.surroundings(), |name| self.shared.volume(name))?;
+        let (shared, spec) = (self.shared.clone(), spec.clone());
+        attended(&self.shared.tasks, spec.name.clone(), |abandoned| {
+            Attempt { shared, spec, plan, command, output, cancel, abandoned }.run()
         })
+        .await
+    }
+
+    async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
+        sandbox::open(&self.shared, spec).await
     }
 
     async fn end_tasks(&self) {

@@ -1,4 +1,4 @@
-//! What a task becomes as a container.
+//! What a task or a sandbox becomes as a container.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -10,16 +10,16 @@ use bollard::models::{
 use super::labels::{self, Labels};
 use crate::driver::name::encoded;
 use crate::driver::{DriverError, check};
-use crate::task::TaskSpec;
+use crate::task::{SandboxSpec, TaskSpec};
 use crate::volume::VolumeName;
 
 /// Where the working directories of tasks are. A task's own is the same in every run, since tools
 /// keep absolute paths in their caches.
 const WORK: &str = "/ci";
 
-/// A task that has been checked.
+/// Surroundings that have been checked.
 pub struct Plan {
-    pub spec: TaskSpec,
+    pub spec: SandboxSpec,
     work: String,
     /// The engine's name of a volume and the absolute path of its mount point.
     mounts: Vec<(String, String)>,
@@ -28,21 +28,12 @@ pub struct Plan {
 impl Plan {
     /// `find` gives the engine's name of a volume that exists.
     pub fn new(
-        spec: &TaskSpec,
+        spec: SandboxSpec,
         find: impl Fn(&VolumeName) -> Option<String>,
     ) -> Result<Self, DriverError> {
-        check::command(spec)?;
-        if spec.command.path.is_empty() {
-            return Err(DriverError::CannotStart {
-                command: String::new(),
-                reason: "the command is empty".into(),
-            });
-        }
+        check::variables(&spec.env)?;
         let own = Path::new(WORK).join(encoded(&spec.name));
-        let given = spec.work_dir.as_deref().unwrap_or_default();
-        let work = resolved(&own, Path::new(given)).map_err(|reason| {
-            DriverError::Refused(format!("working directory `{given}`: {reason}"))
-        })?;
+        let work = directory(&own, spec.work_dir.as_deref())?;
         let mut mounts: Vec<(String, String)> = Vec::with_capacity(spec.mounts.len());
         for mount in &spec.mounts {
             let refused = |reason: &str| {
@@ -69,11 +60,22 @@ impl Plan {
             }
             mounts.push((volume, target));
         }
-        Ok(Self { spec: spec.clone(), work, mounts })
+        Ok(Self { spec, work, mounts })
     }
 
-    /// The container, without the process that it is for.
-    pub fn container(&self, labels: &Labels, network: Option<String>) -> ContainerCreateBody {
+    /// Where a command starts that asks for this directory, which is relative to the plan's own.
+    pub fn start(&self, work_dir: Option<&str>) -> Result<String, DriverError> {
+        directory(Path::new(&self.work), work_dir)
+    }
+
+    /// The container for a command.
+    pub fn container(
+        &self,
+        labels: &Labels,
+        network: Option<String>,
+        command: Vec<String>,
+        with_stdin: bool,
+    ) -> ContainerCreateBody {
         let Self { spec, work, mounts } = self;
         let mut labels = labels.clone();
         labels.insert(labels::NAME.to_owned(), spec.name.replace('\0', ""));
@@ -93,18 +95,17 @@ impl Plan {
             log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
             ..Default::default()
         };
-        let command = std::iter::once(&spec.command.path).chain(&spec.command.args);
         ContainerCreateBody {
             image: Some(spec.image.clone()),
             // An image's own would run the command as an argument.
             entrypoint: Some(Vec::new()),
-            cmd: Some(command.cloned().collect()),
+            cmd: Some(command),
             env: Some(environment(&spec.env)),
-            user: spec.command.user.clone(),
+            user: spec.user.clone(),
             working_dir: Some(work.clone()),
-            open_stdin: Some(spec.stdin.is_some()),
-            stdin_once: Some(spec.stdin.is_some()),
-            attach_stdin: Some(spec.stdin.is_some()),
+            open_stdin: Some(with_stdin),
+            stdin_once: Some(with_stdin),
+            attach_stdin: Some(with_stdin),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             healthcheck: Some(HealthConfig {
@@ -117,7 +118,7 @@ impl Plan {
         }
     }
 
-    /// The directories that the task's user has to be able to write to, relative to the root.
+    /// The directories that the user has to be able to write to, relative to the root.
     pub fn writable(&self) -> impl Iterator<Item = &str> {
         let own = self.work.starts_with(&format!("{WORK}/")).then_some(self.work.as_str());
         let mounts = self.mounts.iter().map(|(_, target)| target.as_str());
@@ -140,6 +141,24 @@ pub fn mount(volume: &str, target: &str) -> Mount {
     }
 }
 
+/// The words of a command that has been checked.
+pub fn command(spec: &TaskSpec) -> Result<Vec<String>, DriverError> {
+    check::command(spec)?;
+    if spec.command.path.is_empty() {
+        return Err(DriverError::CannotStart {
+            command: String::new(),
+            reason: "the command is empty".into(),
+        });
+    }
+    Ok(std::iter::once(&spec.command.path).chain(&spec.command.args).cloned().collect())
+}
+
+fn directory(base: &Path, given: Option<&str>) -> Result<String, DriverError> {
+    let given = given.unwrap_or_default();
+    resolved(base, Path::new(given))
+        .map_err(|reason| DriverError::Refused(format!("working directory `{given}`: {reason}")))
+}
+
 /// An absolute path without `.` and `..`, from one that may be relative.
 fn resolved(base: &Path, path: &Path) -> Result<String, &'static str> {
     let mut absolute = if path.is_absolute() { PathBuf::from("/") } else { base.to_owned() };
@@ -160,7 +179,7 @@ fn resolved(base: &Path, path: &Path) -> Result<String, &'static str> {
 }
 
 /// `NAME=value`; the last value of a name counts.
-fn environment(pairs: &[(String, String)]) -> Vec<String> {
+pub fn environment(pairs: &[(String, String)]) -> Vec<String> {
     let last = |index: usize, name: &str| pairs[index + 1..].iter().all(|(other, _)| other != name);
     let kept = pairs.iter().enumerate().filter(|(index, (name, _))| last(*index, name));
     kept.map(|(_, (name, value))| format!("{name}={value}")).collect()

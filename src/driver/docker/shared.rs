@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bollard::Docker;
 use bollard::models::NetworkCreateRequest;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +17,7 @@ use super::labels::Labels;
 use super::lease::Lease;
 use crate::driver::name::encoded;
 use crate::driver::{DriverError, NoticeSink};
+use crate::task::TaskExit;
 use crate::volume::VolumeName;
 
 /// The network of a run, or why there is none. `None` is the engine's default.
@@ -151,4 +152,28 @@ impl Shared {
             Err(error) => Err(words(error)),
         }
     }
+}
+
+/// Runs something that goes on for as long as it has to when its caller goes away, and then learns of
+/// that by the end of what it is given.
+pub async fn attended<F>(
+    tasks: &TaskTracker,
+    name: String,
+    work: impl FnOnce(oneshot::Receiver<()>) -> F,
+) -> Result<TaskExit, DriverError>
+where
+    F: Future<Output = Result<TaskExit, DriverError>> + Send + 'static,
+{
+    let (outcome, told) = oneshot::channel();
+    let (_here, abandoned) = oneshot::channel();
+    let work = work(abandoned);
+    tasks.spawn(async move {
+        _ = outcome.send(work.await);
+    });
+    told.await.unwrap_or_else(|_| {
+        Err(DriverError::Io {
+            context: format!("lost task `{name}`"),
+            source: std::io::Error::other("the driver stopped attending to it"),
+        })
+    })
 }

@@ -9,11 +9,11 @@ use tokio::net::unix::pipe;
 use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-use super::directories::Lease;
 use super::pump::{Phase, Pump};
 use super::shared::{Shared, blocking};
-use super::site::{Plan, Site, Streams};
+use super::site::{Plan, Seat, Site, Streams};
 use super::supervision::Channel;
 use super::wire::{Exit, Failure, Order, Report};
 use crate::driver::{DriverError, OutputSink};
@@ -21,16 +21,65 @@ use crate::task::{Stream, TaskExit};
 
 pub type Outcome = Result<TaskExit, DriverError>;
 
+/// Where a task runs, and with whom it ends.
+pub struct Host<'a> {
+    pub shared: &'a Arc<Shared>,
+    pub seat: Seat,
+    /// Who has to wait for the task before the host is gone.
+    pub tasks: &'a TaskTracker,
+    /// Fires when everything of the host is to end.
+    pub closing: &'a CancellationToken,
+}
+
+impl Host<'_> {
+    /// Runs a task. The result is told when its command has ended; what it leaves behind is attended
+    /// to for longer.
+    pub async fn run(self, plan: Plan, output: OutputSink, cancel: CancellationToken) -> Outcome {
+        let Self { shared, seat, tasks, closing } = self;
+        let open_files = tokio::select! {
+            biased;
+            () = cancel.cancelled() => return Ok(TaskExit::Cancelled),
+            () = closing.cancelled() => return Ok(TaskExit::Cancelled),
+            permit = shared.open_files.clone().acquire_owned() => match permit {
+                Ok(permit) => permit,
+                Err(_) => return Ok(TaskExit::Cancelled),
+            },
+        };
+        let (outcome, told) = oneshot::channel();
+        // Its end tells the attempt that this future was dropped.
+        let (_here, abandoned) = oneshot::channel();
+        let context = format!("lost task `{}`", plan.spec.name);
+        let attempt = Attempt {
+            shared: shared.clone(),
+            plan: Arc::new(plan),
+            output,
+            cancel,
+            closing: closing.clone(),
+            abandoned,
+            outcome: Some(outcome),
+        };
+        tasks.spawn(async move {
+            attempt.run(seat).await;
+            drop(open_files);
+        });
+        told.await.unwrap_or_else(|_| {
+            let source = std::io::Error::other("the driver stopped attending to it");
+            Err(DriverError::Io { context, source })
+        })
+    }
+}
+
 /// A task that runs on its own, so that it is cleaned up behind a caller who does not wait.
-pub struct Attempt {
-    pub shared: Arc<Shared>,
-    pub plan: Arc<Plan>,
-    pub output: OutputSink,
-    pub cancel: CancellationToken,
+struct Attempt {
+    shared: Arc<Shared>,
+    plan: Arc<Plan>,
+    output: OutputSink,
+    cancel: CancellationToken,
+    closing: CancellationToken,
     /// Ends when the caller has gone away.
-    pub abandoned: oneshot::Receiver<()>,
+    abandoned: oneshot::Receiver<()>,
     /// Taken when the caller was told.
-    pub outcome: Option<oneshot::Sender<Outcome>>,
+    outcome: Option<oneshot::Sender<Outcome>>,
 }
 
 /// How long the processes that a command leaves behind may take to end before they count as
@@ -47,8 +96,8 @@ struct Running {
 }
 
 impl Attempt {
-    pub async fn run(mut self, lease: Lease) {
-        let Running { channel, site, stdin, stdout, stderr } = match self.start(lease).await {
+    async fn run(mut self, seat: Seat) {
+        let Running { channel, site, stdin, stdout, stderr } = match self.start(seat).await {
             Ok(running) => running,
             Err(outcome) => return self.tell(outcome),
         };
@@ -81,16 +130,16 @@ impl Attempt {
     }
 
     /// Starts the command, or returns the outcome with nothing left of the task.
-    async fn start(&self, mut lease: Lease) -> Result<Running, Outcome> {
+    async fn start(&self, mut seat: Seat) -> Result<Running, Outcome> {
         let Ok(_turn) = self.shared.starts.acquire().await else {
             return Err(Ok(TaskExit::Cancelled));
         };
         loop {
-            if self.cancel.is_cancelled() || self.shared.closing.is_cancelled() {
+            if self.cancel.is_cancelled() || self.closing.is_cancelled() {
                 return Err(Ok(TaskExit::Cancelled));
             }
             let (shared, plan) = (self.shared.clone(), self.plan.clone());
-            let made = blocking(move || Site::make(&shared, &plan, lease)).await;
+            let made = blocking(move || Site::make(&shared, &plan, seat)).await;
             let (site, launch, streams) = made.flatten().map_err(Err)?;
             let launched = self.launch(&Order::Launch(launch), streams).await;
             let failure = match launched {
@@ -99,7 +148,7 @@ impl Attempt {
                 }
                 Err(failure) => failure,
             };
-            lease = self.clear(site).await.map_err(Err)?;
+            seat = self.clear(site).await.map_err(Err)?;
             let command = self.plan.spec.command.path.clone();
             match failure {
                 LaunchError::Start(Failure::Start(reason)) => {
@@ -190,7 +239,7 @@ impl Attempt {
                     self.outcome = None;
                     self.terminate(&channel, Duration::ZERO).await;
                 }
-                () = self.shared.closing.cancelled(), if !state.closing => {
+                () = self.closing.cancelled(), if !state.closing => {
                     state.closing = true;
                     state.cancelled |= !ended;
                     self.terminate(&channel, grace).await;
@@ -198,7 +247,7 @@ impl Attempt {
                 // The end of a task must not depend on who listens.
                 () = sleep(grace), if state.gone && state.cancelled => state.drained = true,
                 () = sleep(AFTERMATH), if self.outcome.is_some() && state.drained && !state.cancelled && ended => {
-                    // What is left now stays until the end of the run.
+                    // What is left now stays until its host ends.
                     self.tell(state.outcome(&self.plan.spec.name));
                 }
             }
@@ -225,14 +274,11 @@ impl Attempt {
     }
 
     /// Clears what was made for the task.
-    async fn clear(&self, site: Site) -> Result<Lease, DriverError> {
+    async fn clear(&self, site: Site) -> Result<Seat, DriverError> {
         let shared = self.shared.clone();
-        let lease = blocking(move || site.clear(&shared)).await;
-        if self.shared.directories.needs_sweep() {
-            let directories = self.shared.directories.clone();
-            self.shared.tasks.spawn_blocking(move || directories.sweep());
-        }
-        lease
+        let seat = blocking(move || site.clear(&shared)).await;
+        self.shared.sweep();
+        seat
     }
 }
 

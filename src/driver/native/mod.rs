@@ -13,6 +13,7 @@ mod mounts;
 mod open_files;
 mod pump;
 mod root;
+mod sandbox;
 mod shared;
 mod site;
 mod slot;
@@ -26,23 +27,24 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::sync::{Arc, PoisonError};
 
 use async_trait::async_trait;
-use tokio::sync::{OnceCell, Semaphore, oneshot};
+use tokio::sync::{OnceCell, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{MountMode, NativeConfig};
 pub use supervisor::SUPERVISOR_ARG;
 
-use self::attempt::Attempt;
+use self::attempt::Host;
 use self::directories::Directories;
 use self::environment::Environment;
 use self::shared::{Ignored, Shared, blocking};
-use self::site::Plan;
+use self::site::{Plan, Seat};
 use self::supervision::Supervision;
 use super::{
-    Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, Pruned, RunIdentity, Volume,
+    Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox,
+    Volume,
 };
-use crate::task::{TaskExit, TaskSpec};
+use crate::task::{SandboxSpec, TaskExit, TaskSpec};
 use crate::volume::VolumeName;
 
 /// The `native` driver.
@@ -179,41 +181,17 @@ impl Driver for NativeDriver {
         cancel: CancellationToken,
     ) -> Result<TaskExit, DriverError> {
         let shared = &self.shared;
-        shared.notify_ignored(spec);
-        let plan = Arc::new(Plan::new(shared, spec)?);
+        shared.notify_ignored(&spec.image, spec.privileged, spec.limits);
+        let plan = Plan::new(shared, spec)?;
         // Before anything is waited for, so that tasks of one name get their directories in the
         // order in which they were asked for.
-        let lease = shared.directories.lease(&spec.name);
-        let open_files = tokio::select! {
-            biased;
-            () = cancel.cancelled() => return Ok(TaskExit::Cancelled),
-            () = shared.closing.cancelled() => return Ok(TaskExit::Cancelled),
-            permit = shared.open_files.clone().acquire_owned() => match permit {
-                Ok(permit) => permit,
-                Err(_) => return Ok(TaskExit::Cancelled),
-            },
-        };
-        let (outcome, told) = oneshot::channel();
-        // Its end tells the attempt that this future was dropped.
-        let (_here, abandoned) = oneshot::channel();
-        let attempt = Attempt {
-            shared: shared.clone(),
-            plan,
-            output,
-            cancel,
-            abandoned,
-            outcome: Some(outcome),
-        };
-        shared.tasks.spawn(async move {
-            attempt.run(lease).await;
-            drop(open_files);
-        });
-        told.await.unwrap_or_else(|_| {
-            Err(DriverError::Io {
-                context: format!("lost task `{}`", spec.name),
-                source: std::io::Error::other("the driver stopped attending to it"),
-            })
-        })
+        let seat = Seat::Own(shared.directories.lease(&spec.name));
+        let host = Host { shared, seat, tasks: &shared.tasks, closing: &shared.closing };
+        host.run(plan, output, cancel).await
+    }
+
+    async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
+        sandbox::open(&self.shared, spec).await
     }
 
     async fn end_tasks(&self) {

@@ -98,6 +98,15 @@ impl MountPlan {
         self.mounts.iter().map(bind).collect()
     }
 
+    /// Where a path below the working directory really is: a directory that exists, and the path below.
+    pub fn place<'a>(&'a self, work: &'a Path, path: &'a Path) -> (&'a Path, &'a Path) {
+        let below = |mount: &'a PlannedMount| {
+            Some((mount.volume.as_path(), path.strip_prefix(&mount.target).ok()?))
+        };
+        // Those that are deeper come later.
+        self.mounts.iter().rev().find_map(below).unwrap_or((work, path))
+    }
+
     /// Where each mount point has to be: a directory that exists, and a path below. A mount point
     /// below another mount is in that one's volume.
     pub fn points<'a>(&'a self, work: &'a Path) -> impl Iterator<Item = (&'a Path, &'a Path)> {

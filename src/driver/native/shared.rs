@@ -17,7 +17,7 @@ use super::fixtures::Fixtures;
 use super::root::Place;
 use super::supervision::Supervision;
 use crate::driver::{DriverError, NoticeSink};
-use crate::task::TaskSpec;
+use crate::task::Limits;
 use crate::volume::VolumeName;
 
 pub struct Shared {
@@ -90,15 +90,23 @@ impl Shared {
     }
 
     /// Says once a run what of a task has no effect.
-    pub fn notify_ignored(&self, spec: &TaskSpec) {
-        if !spec.image.is_empty() {
+    pub fn notify_ignored(&self, image: &str, privileged: bool, limits: Limits) {
+        if !image.is_empty() {
             self.ignored(Ignored::Image, "image");
         }
-        if spec.privileged {
+        if privileged {
             self.ignored(Ignored::Privileged, "privileged");
         }
-        if spec.limits.cpu.is_some() || spec.limits.memory.is_some() {
+        if limits != Limits::default() {
             self.ignored(Ignored::Limits, "containerLimits");
+        }
+    }
+
+    /// Removes what was put aside, if there is anything, without anybody waiting for it.
+    pub fn sweep(&self) {
+        if self.directories.needs_sweep() {
+            let directories = self.directories.clone();
+            self.tasks.spawn_blocking(move || directories.sweep());
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
@@ -22,11 +23,15 @@ pub struct Plan {
     pub spec: TaskSpec,
     owner: Option<Owner>,
     mounts: MountPlan,
+    /// What paths of mounts are relative to.
     work: Work,
+    /// Where the command starts, relative to that or absolute.
+    start: PathBuf,
 }
 
-/// Where a task starts.
-enum Work {
+/// A working directory.
+#[derive(Clone)]
+pub enum Work {
     /// Below the task's own directory; empty for the directory itself.
     Own(PathBuf),
     /// A directory of the machine, which is neither made nor emptied nor removed.
@@ -35,19 +40,43 @@ enum Work {
 
 impl Plan {
     pub fn new(shared: &Shared, spec: &TaskSpec) -> Result<Self, DriverError> {
-        check::command(spec)?;
-        let owner = match &spec.command.user {
-            Some(user) => Owner::find(user)?,
-            None => None,
-        };
-        let mounts = MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
         let work = Work::new(spec.work_dir.as_deref())?;
-        Ok(Self { spec: spec.clone(), owner, mounts, work })
+        Self::at(shared, spec, work, PathBuf::new())
+    }
+
+    /// A command in a sandbox with this working directory.
+    pub fn in_sandbox(shared: &Shared, spec: &TaskSpec, work: Work) -> Result<Self, DriverError> {
+        let (Work::Own(start) | Work::Foreign(start)) = Work::new(spec.work_dir.as_deref())?;
+        Self::at(shared, spec, work, start)
+    }
+
+    fn at(
+        shared: &Shared,
+        spec: &TaskSpec,
+        work: Work,
+        start: PathBuf,
+    ) -> Result<Self, DriverError> {
+        check::command(spec)?;
+        let owner = owner(spec.command.user.as_deref())?;
+        let mounts = MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
+        Ok(Self { spec: spec.clone(), owner, mounts, work, start })
+    }
+}
+
+/// The user that a task or a sandbox asks for.
+pub fn owner(user: Option<&str>) -> Result<Option<Owner>, DriverError> {
+    match user {
+        Some(user) => Owner::find(user),
+        None => Ok(None),
     }
 }
 
 impl Work {
-    fn new(text: Option<&str>) -> Result<Self, DriverError> {
+    pub fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
+    pub fn new(text: Option<&str>) -> Result<Self, DriverError> {
         let path = Path::new(text.unwrap_or_default());
         let refused = |reason: &str| {
             DriverError::Refused(format!("working directory `{}`: {reason}", path.display()))
@@ -74,9 +103,26 @@ impl Work {
     }
 }
 
+/// Whose directories a task uses.
+pub enum Seat {
+    /// Its own, made for it and cleared after it.
+    Own(Lease),
+    /// A sandbox's.
+    Shared(Arc<Lease>),
+}
+
+impl Seat {
+    fn lease(&self) -> &Lease {
+        match self {
+            Self::Own(lease) => lease,
+            Self::Shared(lease) => lease,
+        }
+    }
+}
+
 /// What was made for one task.
 pub struct Site {
-    lease: Lease,
+    seat: Seat,
     own_work: bool,
     held: Held,
 }
@@ -120,10 +166,9 @@ impl Site {
     pub fn make(
         shared: &Shared,
         plan: &Plan,
-        lease: Lease,
+        seat: Seat,
     ) -> Result<(Self, Box<Launch>, Streams), DriverError> {
-        let own_work = matches!(plan.work, Work::Own(_));
-        let mut site = Self { lease, own_work, held: Held::default() };
+        let mut site = Self { seat, own_work: plan.work.is_own(), held: Held::default() };
         match site.furnish(shared, plan) {
             Ok((launch, streams)) => Ok((site, launch, streams)),
             Err(error) => {
@@ -143,29 +188,39 @@ impl Site {
             let context = format!("cannot {what} for task `{}`", plan.spec.name);
             move |source: io::Error| DriverError::Io { context, source }
         };
-        self.lease.make(self.own_work, owner).map_err(failed("make directories"))?;
-        let directory = match &plan.work {
+        if let Seat::Own(lease) = &self.seat {
+            lease.make(self.own_work, owner).map_err(failed("make directories"))?;
+        }
+        let lease = self.seat.lease();
+        let work = match &plan.work {
+            Work::Own(below) if below.as_os_str().is_empty() => lease.work.clone(),
             Work::Own(below) => {
-                if below.as_os_str().is_empty() {
-                    // Joined with it, the path would end in a slash.
-                    self.lease.work.clone()
-                } else {
-                    make_directories(&self.lease.work, below, owner)?;
-                    self.lease.work.join(below)
-                }
+                make_directories(&lease.work, below, owner)?;
+                lease.work.join(below)
             }
             Work::Foreign(path) => path.clone(),
         };
-        let binds = self.mount(shared, plan, &directory)?;
-        let (env, search) = shared.environment.of_task(owner, &self.lease.tmp, &plan.spec.env);
+        let (env, search) = shared.environment.of_task(owner, &lease.tmp, &plan.spec.env);
+        let binds = self.mount(shared, plan, &work)?;
+        let start = if plan.start.as_os_str().is_empty() {
+            // Joined with it, the path would end in a slash.
+            work.clone()
+        } else {
+            if self.own_work && plan.start.is_relative() {
+                let (base, below) = plan.mounts.place(&work, &plan.start);
+                make_directories(base, below, owner)?;
+            }
+            work.join(&plan.start)
+        };
         let has_stdin = plan.spec.stdin.is_some();
         let launch = Launch {
             command: plan.spec.command.path.clone(),
             args: plan.spec.command.args.clone(),
             env,
             search,
-            directory: directory.to_string_lossy().into_owned(),
+            directory: start.to_string_lossy().into_owned(),
             has_stdin,
+            mounts_at: work.to_string_lossy().into_owned(),
             binds,
             credentials: owner.map(Owner::credentials),
         };
@@ -212,10 +267,12 @@ impl Site {
     }
 
     /// Takes everything away again, when nothing of the task runs any more.
-    pub fn clear(self, shared: &Shared) -> Lease {
+    pub fn clear(self, shared: &Shared) -> Seat {
         shared.fixtures.release(self.held);
-        // What cannot be removed now stays for the end of the run, which reports it.
-        let _ = self.lease.clear(self.own_work);
-        self.lease
+        if let Seat::Own(lease) = &self.seat {
+            // What cannot be removed now stays for the end of the run, which reports it.
+            let _ = lease.clear(self.own_work);
+        }
+        self.seat
     }
 }

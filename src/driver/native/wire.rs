@@ -32,6 +32,8 @@ pub struct Launch {
     /// Where the command starts.
     pub directory: String,
     pub has_stdin: bool,
+    /// The directory that the targets of `binds` are below.
+    pub mounts_at: String,
     /// In the order in which they have to be mounted.
     pub binds: Vec<Bind>,
     pub credentials: Option<Credentials>,
@@ -41,7 +43,7 @@ pub struct Launch {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Bind {
     pub source: String,
-    /// Below the launch's directory, without `.` or `..`; it exists.
+    /// Relative, without `.` or `..`; it exists.
     pub target: String,
 }
 

@@ -4,8 +4,10 @@ use deno_core::OpDecl;
 use ts_rs::{Config, TS};
 
 use super::context::PipelineContext;
+use super::sandboxes::{ExecRequest, SandboxInfo, SandboxRequest};
 use super::tasks::{
-    CommandRequest, LimitsRequest, MountRequest, OutputChunk, TaskRequest, TaskResult,
+    CommandRequest, ContainerRequest, ExecutionRequest, LimitsRequest, MountRequest, OutputChunk,
+    TaskRequest, TaskResult,
 };
 use super::volumes::{VolumeInfo, VolumeRequest};
 
@@ -18,10 +20,13 @@ const OPS: &[(&str, &[&str], &str)] = &[
     ("op_pipeline_context", &[], "PipelineContext"),
     ("op_random_fill", &["buffer: Uint8Array"], "void"),
     ("op_random_uuid", &[], "string"),
+    ("op_sandbox_open", &["request: SandboxRequest"], "Promise<SandboxInfo>"),
+    ("op_sandbox_exec", &["sandbox: number", "request: ExecRequest"], "number"),
+    ("op_sandbox_close", &["sandbox: number"], "Promise<void>"),
     ("op_task_start", &["request: TaskRequest"], "number"),
     ("op_task_output", &["task: number"], "Promise<OutputChunk | null>"),
     ("op_task_wait", &["task: number"], "Promise<TaskResult>"),
-    ("op_task_cancel", &["task: number"], "void"),
+    ("op_task_cancel", &["task: number", "listens: boolean"], "void"),
     ("op_duration_ms", &["text: string"], "number | null"),
     ("op_size_bytes", &["text: string"], "number | null"),
     ("op_text_diff", &["actual: string", "expected: string"], "string"),
@@ -41,7 +46,12 @@ fn declarations() -> String {
         CommandRequest::decl(&config),
         MountRequest::decl(&config),
         LimitsRequest::decl(&config),
+        ContainerRequest::decl(&config),
+        ExecutionRequest::decl(&config),
         TaskRequest::decl(&config),
+        SandboxRequest::decl(&config),
+        SandboxInfo::decl(&config),
+        ExecRequest::decl(&config),
         TaskResult::decl(&config),
         OutputChunk::decl(&config),
         VolumeRequest::decl(&config),

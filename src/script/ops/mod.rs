@@ -6,6 +6,7 @@
 mod console;
 mod context;
 mod random;
+mod sandboxes;
 mod tasks;
 mod text;
 mod volumes;
@@ -13,6 +14,7 @@ mod volumes;
 #[cfg(test)]
 mod declarations;
 
+use sandboxes::Sandboxes;
 pub use tasks::Tasks;
 
 deno_core::extension!(
@@ -22,6 +24,9 @@ deno_core::extension!(
         context::op_pipeline_context,
         random::op_random_fill,
         random::op_random_uuid,
+        sandboxes::op_sandbox_open,
+        sandboxes::op_sandbox_exec,
+        sandboxes::op_sandbox_close,
         tasks::op_task_start,
         tasks::op_task_output,
         tasks::op_task_wait,
@@ -34,5 +39,8 @@ deno_core::extension!(
         volumes::op_volume_create,
         volumes::op_volume_name_error,
     ],
-    state = |state| state.put(Tasks::default()),
+    state = |state| {
+        state.put(Tasks::default());
+        state.put(Sandboxes::default());
+    },
 );

@@ -12,25 +12,41 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::context::RunContext;
-use crate::task::{Command, Limits, Mount, Stream, TaskExit, TaskId, TaskSpec};
+use crate::driver::Sandbox;
+use crate::task::{Command, Limits, Mount, SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use crate::task_runner::{TaskError, TaskOptions, TaskResult as Finished, TextChunk};
 use crate::volume::VolumeName;
 
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
-#[serde(rename_all = "camelCase")]
 pub struct TaskRequest {
     name: String,
+    container: ContainerRequest,
+    execution: ExecutionRequest,
+}
+
+/// Where something runs.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerRequest {
     image: String,
-    command: CommandRequest,
     env: Vec<(String, String)>,
     mounts: Vec<MountRequest>,
     work_dir: Option<String>,
+    privileged: bool,
+    limits: LimitsRequest,
+}
+
+/// What runs, and how.
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutionRequest {
+    command: CommandRequest,
     #[cfg_attr(test, ts(type = "Uint8Array | null"))]
     stdin: Option<JsBuffer>,
     timeout_ms: Option<f64>,
-    privileged: bool,
-    limits: LimitsRequest,
     /// Whether it starts although the run is to end.
     cleanup: bool,
     /// Whether the output is asked for with `op_task_output` while the task runs.
@@ -105,23 +121,49 @@ pub fn op_task_start(
     state: &mut OpState,
     #[serde] request: TaskRequest,
 ) -> Result<u32, JsErrorBox> {
+    let TaskRequest { name, container, execution } = request;
+    let SandboxSpec { name, image, env, mounts, work_dir, privileged, limits, user: _ } =
+        container.sandbox(name, None)?;
+    start(state, None, execution, |id, command, stdin| TaskSpec {
+        id,
+        name,
+        image,
+        command,
+        env,
+        mounts,
+        work_dir,
+        stdin,
+        privileged,
+        limits,
+    })
+}
+
+/// Starts the task that comes out of a command and what that reads.
+pub fn start(
+    state: &mut OpState,
+    sandbox: Option<Arc<dyn Sandbox>>,
+    execution: ExecutionRequest,
+    task: impl FnOnce(TaskId, Command, Option<Vec<u8>>) -> TaskSpec,
+) -> Result<u32, JsErrorBox> {
+    let ExecutionRequest { command, stdin, timeout_ms, cleanup, stream_output } = execution;
     let context = state.borrow::<Arc<RunContext>>().clone();
     let id = context.tasks.next_id();
     let key = u32::try_from(id.0).map_err(|_| JsErrorBox::generic("too many tasks in one run"))?;
-    let timeout = request
-        .timeout_ms
+    let timeout = timeout_ms
         .map(|ms| Duration::try_from_secs_f64(ms / 1000.0))
         .transpose()
-        .map_err(|error| JsErrorBox::type_error(format!("runtime.run: timeout: {error}")))?;
-    let (listener, output) = match request.stream_output {
+        .map_err(|error| JsErrorBox::type_error(format!("timeout: {error}")))?;
+    let (listener, output) = match stream_output {
         true => {
             let (sender, receiver) = mpsc::channel(1);
             (Some(sender), Some(Rc::new(Mutex::new(receiver))))
         }
         false => (None, None),
     };
-    let options = TaskOptions { timeout, cleanup: request.cleanup, listener };
-    let spec = spec(id, request)?;
+    let CommandRequest { path, args, user } = command;
+    let stdin = stdin.map(|bytes| bytes.to_vec());
+    let spec = task(id, Command { path, args, user }, stdin);
+    let options = TaskOptions { timeout, cleanup, sandbox, listener };
     let task = context.runtime.spawn(context.tasks.start(spec, options));
     state.borrow_mut::<Tasks>().0.insert(key, Started { result: Some(task), output });
     Ok(key)
@@ -160,10 +202,7 @@ pub async fn op_task_wait(
     };
     let result = join(result).await;
     state.borrow_mut().borrow_mut::<Tasks>().0.remove(&task);
-    let result = result?.map_err(|error| match error {
-        TaskError::NotStarted { .. } => JsErrorBox::new("AbortError", error.to_string()),
-        TaskError::Driver(error) => JsErrorBox::generic(error.to_string()),
-    })?;
+    let result = result?.map_err(not_started)?;
     Ok(TaskResult {
         code: result.code,
         stdout: result.stdout,
@@ -175,10 +214,10 @@ pub async fn op_task_wait(
     })
 }
 
-/// Ends a task that is running. What it still writes is not asked for any more.
+/// Ends a task that is running. Unless somebody listens, what it still writes is not asked for any more.
 #[op2(fast)]
-pub fn op_task_cancel(state: &mut OpState, #[smi] task: u32) {
-    if let Some(started) = state.borrow_mut::<Tasks>().0.get_mut(&task) {
+pub fn op_task_cancel(state: &mut OpState, #[smi] task: u32, listens: bool) {
+    if let Some(started) = state.borrow_mut::<Tasks>().0.get_mut(&task).filter(|_| !listens) {
         started.output = None;
     }
     state.borrow::<Arc<RunContext>>().tasks.cancel(TaskId(task.into()));
@@ -193,32 +232,36 @@ fn unknown(task: u32) -> JsErrorBox {
     JsErrorBox::generic(format!("task {task} is not running"))
 }
 
-fn spec(id: TaskId, request: TaskRequest) -> Result<TaskSpec, JsErrorBox> {
-    let mounts = request
-        .mounts
-        .into_iter()
-        .map(|mount| {
-            Ok(Mount { volume: VolumeName::new(mount.volume)?, path: PathBuf::from(mount.path) })
+/// The error for what did not start.
+pub fn not_started(error: TaskError) -> JsErrorBox {
+    match error {
+        TaskError::NotStarted { .. } => JsErrorBox::new("AbortError", error.to_string()),
+        TaskError::Driver(error) => JsErrorBox::generic(error.to_string()),
+    }
+}
+
+impl ContainerRequest {
+    pub fn sandbox(self, name: String, user: Option<String>) -> Result<SandboxSpec, JsErrorBox> {
+        let mounts = self
+            .mounts
+            .into_iter()
+            .map(|MountRequest { volume, path }| {
+                Ok(Mount { volume: VolumeName::new(volume)?, path: PathBuf::from(path) })
+            })
+            .collect::<Result<_, crate::volume::VolumeNameError>>()
+            .map_err(|error| JsErrorBox::type_error(format!("mounts: {error}")))?;
+        Ok(SandboxSpec {
+            name,
+            image: self.image,
+            user,
+            env: self.env,
+            mounts,
+            work_dir: self.work_dir,
+            privileged: self.privileged,
+            limits: Limits {
+                cpu: self.limits.cpu,
+                memory: self.limits.memory.map(|bytes| bytes as u64),
+            },
         })
-        .collect::<Result<_, crate::volume::VolumeNameError>>()
-        .map_err(|error| JsErrorBox::type_error(format!("runtime.run: mounts: {error}")))?;
-    Ok(TaskSpec {
-        id,
-        name: request.name,
-        image: request.image,
-        command: Command {
-            path: request.command.path,
-            args: request.command.args,
-            user: request.command.user,
-        },
-        env: request.env,
-        mounts,
-        work_dir: request.work_dir,
-        stdin: request.stdin.map(|bytes| bytes.to_vec()),
-        privileged: request.privileged,
-        limits: Limits {
-            cpu: request.limits.cpu,
-            memory: request.limits.memory.map(|bytes| bytes as u64),
-        },
-    })
+    }
 }

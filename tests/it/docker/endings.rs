@@ -76,6 +76,30 @@ fn what_a_killed_run_left_is_removed_and_a_living_run_is_not() {
     assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
 }
 
+#[test]
+fn the_sandbox_of_a_killed_run_ends_by_itself() {
+    let namespace = format!("killed-sandbox-{}", std::process::id());
+    let state = tempfile::tempdir().unwrap();
+    let ci = Ci::pipeline(
+        r#"
+        const sandbox = await runtime.startSandbox({ name: "waits", image: "busybox" });
+        const script = `sleep 1000 >/dev/null 2>&1 & echo ready; exec sleep 1000`;
+        await sandbox.exec({ command: { path: "sh", args: ["-c", script] } });
+        "#,
+    )
+    .args(["--driver", &dsn(&namespace)])
+    .env("XDG_CACHE_HOME", state.path());
+    let mut child = waiting(&ci);
+    let filter = format!("label=ci.namespace={namespace}");
+    let running = docker(&["ps", "--quiet", "--filter", &filter]);
+    signal(&child, Signal::SIGKILL);
+    child.wait().unwrap();
+    assert_eq!(docker(&["wait", running.trim()]).trim(), "0");
+    let prune = Ci::new().args(["prune", "--driver", &dsn(&namespace)]);
+    prune.env("XDG_CACHE_HOME", state.path()).run().exits(0);
+    assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
+}
+
 /// Interrupts runs after each of their lines and in the time before the first one, while the engine is asked
 /// for volumes, networks, images, containers and archives.
 fn interrupts(rounds: std::ops::Range<usize>) {

@@ -82,12 +82,13 @@ fn is_root() -> bool {
 
 /// Runs each function of the suite against a new driver.
 macro_rules! conforms {
-    ($mode:expr, $($name:ident)*) => {
+    ($suite:ident, |$driver:ident| $of:expr, $mode:expr, $($name:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let run = super::Run::start($mode).await;
-                crate::conformance::$name(&run.driver).await;
+                let $driver = &run.driver;
+                    crate::$suite::$name($of).await;
                 run.end().await;
             }
         )*
@@ -98,7 +99,7 @@ macro_rules! conforms {
 mod bind {
     use ci::driver::native::MountMode::Bind;
 
-    conforms! { Bind,
+    conforms! { conformance, |driver| driver, Bind,
         exit_codes_are_reported
         signals_are_reported
         output_is_bytes_as_written
@@ -135,7 +136,7 @@ mod bind {
 mod link {
     use ci::driver::native::MountMode::Link;
 
-    conforms! { Link,
+    conforms! { conformance, |driver| driver, Link,
         tasks_see_each_others_files_in_volumes
         volumes_keep_modes_links_and_times
         a_volume_is_created_once
@@ -144,6 +145,70 @@ mod link {
         a_task_that_is_cancelled_before_it_starts_does_not_run
         dropping_a_run_ends_its_task
         a_process_in_the_background_stays_until_the_end
+    }
+}
+
+/// The contract once more, for commands in sandboxes.
+mod in_sandboxes {
+    use ci::driver::native::MountMode::Bind;
+
+    use crate::sandboxes::Sandboxed;
+
+    conforms! { conformance, |driver| &Sandboxed(driver), Bind,
+        exit_codes_are_reported
+        signals_are_reported
+        output_is_bytes_as_written
+        output_is_whole_and_in_order
+        much_output_at_once_is_whole
+        a_slow_listener_makes_the_task_wait
+        nobody_has_to_listen
+        stdin_is_passed_on
+        the_environment_is_clean
+        the_pipeline_overrides_variables
+        temporary_files_have_a_place
+        the_working_directory_is_stable_and_empty_at_the_start
+        tasks_see_each_others_files_in_volumes
+        volumes_can_be_mounted_in_volumes
+        mounts_that_make_no_sense_are_refused
+        a_command_that_does_not_exist_is_named
+        many_tasks_run_at_the_same_time
+        names_may_be_any_text
+        a_cancelled_task_leaves_no_process
+        a_cancelled_task_may_clean_up
+        a_task_that_is_cancelled_before_it_starts_does_not_run
+        dropping_a_run_ends_its_task
+        a_process_that_never_stops_writing_does_not_keep_its_task
+        closing_ends_running_tasks
+        closing_does_not_wait_for_a_listener
+        cancelling_does_not_wait_for_a_listener
+    }
+}
+
+mod sandboxes {
+    use ci::driver::native::MountMode::Bind;
+
+    conforms! { sandboxes, |driver| driver, Bind,
+        commands_share_a_place
+        commands_run_at_the_same_time
+        many_commands_run_at_the_same_time
+        a_process_in_the_background_stays_until_the_sandbox_is_closed
+        ending_a_command_leaves_nothing_of_it_and_everything_of_others
+        a_closed_sandbox_runs_nothing
+        closing_asks_before_it_ends
+        the_end_of_the_driver_is_that_of_its_sandboxes
+        a_sandbox_that_nobody_waits_for_is_not_opened
+        what_is_wrong_with_a_sandbox_is_told
+    }
+}
+
+/// Volumes as links: what has to do with volumes, once more.
+mod sandboxes_with_links {
+    use ci::driver::native::MountMode::Link;
+
+    conforms! { sandboxes, |driver| driver, Link,
+        commands_share_a_place
+        a_process_in_the_background_stays_until_the_sandbox_is_closed
+        closing_asks_before_it_ends
     }
 }
 

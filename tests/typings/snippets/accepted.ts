@@ -42,6 +42,37 @@ export const pipeline: Pipeline = async () => {
   await runtime.run({ ...most, mounts: { [path]: cache, other: anonymous }, timeout: 1_000 });
   await runtime.run({ ...most, stdin: "text", mounts: undefined, env: undefined });
 
+  await using sandbox = await runtime.startSandbox({ name: "least", image: "alpine" });
+  const { id, name: called, exec, close }: Sandbox = sandbox;
+  await runtime.startSandbox({
+    name: "most",
+    image: "alpine",
+    env: { CI: "true" },
+    mounts: { cache },
+    workDir: "src",
+    user: "1000:1000",
+    privileged: true,
+    containerLimits: { memory: "1GiB" },
+  });
+  await sandbox.exec({ command: { path: "true" } });
+  const executed: RunResult = await exec({
+    name: id + called,
+    command: { path: "sh", args: ["-c", "true"], user: "1000" },
+    env: { VERBOSE: "1" },
+    workDir: "packages/server",
+    stdin: "text",
+    timeout: "10s",
+    signal: new AbortController().signal,
+    cleanup: true,
+    onOutput: (stream, data) => console.log(stream, data),
+  });
+  await close();
+  const { container, ...shared }: { container: ContainerOptions } & CommandOptions = {
+    container: { image: "alpine" },
+    command: { path: "true" },
+  };
+  await runtime.run({ name: executed.message, ...container, ...shared });
+
   const args = ["a", "b"] as const;
   await Promise.all(args.map((arg) => runtime.run({ ...most, command: { path: "echo", args } })));
 

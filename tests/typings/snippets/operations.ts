@@ -26,10 +26,17 @@ type Renamed = {
   onOutput: "streamOutput";
 };
 type Request<K> = K extends keyof Renamed ? Renamed[K] : K;
-export const options: Same<
-  Record<Request<Exclude<keyof RunOptions, "signal">>, true>,
-  Record<keyof Host.TaskRequest, true>
-> = true;
+type Keys<Options> = Record<Request<Exclude<keyof Options, "signal">>, true>;
+/** What a request has itself and in its parts. */
+type Parts<Requested> = Record<
+  | Exclude<keyof Requested, "container" | "execution">
+  | (Requested extends { container: infer Part } ? keyof Part : never)
+  | (Requested extends { execution: infer Part } ? keyof Part : never),
+  true
+>;
+export const run: Same<Keys<RunOptions>, Parts<Host.TaskRequest>> = true;
+export const sandbox: Same<Keys<SandboxOptions>, Parts<Host.SandboxRequest>> = true;
+export const exec: Same<Keys<ExecOptions>, Parts<Host.ExecRequest>> = true;
 export const command: Same<
   Record<keyof Command, true>,
   Record<keyof Host.CommandRequest, true>

@@ -38,6 +38,24 @@ runtime.run();
 // @ts-expect-error an unknown key
 runtime.createVolume({ path: "cache" });
 
+// @ts-expect-error a required key is missing
+runtime.startSandbox({ name: "a" });
+// @ts-expect-error a command has no place in a sandbox's options
+runtime.startSandbox({ name: "a", image: "b", command });
+declare const sandbox: Sandbox;
+// @ts-expect-error a required key is missing
+sandbox.exec({ name: "a" });
+// @ts-expect-error an image is the sandbox's
+sandbox.exec({ command, image: "b" });
+// @ts-expect-error volumes are the sandbox's
+sandbox.exec({ command, mounts: {} });
+// @ts-expect-error a sandbox is closed as a whole
+sandbox.close("a");
+// @ts-expect-error a sandbox does not change
+sandbox.id = "other";
+// @ts-expect-error a promise of a sandbox is not a sandbox
+runtime.startSandbox({ name: "a", image: "b" }).exec({ command });
+
 // @ts-expect-error a promise is not a result
 runtime.run(least).code;
 // @ts-expect-error results do not change

@@ -179,7 +179,7 @@ fn begin(
         }
     }
     if !launch.binds.is_empty() {
-        mount::enter(&launch.directory, &launch.binds)?;
+        mount::enter(&launch.mounts_at, &launch.binds)?;
     }
     if let Some(credentials) = &launch.credentials {
         become_user(credentials).map_err(|error| failed("cannot become the user", error))?;

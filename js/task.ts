@@ -1,0 +1,157 @@
+// What `runtime.run` and `sandbox.exec` have in common: from options to a task, and from its end to a
+// result.
+
+import { core } from "ext:core/mod.js";
+import type { CallSite } from "ext:ci/call_site.ts";
+import {
+  boolean,
+  bytes,
+  callback,
+  type Check,
+  type Checked,
+  duration,
+  list,
+  nonEmpty,
+  optional,
+  positiveNumber,
+  record,
+  type Shape,
+  signal,
+  size,
+  systemValue,
+} from "ext:ci/checks.ts";
+import { environment } from "ext:ci/env.ts";
+import { mounts } from "ext:ci/mounts.ts";
+import { ops } from "ext:ci/ops.ts";
+import type {
+  CommandRequest,
+  ContainerRequest,
+  ExecutionRequest,
+  LimitsRequest,
+} from "ext:ci/ops.gen.ts";
+
+type OnOutput = NonNullable<CommandOptions["onOutput"]>;
+
+/** What a call rejects with when its task was to end before it began. */
+class AbortError extends Error {}
+Object.defineProperty(AbortError.prototype, "name", { value: "AbortError" });
+core.registerErrorBuilder("AbortError", (message) => new AbortError(message));
+
+const command: Check<Command, CommandRequest> = (field) => {
+  const checked = record(field, {
+    path: nonEmpty("the path or the name of a program"),
+    args: optional(list(systemValue)),
+    user: optional(user),
+  } satisfies Shape<Command>);
+  return { ...checked, args: checked.args ?? [] };
+};
+
+const limits: Check<ContainerLimits, LimitsRequest> = (field) =>
+  record(field, {
+    cpu: optional(positiveNumber),
+    memory: optional(size),
+  } satisfies Shape<ContainerLimits>);
+
+export const directory = nonEmpty("a directory");
+export const user = nonEmpty("a user such as `1000:1000`");
+
+export const containerShape = {
+  image: nonEmpty("an image such as `alpine:3.20`"),
+  env: optional(environment),
+  mounts: optional(mounts),
+  workDir: optional(directory),
+  privileged: optional(boolean),
+  containerLimits: optional(limits),
+} satisfies Shape<ContainerOptions>;
+
+export const commandShape = {
+  command,
+  stdin: optional(bytes(core.encode)),
+  timeout: optional(duration),
+  signal: optional(signal),
+  cleanup: optional(boolean),
+  onOutput: optional(callback<OnOutput>()),
+} satisfies Shape<CommandOptions>;
+
+export function containerRequest(options: Checked<typeof containerShape>): ContainerRequest {
+  return {
+    image: options.image,
+    env: options.env ?? [],
+    mounts: options.mounts ?? [],
+    workDir: options.workDir,
+    privileged: options.privileged ?? false,
+    limits: options.containerLimits ?? { cpu: null, memory: null },
+  };
+}
+
+/** Runs the task that `start` starts. */
+export function execute(
+  options: Checked<typeof commandShape>,
+  site: CallSite,
+  start: (execution: ExecutionRequest) => number,
+): Promise<RunResult> {
+  const { command, stdin, timeout, signal, cleanup, onOutput } = options;
+  let task: number;
+  try {
+    task = start({
+      command,
+      stdin,
+      timeoutMs: timeout,
+      cleanup: cleanup ?? false,
+      streamOutput: onOutput !== null,
+    });
+  } catch (error) {
+    throw site.adopt(error);
+  }
+  const ended = onOutput === null ? result(task, site) : streamedResult(task, onOutput, site);
+  return signal === null ? ended : cancellable(task, ended, signal);
+}
+
+/** Ends the task when the signal is aborted, or at once if it already is. */
+async function cancellable(
+  task: number,
+  ended: Promise<RunResult>,
+  signal: AbortSignal,
+): Promise<RunResult> {
+  const cancel = () => ops.op_task_cancel(task, true);
+  if (signal.aborted) {
+    cancel();
+  }
+  signal.addEventListener("abort", cancel);
+  try {
+    return await ended;
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
+}
+
+async function result(task: number, site: CallSite): Promise<RunResult> {
+  try {
+    // An object as pipelines make them; those of the host have no prototype.
+    return { ...await ops.op_task_wait(task) };
+  } catch (error) {
+    throw site.adopt(error);
+  }
+}
+
+/** Hands the output over while the task runs, and settles after the last call of `onOutput`. */
+async function streamedResult(
+  task: number,
+  onOutput: OnOutput,
+  site: CallSite,
+): Promise<RunResult> {
+  try {
+    let chunk = await ops.op_task_output(task);
+    while (chunk !== null) {
+      // Waiting for each call is what slows the task down to the pace of its consumer.
+      await onOutput(chunk.stream, chunk.data);
+      chunk = await ops.op_task_output(task);
+    }
+  } catch (error) {
+    ops.op_task_cancel(task, false);
+    // The task must be gone when the pipeline continues; how it ended does not matter any more.
+    await ops.op_task_wait(task).catch(() => undefined);
+    throw error;
+  }
+  return result(task, site);
+}

@@ -1,0 +1,191 @@
+//! Stays with a command from its start to its end.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::errors::Error;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use super::failure::failed;
+use super::output::{Output, pump, reason};
+use crate::driver::{DriverError, OutputSink};
+use crate::task::{TaskExit, TaskSpec};
+
+/// How long the output of a command that had to end waits for a listener.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The largest number of a signal.
+const SIGNALS: i64 = 64;
+
+/// What the engine runs a command as: a container, or a process in one.
+#[async_trait]
+pub trait Process: Sync {
+    /// The exit code, when there is one. `drained` fires at the end of the output.
+    async fn code(&self, drained: &CancellationToken) -> Result<i64, Error>;
+
+    /// Sends a signal to all that the command has started. A command that has ended by itself does not
+    /// mind, and if the engine is gone, waiting for the command ends as well.
+    async fn signal(&self, signal: Signal);
+
+    /// Whether these first bytes of the output are the engine's, about a command that it cannot start.
+    async fn failed_with(&self, output: &[u8]) -> bool;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    Term,
+    Kill,
+}
+
+/// Both ends of a command's streams.
+pub struct Streams {
+    pub output: Output,
+    pub input: Pin<Box<dyn AsyncWrite + Send>>,
+}
+
+/// A command, and who cares for it.
+pub struct Attendance<'a> {
+    pub spec: &'a TaskSpec,
+    pub grace: Duration,
+    pub output: OutputSink,
+    pub stop: Stop<'a>,
+}
+
+/// What ends a command early.
+pub struct Stop<'a> {
+    pub cancel: &'a CancellationToken,
+    /// Fires when everything around the command is to end.
+    pub closing: &'a CancellationToken,
+    /// Ends when nobody waits for the result any more.
+    pub abandoned: &'a mut oneshot::Receiver<()>,
+}
+
+impl Stop<'_> {
+    pub async fn requested(&mut self) {
+        tokio::select! {
+            () = self.cancel.cancelled() => {}
+            () = self.closing.cancelled() => {}
+            _ = &mut *self.abandoned => {}
+        }
+    }
+}
+
+/// How a command ended by itself.
+pub struct Ended {
+    pub code: i64,
+    /// What was said of a command that could not be started.
+    complaint: Option<String>,
+}
+
+impl Attendance<'_> {
+    /// Passes everything on until the command has ended. `None` if it had to.
+    pub async fn attend(
+        self,
+        process: &impl Process,
+        streams: Streams,
+    ) -> Result<Option<Ended>, DriverError> {
+        let Self { spec, grace, output, stop } = self;
+        let Stop { cancel, closing, abandoned } = stop;
+        let lost = |error| failed(format!("lost task `{}`", spec.name), error);
+        let (ended, drained) = (CancellationToken::new(), CancellationToken::new());
+        let had_to_end = AtomicBool::new(false);
+        let wait = async {
+            let code = process.code(&drained).await;
+            ended.cancel();
+            code
+        };
+        let feed = feed(streams.input, spec.stdin.as_deref(), &ended);
+        // An engine does not notice the end of a container, nor answers questions about it, while its
+        // output goes nowhere.
+        let discard = CancellationToken::new();
+        let pump = async {
+            let complaint = pump(streams.output, output, &discard, process).await;
+            drained.cancel();
+            complaint
+        };
+        let work = async { tokio::join!(wait, feed, pump) };
+        let signal = |signal| async move {
+            process.signal(signal).await;
+            std::future::pending::<std::convert::Infallible>().await
+        };
+        let end = async {
+            let stopped = async {
+                tokio::select! {
+                    () = cancel.cancelled() => {}
+                    () = closing.cancelled() => {}
+                }
+            };
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => std::future::pending().await,
+                () = stopped => {
+                    had_to_end.store(true, Ordering::Relaxed);
+                    tokio::select! {
+                        () = ended.cancelled() => {}
+                        _ = &mut *abandoned => {}
+                        () = tokio::time::sleep(grace) => {}
+                        never = signal(Signal::Term) => match never {},
+                    }
+                }
+                _ = &mut *abandoned => had_to_end.store(true, Ordering::Relaxed),
+            }
+            let force = async {
+                tokio::time::sleep(PATIENCE).await;
+                discard.cancel();
+                std::future::pending().await
+            };
+            tokio::select! {
+                () = ended.cancelled() => {}
+                never = signal(Signal::Kill) => match never {},
+                never = force => never,
+            }
+            tokio::time::sleep(PATIENCE).await;
+        };
+        let (code, complaint) = tokio::select! {
+            (code, (), complaint) = work => (code.map_err(lost)?, complaint.map_err(lost)?),
+            () = end => return Ok(None),
+        };
+        Ok((!had_to_end.into_inner()).then_some(Ended { code, complaint }))
+    }
+}
+
+impl Ended {
+    pub fn exit(self, spec: &TaskSpec) -> Result<TaskExit, DriverError> {
+        match (self.code, self.complaint) {
+            (126 | 127, Some(line)) => Err(DriverError::CannotStart {
+                command: spec.command.path.clone(),
+                reason: format!("{} in the image `{}`", reason(&line).to_lowercase(), spec.image),
+            }),
+            // The engine reports a signal as a shell does.
+            (code @ 129.., _) if code - 128 <= SIGNALS => Ok(TaskExit::Signal(number(code - 128))),
+            (code, _) => Ok(TaskExit::Code(number(code))),
+        }
+    }
+}
+
+fn number(code: i64) -> i32 {
+    i32::try_from(code).unwrap_or(i32::MAX)
+}
+
+/// Writes what the command is to read, as fast as it reads.
+async fn feed(
+    mut input: Pin<Box<dyn AsyncWrite + Send>>,
+    bytes: Option<&[u8]>,
+    ended: &CancellationToken,
+) {
+    let Some(bytes) = bytes else { return };
+    let write = async {
+        // A command that does not read to the end has made its choice.
+        if input.write_all(bytes).await.is_ok() {
+            _ = input.shutdown().await;
+        }
+    };
+    tokio::select! {
+        () = write => {}
+        () = ended.cancelled() => {}
+    }
+}

@@ -1,0 +1,185 @@
+//! A process in a container that is there already.
+//!
+//! The engine can start one and tell how it ended, and nothing else. So each command has an init process
+//! of its own, which adopts all that the command starts, and a [script](SCRIPT) in the same container
+//! ends what is below that.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::exec::{CreateExecOptions, StartExecOptions, StartExecResults};
+use bollard::models::{EventMessage, ExecInspectResponse};
+use bollard::query_parameters::{EventsOptions, KillContainerOptions};
+use futures_util::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use super::attend::{Process, Signal, Streams};
+use crate::driver::NoticeSink;
+
+const SCRIPT: &str = include_str!("end.sh");
+
+/// The engine's init process, where it is in every container that has one.
+const INIT: &str = "/sbin/docker-init";
+
+/// How long to try to end a command before its whole container has to go.
+const PERSISTENCE: Duration = Duration::from_secs(10);
+
+/// A container that is running.
+#[derive(Clone)]
+pub struct Place {
+    pub docker: Docker,
+    pub container: String,
+    /// The name of the sandbox.
+    pub name: String,
+    /// Before the container started, in the engine's time.
+    pub since: i64,
+    pub notices: NoticeSink,
+}
+
+/// A process that has been asked for.
+pub struct Exec {
+    place: Place,
+    id: String,
+    mark: String,
+}
+
+impl Place {
+    /// Starts a command. No other one that is running at the same time has the same number, which is
+    /// more than 0.
+    pub async fn start(
+        &self,
+        number: usize,
+        command: Vec<String>,
+        options: CreateExecOptions<String>,
+    ) -> Result<(Exec, Streams), Error> {
+        // The only argument without a meaning that everybody may read: a switch, repeated.
+        let switch = format!("-{}", "s".repeat(number));
+        let mark = format!("{INIT}{switch}--");
+        let words = [INIT.to_owned(), switch, "--".to_owned()].into_iter().chain(command).collect();
+        let (id, streams) = self.open(words, options).await?;
+        Ok((Exec { place: self.clone(), id, mark }, streams))
+    }
+
+    /// Ends all that runs in the container, as far as it lets itself be asked to.
+    pub async fn ask_all(&self) {
+        _ = self.end(&["TERM".to_owned()]).await;
+    }
+
+    /// Runs the script that ends processes. Returns whether it has done so.
+    async fn end(&self, arguments: &[String]) -> Result<bool, Error> {
+        let words = ["/bin/sh", "-c", SCRIPT, "end"].map(str::to_owned);
+        let words = words.into_iter().chain(arguments.iter().cloned()).collect();
+        // Whoever runs the command, and whatever its variables are.
+        let options = CreateExecOptions {
+            user: Some("0".to_owned()),
+            env: Some(vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()]),
+            working_dir: Some("/".to_owned()),
+            ..Default::default()
+        };
+        let (id, mut streams) = self.open(words, options).await?;
+        while streams.output.next().await.transpose()?.is_some() {}
+        Ok(self.code(&id).await? == 0)
+    }
+
+    async fn open(
+        &self,
+        words: Vec<String>,
+        options: CreateExecOptions<String>,
+    ) -> Result<(String, Streams), Error> {
+        let options = CreateExecOptions {
+            cmd: Some(words),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            ..options
+        };
+        let id = self.docker.create_exec(&self.container, options).await?.id;
+        match self.docker.start_exec(&id, None::<StartExecOptions>).await? {
+            StartExecResults::Attached { output, input } => Ok((id, Streams { output, input })),
+            StartExecResults::Detached => Err(gone()),
+        }
+    }
+
+    /// The exit code of a process whose output has ended.
+    async fn code(&self, id: &str) -> Result<i64, Error> {
+        if let Some(code) = code(self.docker.inspect_exec(id).await?) {
+            return Ok(code);
+        }
+        // The engine learns of the end of the output first. What it has told before is repeated.
+        let mut events = std::pin::pin!(self.events(&["exec_die", "die"], None));
+        while let Some(event) = events.next().await.transpose()? {
+            let attributes = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
+            let is_end = event.action.as_deref() == Some("die");
+            if is_end || attributes.get("execID").is_some_and(|ended| ended == id) {
+                break;
+            }
+        }
+        code(self.docker.inspect_exec(id).await?).ok_or_else(gone)
+    }
+
+    /// What the engine tells of the container, from its start until the given time or for ever.
+    pub fn events(
+        &self,
+        actions: &[&str],
+        until: Option<i64>,
+    ) -> impl Stream<Item = Result<EventMessage, Error>> {
+        let filters = HashMap::from([
+            ("container".to_owned(), vec![self.container.clone()]),
+            ("event".to_owned(), actions.iter().map(|&action| action.to_owned()).collect()),
+        ]);
+        self.docker.events(Some(EventsOptions {
+            since: Some(self.since.to_string()),
+            until: until.map(|at| at.to_string()),
+            filters: Some(filters),
+        }))
+    }
+}
+
+fn code(found: ExecInspectResponse) -> Option<i64> {
+    found.exit_code.filter(|_| found.running != Some(true))
+}
+
+fn gone() -> Error {
+    std::io::Error::other("the engine knows nothing of it any more").into()
+}
+
+#[async_trait]
+impl Process for Exec {
+    async fn code(&self, drained: &CancellationToken) -> Result<i64, Error> {
+        drained.cancelled().await;
+        self.place.code(&self.id).await
+    }
+
+    async fn signal(&self, signal: Signal) {
+        let Place { docker, container, name, notices, .. } = &self.place;
+        let end = |signal: &str| {
+            let arguments = [signal.to_owned(), self.mark.clone()];
+            async move { self.place.end(&arguments).await }
+        };
+        match signal {
+            // Whatever comes of it, the other signal follows.
+            Signal::Term => _ = end("TERM").await,
+            Signal::Kill => {
+                let ended = tokio::time::timeout(PERSISTENCE, end("KILL")).await;
+                if !matches!(ended, Ok(Ok(true))) {
+                    notices(format!(
+                        "a command of sandbox `{name}` could not be ended alone, so all of the \
+                         sandbox was ended"
+                    ));
+                    let options = KillContainerOptions { signal: "SIGKILL".into() };
+                    _ = docker.kill_container(container, Some(options)).await;
+                }
+            }
+        }
+    }
+
+    async fn failed_with(&self, output: &[u8]) -> bool {
+        // The engine ends what it says in this way, and has no process then.
+        output.ends_with(b"\r\n") && {
+            let found = self.place.docker.inspect_exec(&self.id).await;
+            found.is_ok_and(|found| found.pid.unwrap_or_default() == 0)
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! A container that waits, and the commands that run in it.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bollard::errors::Error;
+use bollard::exec::CreateExecOptions;
+use bollard::query_parameters::{ContainerArchiveInfoOptions, InspectContainerOptions};
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::attend::{Attendance, Ended, Stop, Streams};
+use super::container::{self, Container};
+use super::exec::Place;
+use super::failure::{failed, is_missing};
+use super::output::{content, is_complaint, reason};
+use super::plan::{self, Plan, environment};
+use super::shared::{Shared, attended};
+use super::sweep::remove_container;
+use crate::driver::{DriverError, OutputSink, Sandbox, check, closed_sandbox};
+use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
+
+/// What keeps the container: it gives back what it reads, which shows that it runs, and ends when
+/// nobody is connected to it any more.
+const KEEPER: &str = "cat";
+
+/// How much the engine's time, as a run knows it, may be wrong, in seconds.
+const INACCURACY: i64 = 2;
+
+struct DockerSandbox {
+    inner: Arc<Inner>,
+    /// The container's name.
+    id: String,
+}
+
+/// What the commands of a sandbox have in common.
+struct Inner {
+    shared: Arc<Shared>,
+    plan: Plan,
+    place: Place,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+    closed: CancellationToken,
+    /// The numbers of the commands that are running.
+    numbers: Mutex<BTreeSet<usize>>,
+    /// When a command was last ended for using too much memory, in ns after 1970.
+    out_of_memory: AtomicI64,
+}
+
+pub async fn open(
+    shared: &Arc<Shared>,
+    spec: &SandboxSpec,
+) -> Result<Arc<dyn Sandbox>, DriverError> {
+    check::variables(&spec.env)?;
+    // What keeps the container is not concerned with the variables of the commands.
+    let plan = SandboxSpec { env: Vec::new(), ..spec.clone() };
+    let plan = Plan::new(plan, |name| shared.volume(name))?;
+    let (opened, told) = oneshot::channel();
+    // Goes on when the caller goes away, so that nothing stays.
+    shared.tasks.spawn(host(shared.clone(), plan, opened));
+    told.await.unwrap_or_else(|_| {
+        let reason = "the run is about to end";
+        Err(DriverError::Refused(format!("cannot open sandbox `{}`: {reason}", spec.name)))
+    })
+}
+
+/// Stays with a sandbox from its start to its removal.
+async fn host(
+    shared: Arc<Shared>,
+    plan: Plan,
+    mut opened: oneshot::Sender<Result<Arc<dyn Sandbox>, DriverError>>,
+) {
+    let closing = shared.closing.child_token();
+    let stopped = async {
+        tokio::select! {
+            () = closing.cancelled() => {}
+            () = opened.closed() => {}
+        }
+    };
+    match start(shared, plan, &closing, stopped).await {
+        Ok(Some((id, inner, streams))) => {
+            let inner = Arc::new(inner);
+            let sandbox = DockerSandbox { inner: inner.clone(), id };
+            if opened.send(Ok(Arc::new(sandbox))).is_err() {
+                inner.closing.cancel();
+            }
+            inner.keep(streams).await;
+        }
+        Ok(None) => {}
+        Err(error) => _ = opened.send(Err(error)),
+    }
+}
+
+/// Starts the container. `None` if `stopped` came first.
+async fn start(
+    shared: Arc<Shared>,
+    plan: Plan,
+    closing: &CancellationToken,
+    stopped: impl Future<Output = ()>,
+) -> Result<Option<(String, Inner, Streams)>, DriverError> {
+    let since = shared.lease.now() - INACCURACY;
+    let mut stopped = pin!(stopped);
+    let keeper = vec![KEEPER.to_owned()];
+    let started = container::start(&shared, &plan, keeper, true, &mut stopped).await?;
+    let Some(Container { id, name, mut streams }) = started else { return Ok(None) };
+    let ready = tokio::select! {
+        biased;
+        () = &mut stopped => Ok(None),
+        ready = answers(&mut streams, &plan.spec) => ready.map(Some),
+    };
+    if !matches!(ready, Ok(Some(()))) {
+        container::remove_soon(&shared, id);
+        return ready.map(|_| None);
+    }
+    let place = Place {
+        docker: shared.docker.clone(),
+        container: id,
+        name: plan.spec.name.clone(),
+        since,
+        notices: shared.notices.clone(),
+    };
+    let inner = Inner {
+        shared,
+        plan,
+        place,
+        tasks: TaskTracker::new(),
+        closing: closing.clone(),
+        closed: CancellationToken::new(),
+        numbers: Mutex::default(),
+        out_of_memory: AtomicI64::new(0),
+    };
+    Ok(Some((name, inner, streams)))
+}
+
+/// Waits until the container has shown that it runs.
+async fn answers(streams: &mut Streams, spec: &SandboxSpec) -> Result<(), DriverError> {
+    let lost = |error: Error| failed(format!("cannot open sandbox `{}`", spec.name), error);
+    // If it does not run, it says why.
+    _ = streams.input.write_all(b"\n").await;
+    _ = streams.input.flush().await;
+    let mut said = Vec::new();
+    while let Some(frame) = streams.output.next().await {
+        match content(frame.map_err(lost)?) {
+            Some((Stream::Stdout, _)) => return Ok(()),
+            Some((Stream::Stderr, bytes)) => said.extend_from_slice(&bytes),
+            None => {}
+        }
+    }
+    if is_complaint(&said) {
+        return Err(DriverError::Refused(format!(
+            "cannot open sandbox `{}`: the image `{}` has to have `{KEEPER}` and a shell, use another \
+             image: {}",
+            spec.name,
+            spec.image,
+            reason(&String::from_utf8_lossy(&said)).to_lowercase()
+        )));
+    }
+    Err(lost(std::io::Error::other("its container has ended").into()))
+}
+
+impl Inner {
+    /// Keeps the sandbox until it is closed, and removes it then.
+    async fn keep(&self, mut streams: Streams) {
+        loop {
+            tokio::select! {
+                () = self.closing.cancelled() => break,
+                // What commands write to the output of the container is nobody's.
+                frame = streams.output.next() => if frame.is_none() {
+                    break self.closing.cancelled().await;
+                }
+            }
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        // What they have left behind.
+        _ = tokio::time::timeout(self.shared.config.grace, self.place.ask_all()).await;
+        // What cannot be removed now is looked for again at the end, which reports it.
+        _ = remove_container(&self.shared.docker, &self.place.container).await;
+        self.closed.cancel();
+    }
+
+    async fn exec(
+        self: Arc<Self>,
+        spec: TaskSpec,
+        command: Vec<String>,
+        directory: String,
+        output: OutputSink,
+        cancel: CancellationToken,
+        mut abandoned: oneshot::Receiver<()>,
+    ) -> Result<TaskExit, DriverError> {
+        let mut stop = Stop { cancel: &cancel, closing: &self.closing, abandoned: &mut abandoned };
+        let _turn = tokio::select! {
+            biased;
+            () = stop.requested() => return Ok(TaskExit::Cancelled),
+            turn = self.shared.starts.acquire() => turn,
+        };
+        let not_started = |error| {
+            let name = &self.plan.spec.name;
+            failed(format!("cannot start `{}` in sandbox `{name}`", spec.command.path), error)
+        };
+        if spec.work_dir.is_some() {
+            self.make_directory(&directory).await.map_err(not_started)?;
+        }
+        let number = Number::take(&self);
+        let options = CreateExecOptions {
+            attach_stdin: Some(spec.stdin.is_some()),
+            env: Some(environment(&spec.env)),
+            user: spec.command.user.clone(),
+            privileged: Some(spec.privileged),
+            working_dir: Some(directory),
+            ..Default::default()
+        };
+        let started = self.place.start(number.1, command, options).await;
+        let (process, streams) = started.map_err(not_started)?;
+        drop(_turn);
+        let attendance = Attendance { spec: &spec, grace: self.shared.config.grace, output, stop };
+        match attendance.attend(&process, streams).await? {
+            None => Ok(TaskExit::Cancelled),
+            Some(ended) if ended.code == 137 => self.killed(ended, &spec).await,
+            Some(ended) => ended.exit(&spec),
+        }
+    }
+
+    /// The engine makes the directory of a container, but not that of a command in it.
+    async fn make_directory(&self, path: &str) -> Result<(), Error> {
+        let Place { docker, container, .. } = &self.place;
+        let options = ContainerArchiveInfoOptions { path: path.to_owned() };
+        match docker.get_container_archive_info(container, Some(options)).await {
+            Err(error) if is_missing(&error) => {
+                let below = path.trim_start_matches('/');
+                container::make_directories(&self.shared, container, std::iter::once(below)).await
+            }
+            found => found.map(drop),
+        }
+    }
+
+    /// How a command ended that was killed, which may be for what it did or for its container's end.
+    async fn killed(&self, ended: Ended, spec: &TaskSpec) -> Result<TaskExit, DriverError> {
+        let Place { docker, container, .. } = &self.place;
+        let found = docker.inspect_container(container, None::<InspectContainerOptions>).await;
+        let state = found.ok().and_then(|found| found.state).unwrap_or_default();
+        if state.running != Some(true) {
+            return Err(DriverError::Io {
+                context: format!("lost task `{}`", spec.name),
+                source: std::io::Error::other("the container of its sandbox has ended"),
+            });
+        }
+        // This stays true for ever.
+        if state.oom_killed == Some(true) {
+            let until = self.shared.lease.now() + INACCURACY;
+            let mut events = pin!(self.place.events(&["oom"], Some(until)));
+            while let Some(Ok(event)) = events.next().await {
+                let time = event.time_nano.unwrap_or_default();
+                if self.out_of_memory.fetch_max(time, Ordering::Relaxed) < time {
+                    return Ok(TaskExit::OutOfMemory);
+                }
+            }
+        }
+        ended.exit(spec)
+    }
+}
+
+/// The number of a command that is running, more than 0.
+struct Number<'a>(&'a Inner, usize);
+
+impl<'a> Number<'a> {
+    fn take(inner: &'a Inner) -> Self {
+        let mut taken = inner.numbers.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = (1..).find(|number| taken.insert(*number)).unwrap_or(usize::MAX);
+        Self(inner, number)
+    }
+}
+
+impl Drop for Number<'_> {
+    fn drop(&mut self) {
+        self.0.numbers.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+    }
+}
+
+#[async_trait]
+impl Sandbox for DockerSandbox {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    async fn exec(
+        &self,
+        spec: &TaskSpec,
+        output: OutputSink,
+        cancel: CancellationToken,
+    ) -> Result<TaskExit, DriverError> {
+        let command = plan::command(spec)?;
+        let directory = self.inner.plan.start(spec.work_dir.as_deref())?;
+        if self.inner.closing.is_cancelled() {
+            return Err(closed_sandbox(&self.inner.plan.spec.name));
+        }
+        // What begins after a close that comes in between ends before it has started anything.
+        let (inner, spec) = (self.inner.clone(), spec.clone());
+        attended(&self.inner.tasks, spec.name.clone(), |abandoned| {
+            inner.exec(spec, command, directory, output, cancel, abandoned)
+        })
+        .await
+    }
+
+    async fn close(&self) {
+        self.inner.closing.cancel();
+        self.inner.closed.cancelled().await;
+    }
+}

@@ -1,0 +1,95 @@
+//! A working directory that several commands share, and that outlives each of them.
+
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::attempt::Host;
+use super::directories::Lease;
+use super::mounts::MountPlan;
+use super::shared::{Shared, blocking};
+use super::site::{Plan, Seat, Work, owner};
+use crate::driver::{DriverError, OutputSink, Sandbox, check, closed_sandbox};
+use crate::task::{SandboxSpec, TaskExit, TaskSpec};
+
+struct NativeSandbox {
+    shared: Arc<Shared>,
+    name: String,
+    id: String,
+    work: Work,
+    /// Gone when the sandbox is.
+    lease: Weak<Lease>,
+    /// What runs in the sandbox.
+    tasks: TaskTracker,
+    closing: CancellationToken,
+    closed: CancellationToken,
+}
+
+pub async fn open(
+    shared: &Arc<Shared>,
+    spec: &SandboxSpec,
+) -> Result<Arc<dyn Sandbox>, DriverError> {
+    shared.notify_ignored(&spec.image, spec.privileged, spec.limits);
+    check::variables(&spec.env)?;
+    let work = Work::new(spec.work_dir.as_deref())?;
+    let owner = owner(spec.user.as_deref())?;
+    // Each command mounts them anew, and would find out only then.
+    MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
+    let lease = Arc::new(shared.directories.lease(&spec.name));
+    let (made, with_work) = (lease.clone(), work.is_own());
+    blocking(move || made.make(with_work, owner.as_ref())).await?.map_err(|source| {
+        let context = format!("cannot make directories for sandbox `{}`", spec.name);
+        DriverError::Io { context, source }
+    })?;
+    let sandbox = NativeSandbox {
+        shared: shared.clone(),
+        name: spec.name.clone(),
+        id: lease.work.to_string_lossy().into_owned(),
+        work,
+        lease: Arc::downgrade(&lease),
+        tasks: TaskTracker::new(),
+        closing: shared.closing.child_token(),
+        closed: CancellationToken::new(),
+    };
+    let (tasks, closing, closed) =
+        (sandbox.tasks.clone(), sandbox.closing.clone(), sandbox.closed.clone());
+    let keeper = shared.clone();
+    shared.tasks.spawn(async move {
+        closing.cancelled().await;
+        tasks.close();
+        tasks.wait().await;
+        // What cannot be removed now stays for the end of the run, which reports it.
+        _ = blocking(move || lease.clear(with_work)).await;
+        keeper.sweep();
+        closed.cancel();
+    });
+    Ok(Arc::new(sandbox))
+}
+
+#[async_trait]
+impl Sandbox for NativeSandbox {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    async fn exec(
+        &self,
+        spec: &TaskSpec,
+        output: OutputSink,
+        cancel: CancellationToken,
+    ) -> Result<TaskExit, DriverError> {
+        let plan = Plan::in_sandbox(&self.shared, spec, self.work.clone())?;
+        let lease = self.lease.upgrade().filter(|_| !self.closing.is_cancelled());
+        // What begins after a close that comes in between ends before it has made anything.
+        let seat = Seat::Shared(lease.ok_or_else(|| closed_sandbox(&self.name))?);
+        let host = Host { shared: &self.shared, seat, tasks: &self.tasks, closing: &self.closing };
+        host.run(plan, output, cancel).await
+    }
+
+    async fn close(&self) {
+        self.closing.cancel();
+        self.closed.cancelled().await;
+    }
+}

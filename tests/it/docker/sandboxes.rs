@@ -1,0 +1,91 @@
+//! Sandboxes as containers, beyond what all drivers promise.
+
+use ci::driver::{Driver, DriverError};
+use ci::task::{TaskExit, TaskSpec};
+
+use super::{Run, docker};
+use crate::conformance::sh;
+use crate::sandboxes::{cancel_when_ready, command, finish_in, when_ready};
+
+#[tokio::test]
+async fn a_sandbox_needs_something_that_keeps_its_container() {
+    let run = Run::start().await;
+    let spec = TaskSpec { image: "ci-empty:1".into(), ..sh("true") }.surroundings();
+    let error = run.driver.open_sandbox(&spec).await.err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "cannot open sandbox `test`: the image `ci-empty:1` has to have `cat` and a shell, use \
+         another image: no such file or directory"
+    );
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_command_that_runs_out_of_memory_is_told_from_one_that_was_killed() {
+    let run = Run::start().await;
+    let mut spec = sh("true").surroundings();
+    spec.limits.memory = Some(32 << 20);
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    for (script, exit) in [
+        ("kill -KILL $$", TaskExit::Signal(9)),
+        ("tail /dev/zero", TaskExit::OutOfMemory),
+        ("kill -KILL $$", TaskExit::Signal(9)),
+        ("tail /dev/zero", TaskExit::OutOfMemory),
+        ("true", TaskExit::Code(0)),
+    ] {
+        let finished = finish_in(&*sandbox, &command(&spec, script)).await.unwrap();
+        assert_eq!(finished.exit, exit, "{script}");
+    }
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_user_of_a_sandbox_may_write_where_it_runs() {
+    let run = Run::start().await;
+    let mut spec = sh("true").surroundings();
+    spec.user = Some("1000:1000".into());
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    let mut below = command(&spec, "id -u; touch file");
+    below.work_dir = Some("some/where".into());
+    let finished = finish_in(&*sandbox, &below).await.unwrap();
+    assert_eq!((finished.exit, &*finished.stdout), (TaskExit::Code(0), &b"1000\n"[..]));
+    let mut other = command(&spec, "id -u");
+    other.command.user = Some("nobody-knows".into());
+    let error = finish_in(&*sandbox, &other).await.unwrap_err();
+    assert!(matches!(error, DriverError::CannotStart { .. }), "{error:?}");
+    assert!(error.to_string().contains("unable to find user nobody-knows"), "{error}");
+    // What looks like a message of the engine's is the command's.
+    let finished =
+        finish_in(&*sandbox, &command(&spec, "printf 'x\\r\\n'; exit 126")).await.unwrap();
+    assert_eq!((finished.exit, &*finished.stdout), (TaskExit::Code(126), &b"x\r\n"[..]));
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_ended_alone_takes_its_sandbox_with_it() {
+    let run = Run::start().await;
+    let spec = sh("true").surroundings();
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    let stuck = command(&spec, "rm /bin/sh; echo ready; exec sleep 1000");
+    assert_eq!(cancel_when_ready(&*sandbox, &stuck).await.0, TaskExit::Cancelled);
+    assert_eq!(
+        *run.notices.lock().unwrap(),
+        ["a command of sandbox `test` could not be ended alone, so all of the sandbox was ended"]
+    );
+    let error = finish_in(&*sandbox, &command(&spec, "true")).await.unwrap_err();
+    assert!(error.to_string().starts_with("cannot start `sh`"), "{error}");
+    sandbox.close().await;
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_command_whose_container_is_gone_has_not_succeeded() {
+    let run = Run::start().await;
+    let spec = sh("true").surroundings();
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    let end = async { docker(&["kill", sandbox.id()]) };
+    let script = "echo ready; exec sleep 1000";
+    let error = when_ready(&*sandbox, &command(&spec, script), end).await.unwrap_err();
+    assert_eq!(error.to_string(), "lost task `test`: the container of its sandbox has ended");
+    run.end().await;
+}
