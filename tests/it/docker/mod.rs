@@ -3,7 +3,7 @@
 mod elsewhere;
 mod endings;
 mod images;
-mod sandboxes;
+mod places;
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
