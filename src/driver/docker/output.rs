@@ -27,23 +27,31 @@ pub async fn pump(
     discard: &CancellationToken,
     process: &impl Process,
 ) -> Result<Option<String>, Error> {
-    let mut not_started = None;
+    let mut held: Option<(Stream, Vec<u8>)> = None;
     let mut first = true;
     while let Some(chunk) = chunks.next().await {
         let Some((stream, bytes)) = content(chunk?) else { continue };
+        match &mut held {
+            // The init process writes its line in pieces.
+            Some((Stream::Stderr, line)) if stream == Stream::Stderr && !line.ends_with(b"\n") => {
+                line.extend_from_slice(&bytes);
+                continue;
+            }
+            _ => {}
+        }
         if std::mem::take(&mut first)
             && (is_complaint(stream, &bytes) || process.failed_with(&bytes).await)
         {
-            not_started = Some((stream, bytes));
+            held = Some((stream, bytes.to_vec()));
             continue;
         }
         // The command has been started, and writes such things itself.
-        if let Some((stream, held)) = not_started.take() {
-            send(&sink, stream, held.to_vec(), discard).await;
+        if let Some((stream, held)) = held.take() {
+            send(&sink, stream, held, discard).await;
         }
         send(&sink, stream, bytes.to_vec(), discard).await;
     }
-    Ok(not_started.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()))
+    Ok(held.map(|(_, bytes)| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// What a frame carries, if that is anything.

@@ -144,23 +144,24 @@ async fn answers(streams: &mut Streams, spec: &SandboxSpec) -> Result<(), Driver
     // If it does not run, it says why.
     _ = streams.input.write_all(b"\n").await;
     _ = streams.input.flush().await;
+    let mut complaint = Vec::new();
     while let Some(frame) = streams.output.next().await {
         match content(frame.map_err(lost)?) {
-            None => {}
             Some((Stream::Stdout, _)) => return Ok(()),
-            Some((stream, bytes)) if is_complaint(stream, &bytes) => {
-                return Err(DriverError::Refused(format!(
-                    "cannot open sandbox `{}`: the image `{}` has to have `{KEEPER}` and a shell, \
-                     use another image: {}",
-                    spec.name,
-                    spec.image,
-                    reason(&String::from_utf8_lossy(&bytes)).to_lowercase()
-                )));
-            }
-            Some((Stream::Stderr, _)) => {}
+            Some((Stream::Stderr, bytes)) => complaint.extend_from_slice(&bytes),
+            None => {}
         }
     }
-    Err(lost(std::io::Error::other("its container has ended").into()))
+    if !is_complaint(Stream::Stderr, &complaint) {
+        return Err(lost(std::io::Error::other("its container has ended").into()));
+    }
+    Err(DriverError::Refused(format!(
+        "cannot open sandbox `{}`: the image `{}` has to have `{KEEPER}` and a shell, use another \
+         image: {}",
+        spec.name,
+        spec.image,
+        reason(&String::from_utf8_lossy(&complaint)).to_lowercase()
+    )))
 }
 
 impl Inner {
