@@ -1,6 +1,7 @@
 //! What every driver keeps its word about when commands share a sandbox, as functions over `&dyn Driver`;
 //! and what a pipeline sees of it.
 
+use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,6 +16,8 @@ use tokio_util::sync::CancellationToken;
 use crate::conformance::{
     Finished, PATIENCE, TAKE_LOCK, collect, finish, lock_is_free, mounted, sh, succeed, volume,
 };
+use crate::proxy::{Fault, Proxy};
+use crate::store::S3;
 use crate::support::Ci;
 
 /// A driver that runs each task in a sandbox of its own.
@@ -383,6 +386,49 @@ fn a_volume_is_persisted_unless_a_command_was_ended_in_it() {
     let [(outcome, reason)] = &torn[..] else { panic!("{torn:?}") };
     assert_eq!(outcome, "skipped");
     assert!(reason.contains("`slow`"), "{reason}");
+}
+
+#[test]
+fn a_sandbox_waits_for_what_its_volumes_hold() {
+    let s3 = S3::from_environment();
+    let fill = r#"
+        const v = await runtime.createVolume({ name: "v" });
+        await runtime.run({
+            name: "fill", image: "busybox", mounts: { v }, command: { path: "sh", args: ["-c", "echo x > v/file"] },
+        });
+    "#;
+    let use_it = r#"
+        const v = await runtime.createVolume({ name: "v" });
+        const mine = runtime.startSandbox({ name: "mine", image: "busybox", mounts: { v } })
+            .then((sandbox) => { console.log("opened"); return sandbox; });
+        const other = await runtime.startSandbox({ name: "other", image: "busybox" });
+        await other.exec({ command: { path: "true" } });
+        console.log("meanwhile");
+        await (await mine).exec({ command: { path: "cat", args: ["v/file"] } });
+    "#;
+    let url = s3.url("sandbox");
+    let native = "native://?".to_owned();
+    for driver in [native, format!("docker://sandbox?host={}&", crate::docker::host())] {
+        let with = |body: &str, cache: &str| {
+            let driver = format!("{driver}cache={cache}");
+            Ci::pipeline(body).args(["--output", "plain", "--driver", &driver])
+        };
+        with(fill, &url).run().exits(0);
+        let hold = |_, line: &str| line.contains("/v.tar").then_some(Fault::Hold);
+        let proxy = Proxy::start(&s3.address, hold);
+        let url = url.replace(&s3.address, &proxy.address.to_string());
+        let mut child = with(use_it, &format!("{url}&cache_policy=pull")).spawn();
+        let mut log = BufReader::new(child.stdout.take().unwrap());
+        let mut seen = String::new();
+        while !seen.contains("meanwhile") {
+            assert!(log.read_line(&mut seen).unwrap() > 0, "{seen}");
+        }
+        assert!(!seen.contains("opened"), "{seen}");
+        proxy.release();
+        log.read_to_string(&mut seen).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{seen}");
+        assert!(seen.contains("[mine] x"), "{seen}");
+    }
 }
 
 /// A sandbox is opened no more, and a command in it not started, when the run is to end.

@@ -163,3 +163,17 @@ async fn a_working_directory_of_the_machine_must_exist() {
     }
     run.end().await;
 }
+
+#[tokio::test]
+async fn a_sandbox_has_a_directory_until_it_is_closed() {
+    let run = Run::start(MountMode::Auto).await;
+    let spec = sh("true").surroundings();
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    let directory = run.slot(0).join("tasks/test");
+    assert_eq!(Path::new(sandbox.id()), directory);
+    assert!(directory.is_dir());
+    fs::write(directory.join("file"), "").unwrap();
+    sandbox.close().await;
+    assert!(!directory.exists());
+    run.end().await;
+}
