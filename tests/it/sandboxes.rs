@@ -421,7 +421,10 @@ fn a_sandbox_waits_for_what_its_volumes_hold() {
         let mut log = BufReader::new(child.stdout.take().unwrap());
         let mut seen = String::new();
         while !seen.contains("meanwhile") {
-            assert!(log.read_line(&mut seen).unwrap() > 0, "{seen}");
+            if log.read_line(&mut seen).unwrap() == 0 {
+                child.stderr.take().unwrap().read_to_string(&mut seen).unwrap();
+                panic!("{seen}");
+            }
         }
         assert!(!seen.contains("opened"), "{seen}");
         proxy.release();

@@ -251,8 +251,8 @@ impl Inner {
                 source: std::io::Error::other("the container of its sandbox has ended"),
             });
         }
-        // This stays true for ever.
-        if state.oom_killed == Some(true) {
+        // This stays true for ever, and becomes it a moment late.
+        if state.oom_killed == Some(true) || spec.limits.memory.is_some() {
             let until = self.shared.lease.now() + INACCURACY;
             let mut events = pin!(self.place.events(&["oom"], Some(until)));
             while let Some(Ok(event)) = events.next().await {
