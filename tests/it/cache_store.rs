@@ -127,7 +127,8 @@ async fn metadata_stays_with_its_object() {
         let none = Metadata::default();
         let send = sender.finish(Some(late.clone()));
         let (stored, sent) = tokio::join!(store.put(&key, &none, upload), send);
-        (stored.unwrap(), sent.unwrap());
+        stored.unwrap();
+        sent.unwrap();
         assert_eq!(store.stat(&key).await.unwrap().unwrap().metadata, late);
     })
     .await;
