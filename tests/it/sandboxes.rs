@@ -417,7 +417,8 @@ fn a_sandbox_waits_for_what_its_volumes_hold() {
         let hold = |_, line: &str| line.contains("/v.tar").then_some(Fault::Hold);
         let proxy = Proxy::start(&s3.address, hold);
         let url = url.replace(&s3.address, &proxy.address.to_string());
-        let mut child = with(use_it, &format!("{url}&cache_policy=pull")).spawn();
+        let ci = with(use_it, &format!("{url}&cache_policy=pull"));
+        let mut child = ci.spawn();
         let mut log = BufReader::new(child.stdout.take().unwrap());
         let mut seen = String::new();
         while !seen.contains("meanwhile") {

@@ -27,7 +27,7 @@ pub trait Process: Sync {
     /// The exit code, when there is one. `drained` fires at the end of the output.
     async fn code(&self, drained: &CancellationToken) -> Result<i64, Error>;
 
-    /// Sends a signal to all that the command has started. A command that has ended by itself does not
+    /// Sends a signal to all that the command has started, and returns when it is sent. A command that has ended by itself does not
     /// mind, and if the engine is gone, waiting for the command ends as well.
     async fn signal(&self, signal: Signal);
 
@@ -108,10 +108,6 @@ impl Attendance<'_> {
             complaint
         };
         let work = async { tokio::join!(wait, feed, pump) };
-        let signal = |signal| async move {
-            process.signal(signal).await;
-            std::future::pending::<std::convert::Infallible>().await
-        };
         let end = async {
             let stopped = async {
                 tokio::select! {
@@ -124,15 +120,30 @@ impl Attendance<'_> {
                 () = ended.cancelled() => std::future::pending().await,
                 () = stopped => {
                     had_to_end.store(true, Ordering::Relaxed);
+                    // A slow engine must not shorten the time that a command has, nor use it up.
+                    let asked = CancellationToken::new();
+                    let ask = async {
+                        process.signal(Signal::Term).await;
+                        asked.cancel();
+                        std::future::pending().await
+                    };
+                    let wait = async {
+                        _ = tokio::time::timeout(PATIENCE, asked.cancelled()).await;
+                        tokio::time::sleep(grace).await;
+                    };
                     tokio::select! {
                         () = ended.cancelled() => {}
                         _ = &mut *abandoned => {}
-                        () = tokio::time::sleep(grace) => {}
-                        never = signal(Signal::Term) => match never {},
+                        () = wait => {}
+                        () = ask => {}
                     }
                 }
                 _ = &mut *abandoned => had_to_end.store(true, Ordering::Relaxed),
             }
+            let kill = async {
+                process.signal(Signal::Kill).await;
+                std::future::pending().await
+            };
             let force = async {
                 tokio::time::sleep(PATIENCE).await;
                 discard.cancel();
@@ -140,8 +151,8 @@ impl Attendance<'_> {
             };
             tokio::select! {
                 () = ended.cancelled() => {}
-                never = signal(Signal::Kill) => match never {},
-                never = force => never,
+                () = kill => {}
+                () = force => {}
             }
             tokio::time::sleep(PATIENCE).await;
         };

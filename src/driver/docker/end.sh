@@ -4,6 +4,8 @@
 # begins with the mark, adopts all that it starts. That process is stopped, since it would end with its
 # command, and the orphans be the sandbox's. Without a mark, all but what keeps the container.
 #
+# Writes a line when it has sent its signal for the first time, and ends when nothing is left.
+#
 # Needs nothing of the image but `sleep`.
 
 signal=$1 mark=$2
@@ -85,7 +87,7 @@ if [ -n "$mark" ]; then
   kill -s STOP "$root" 2>/dev/null
 fi
 
-asked=' '
+asked=' ' told=
 while look; do
   if [ -n "$mark" ]; then
     below "$root"
@@ -101,6 +103,8 @@ while look; do
     # A stopped process would not see it.
     kill -s CONT "$pid"
   done 2>/dev/null
+  [ -n "$told" ] || echo sent
+  told=1
   pause
 done
 

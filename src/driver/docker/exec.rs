@@ -5,6 +5,7 @@
 //! ends what is below that.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +24,9 @@ const SCRIPT: &str = include_str!("end.sh");
 
 /// The engine's init process, where it is in every container that has one.
 const INIT: &str = "/sbin/docker-init";
+
+/// What the engine says of a command that it cannot start.
+const COMPLAINTS: [&[u8]; 2] = [b"OCI runtime ", b"unable to find "];
 
 /// How long to try to end a command before its whole container has to go.
 const PERSISTENCE: Duration = Duration::from_secs(10);
@@ -44,6 +48,14 @@ pub struct Exec {
     place: Place,
     id: String,
     mark: String,
+    /// What has asked the command to end. The engine might end it, too, if nobody were connected to it.
+    asking: Mutex<Option<Script>>,
+}
+
+/// A script that is running in a container, and has sent its signal unless it could not.
+pub struct Script {
+    id: String,
+    streams: Streams,
 }
 
 impl Place {
@@ -60,18 +72,22 @@ impl Place {
         let mark = format!("{INIT}{switch}--");
         let words = [INIT.to_owned(), switch, "--".to_owned()].into_iter().chain(command).collect();
         let (id, streams) = self.open(words, options).await?;
-        Ok((Exec { place: self.clone(), id, mark }, streams))
+        Ok((Exec { place: self.clone(), id, mark, asking: Mutex::default() }, streams))
     }
 
-    /// Ends all that runs in the container, as far as it lets itself be asked to.
-    pub async fn ask_all(&self) {
-        _ = self.end(&["TERM".to_owned()]).await;
+    /// Asks all that runs in the container to end, and waits for that for as long as `grace`.
+    pub async fn end_all(&self, grace: Duration) {
+        let asked = tokio::time::timeout(PERSISTENCE, self.begin("TERM", None)).await;
+        if let Ok(Ok(script)) = asked {
+            _ = tokio::time::timeout(grace, self.finish(script)).await;
+        }
     }
 
-    /// Runs the script that ends processes. Returns whether it has done so.
-    async fn end(&self, arguments: &[String]) -> Result<bool, Error> {
+    /// Starts the script that ends processes, and waits until it has sent its signal.
+    async fn begin(&self, signal: &str, mark: Option<&str>) -> Result<Script, Error> {
         let words = ["/bin/sh", "-c", SCRIPT, "end"].map(str::to_owned);
-        let words = words.into_iter().chain(arguments.iter().cloned()).collect();
+        let arguments = [Some(signal), mark].into_iter().flatten().map(str::to_owned);
+        let words = words.into_iter().chain(arguments).collect();
         // Whoever runs the command, and whatever its variables are.
         let options = CreateExecOptions {
             user: Some("0".to_owned()),
@@ -80,8 +96,14 @@ impl Place {
             ..Default::default()
         };
         let (id, mut streams) = self.open(words, options).await?;
-        while streams.output.next().await.transpose()?.is_some() {}
-        Ok(self.code(&id).await? == 0)
+        streams.output.next().await.transpose()?;
+        Ok(Script { id, streams })
+    }
+
+    /// Waits for the end of the script. Returns whether it has done what it is for.
+    async fn finish(&self, mut script: Script) -> Result<bool, Error> {
+        while script.streams.output.next().await.transpose()?.is_some() {}
+        Ok(self.code(&script.id).await? == 0)
     }
 
     async fn open(
@@ -154,15 +176,18 @@ impl Process for Exec {
 
     async fn signal(&self, signal: Signal) {
         let Place { docker, container, name, notices, .. } = &self.place;
-        let end = |signal: &str| {
-            let arguments = [signal.to_owned(), self.mark.clone()];
-            async move { self.place.end(&arguments).await }
-        };
         match signal {
-            // Whatever comes of it, the other signal follows.
-            Signal::Term => _ = end("TERM").await,
+            Signal::Term => {
+                // If it cannot be asked, the other signal follows all the same.
+                let script = self.place.begin("TERM", Some(&self.mark)).await.ok();
+                *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = script;
+            }
             Signal::Kill => {
-                let ended = tokio::time::timeout(PERSISTENCE, end("KILL")).await;
+                let end = async {
+                    let script = self.place.begin("KILL", Some(&self.mark)).await?;
+                    self.place.finish(script).await
+                };
+                let ended = tokio::time::timeout(PERSISTENCE, end).await;
                 if !matches!(ended, Ok(Ok(true))) {
                     notices(format!(
                         "a command of sandbox `{name}` could not be ended alone, so all of the \
@@ -176,8 +201,8 @@ impl Process for Exec {
     }
 
     async fn failed_with(&self, output: &[u8]) -> bool {
-        // The engine ends what it says in this way, and has no process then.
-        output.ends_with(b"\r\n") && {
+        // The engine begins and ends what it says in this way, and has no process then.
+        COMPLAINTS.iter().any(|start| output.starts_with(start)) && output.ends_with(b"\r\n") && {
             let found = self.place.docker.inspect_exec(&self.id).await;
             found.is_ok_and(|found| found.pid.unwrap_or_default() == 0)
         }

@@ -179,7 +179,7 @@ impl Inner {
         self.tasks.close();
         self.tasks.wait().await;
         // What they have left behind.
-        _ = tokio::time::timeout(self.shared.config.grace, self.place.ask_all()).await;
+        self.place.end_all(self.shared.config.grace).await;
         // What cannot be removed now is looked for again at the end, which reports it.
         _ = remove_container(&self.shared.docker, &self.place.container).await;
         self.closed.cancel();
@@ -251,9 +251,9 @@ impl Inner {
                 source: std::io::Error::other("the container of its sandbox has ended"),
             });
         }
-        // This stays true for ever, and becomes it a moment late.
+        // The engine hears of it a moment later, and never forgets; only an event says when it was.
         if state.oom_killed == Some(true) || spec.limits.memory.is_some() {
-            let until = self.shared.lease.now() + INACCURACY;
+            let until = self.shared.lease.now() + 2 * INACCURACY;
             let mut events = pin!(self.place.events(&["oom"], Some(until)));
             while let Some(Ok(event)) = events.next().await {
                 let time = event.time_nano.unwrap_or_default();

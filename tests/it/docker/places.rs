@@ -69,8 +69,8 @@ async fn a_command_that_cannot_be_ended_alone_takes_its_sandbox_with_it() {
     let stuck = command(&spec, "rm /bin/sh; echo ready; exec sleep 1000");
     assert_eq!(cancel_when_ready(&*sandbox, &stuck).await.0, TaskExit::Cancelled);
     assert_eq!(
-        *run.notices.lock().unwrap(),
-        ["a command of sandbox `test` could not be ended alone, so all of the sandbox was ended"]
+        run.notices.lock().unwrap().last().unwrap(),
+        "a command of sandbox `test` could not be ended alone, so all of the sandbox was ended"
     );
     let error = finish_in(&*sandbox, &command(&spec, "true")).await.unwrap_err();
     assert!(error.to_string().starts_with("cannot start `sh`"), "{error}");
