@@ -26,7 +26,7 @@ const SCRIPT: &str = include_str!("end.sh");
 const INIT: &str = "/sbin/docker-init";
 
 /// What the engine says of a command that it cannot start.
-const COMPLAINTS: [&[u8]; 2] = [b"OCI runtime ", b"unable to find "];
+const COMPLAINTS: [&[u8]; 3] = [b"OCI runtime ", b"unable to find ", b"cannot exec in "];
 
 /// How long to try to end a command before its whole container has to go.
 const PERSISTENCE: Duration = Duration::from_secs(10);
