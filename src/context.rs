@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::driver::{Driver, RunIdentity};
 use crate::event::RunEvent;
+use crate::shell::FailureShell;
 use crate::task_runner::TaskRunner;
 use crate::volume::{VolumeCache, VolumeManager};
 
@@ -36,13 +38,18 @@ impl RunContext {
         cache: Option<Arc<VolumeCache>>,
         events: EventSink,
         stop: Arc<Stop>,
+        clock: Arc<Clock>,
+        shell: Option<FailureShell>,
     ) -> Self {
         let volumes = Arc::new(VolumeManager::new(driver.clone(), events.clone(), cache));
+        let runner =
+            TaskRunner::new(driver.clone(), volumes.clone(), events.clone(), stop, clock, shell);
+        let tasks = Arc::new(runner);
         Self {
             identity,
             driver_name: driver.name(),
             args,
-            tasks: Arc::new(TaskRunner::new(driver, volumes.clone(), events.clone(), stop)),
+            tasks,
             volumes,
             events,
             runtime: Handle::current(),
@@ -50,10 +57,32 @@ impl RunContext {
     }
 }
 
+/// What the log is told.
+#[derive(Debug)]
+pub enum Message {
+    Event(RunEvent),
+    Silence(Silence),
+}
+
+impl From<RunEvent> for Message {
+    fn from(event: RunEvent) -> Self {
+        Self::Event(event)
+    }
+}
+
+/// A time in which nothing is written.
+#[derive(Debug)]
+pub struct Silence {
+    /// Told when all that came before is written.
+    pub begun: oneshot::Sender<()>,
+    /// Ends with the silence.
+    pub over: oneshot::Receiver<()>,
+}
+
 /// Where events go. Sending waits while the log is slower than the run.
 #[derive(Clone)]
 pub struct EventSink {
-    sender: mpsc::Sender<RunEvent>,
+    sender: mpsc::Sender<Message>,
     stop: Arc<Stop>,
     /// Nobody reads the log any more.
     abandoned: Arc<AtomicBool>,
@@ -68,14 +97,14 @@ impl EventSink {
     /// How long the events of a run that has to stop wait for a log that nobody reads.
     const PATIENCE: Duration = Duration::from_secs(1);
 
-    pub fn new(stop: Arc<Stop>) -> (Self, mpsc::Receiver<RunEvent>) {
+    pub fn new(stop: Arc<Stop>) -> (Self, mpsc::Receiver<Message>) {
         let (sender, receiver) = mpsc::channel(Self::CAPACITY);
         (Self { sender, stop, abandoned: Arc::default(), seen: Arc::default() }, receiver)
     }
 
     pub async fn send(&self, event: RunEvent) {
         // The reporter reads up to the event that ends the run; what comes later has no reader.
-        if let Err(TrySendError::Full(event)) = self.sender.try_send(event)
+        if let Err(TrySendError::Full(event)) = self.sender.try_send(event.into())
             && !self.abandoned.load(Ordering::Relaxed)
         {
             tokio::select! {
@@ -83,6 +112,18 @@ impl EventSink {
                 () = self.patience() => self.abandoned.store(true, Ordering::Relaxed),
             }
         }
+    }
+
+    /// Makes the log write all that it has been told, and then nothing until what this returns is
+    /// dropped. Meanwhile events wait.
+    pub async fn silence(&self) -> oneshot::Sender<()> {
+        let (begun, begins) = oneshot::channel();
+        let (ends, over) = oneshot::channel();
+        // A log that nobody reads any more is silent.
+        if self.sender.send(Message::Silence(Silence { begun, over })).await.is_ok() {
+            _ = begins.await;
+        }
+        ends
     }
 
     /// Ends a while after the run was asked to stop from outside.
@@ -115,7 +156,9 @@ impl EventSink {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.insert(message.clone()) {
             let event = event(message);
-            if let Err(TrySendError::Full(event)) = self.sender.try_send(event) {
+            if let Err(TrySendError::Full(Message::Event(event))) =
+                self.sender.try_send(event.into())
+            {
                 let sink = self.clone();
                 tokio::spawn(async move { sink.send(event).await });
             }

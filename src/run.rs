@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cache::{self, CacheConfig};
+use crate::clock::Clock;
 use crate::context::{EventSink, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
 use crate::driver::{self, DriverConfig, DriverError, RunIdentity};
@@ -15,6 +16,7 @@ use crate::event::{RunEvent, RunStatus};
 use crate::pipeline::{Program, Source};
 use crate::report::{Format, ReportError, Reporter};
 use crate::script::{Engine, EngineOptions, ScriptError};
+use crate::shell::{FailureShell, Seat};
 use crate::state;
 use crate::volume::{Ended, VolumeCache};
 
@@ -34,6 +36,8 @@ pub struct RunOptions {
     /// Whether a cache that does not work fails the run.
     pub cache_strict: bool,
     pub timeout: Option<Duration>,
+    /// Where the user wants a shell if a task fails.
+    pub seat: Option<Arc<Seat>>,
     pub format: Format,
     /// In bytes.
     pub heap_limit: u64,
@@ -94,11 +98,12 @@ impl RunError {
 pub async fn run(options: RunOptions) -> Result<(), RunError> {
     let started = Instant::now();
     let stop = Arc::new(Stop::default());
-    watch(&stop, options.timeout).map_err(RunError::Start)?;
+    let clock = Arc::new(Clock::default());
+    watch(&stop, &clock, &options).map_err(RunError::Start)?;
 
     let (events, log) = EventSink::new(stop.clone());
     let reporter = Reporter::start(options.format, log).map_err(RunError::Start)?;
-    let result = execute(&options, &stop, &events).await;
+    let result = execute(&options, &stop, &clock, &events).await;
     let finished = events.send(RunEvent::RunFinished {
         status: result.as_ref().map_or_else(RunError::status, |()| RunStatus::Success),
         exit_code: result.as_ref().map_or_else(RunError::exit_code, |()| 0),
@@ -125,6 +130,7 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
 async fn execute(
     options: &RunOptions,
     stop: &Arc<Stop>,
+    clock: &Arc<Clock>,
     events: &EventSink,
 ) -> Result<(), RunError> {
     let identity =
@@ -156,6 +162,10 @@ async fn execute(
         None => None,
     };
     let driver = driver::connect(&options.driver, identity.clone(), notices).await?;
+    let shell = options
+        .seat
+        .as_ref()
+        .map(|seat| FailureShell::new(seat.clone(), events.clone(), clock.clone(), stop.clone()));
     let context = Arc::new(RunContext::new(
         identity,
         options.args.clone(),
@@ -163,6 +173,8 @@ async fn execute(
         cache.clone(),
         events.clone(),
         stop.clone(),
+        clock.clone(),
+        shell,
     ));
     _ = hand_over.send(context.clone());
 
@@ -267,12 +279,12 @@ fn ignores_hangup() -> bool {
 }
 
 /// Turns signals and the timeout into a request to stop. The second signal ends the process.
-fn watch(stop: &Arc<Stop>, timeout: Option<Duration>) -> std::io::Result<()> {
+fn watch(stop: &Arc<Stop>, clock: &Arc<Clock>, options: &RunOptions) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Under `nohup` a hangup is ignored, and stays so.
     let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
-    let signalled = stop.clone();
+    let (signalled, seat) = (stop.clone(), options.seat.clone());
     tokio::spawn(async move {
         let mut next = async || {
             tokio::select! {
@@ -284,13 +296,16 @@ fn watch(stop: &Arc<Stop>, timeout: Option<Duration>) -> std::io::Result<()> {
         next().await;
         signalled.request(StopReason::Interrupted);
         next().await;
+        if let Some(seat) = seat {
+            seat.leave();
+        }
         // Without this process, the driver's own safeguards end the tasks.
         std::process::exit(130);
     });
-    if let Some(after) = timeout {
-        let stop = stop.clone();
+    if let Some(after) = options.timeout {
+        let (stop, clock) = (stop.clone(), clock.clone());
         tokio::spawn(async move {
-            tokio::time::sleep(after).await;
+            clock.sleep(after).await;
             stop.request(StopReason::TimedOut(after));
         });
     }

@@ -24,6 +24,12 @@ pub struct TaskSpec {
     pub stdin: Option<Vec<u8>>,
     pub privileged: bool,
     pub limits: Limits,
+    /// Whether what the command ran in stays when it has ended, for [`Driver::shell`], until
+    /// [`Driver::discard`].
+    ///
+    /// [`Driver::shell`]: crate::driver::Driver::shell
+    /// [`Driver::discard`]: crate::driver::Driver::discard
+    pub keep: bool,
 }
 
 impl TaskSpec {
@@ -86,6 +92,7 @@ impl ExecSpec {
             stdin: self.stdin,
             privileged: sandbox.privileged,
             limits: sandbox.limits,
+            keep: false,
         }
     }
 }

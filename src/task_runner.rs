@@ -10,10 +10,12 @@ use nix::sys::signal::Signal;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Clock;
 use crate::context::{EventSink, Stop, StopReason};
 use crate::driver::{Driver, DriverError, Sandbox};
 use crate::event::{RunEvent, TaskStatus};
 use crate::output::{Capture, Decoder};
+use crate::shell::FailureShell;
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeManager;
 
@@ -38,6 +40,9 @@ pub struct TaskRunner {
     volumes: Arc<VolumeManager>,
     events: EventSink,
     stop: Arc<Stop>,
+    clock: Arc<Clock>,
+    /// Where the user wants to look into a failure.
+    shell: Option<FailureShell>,
     next: AtomicU64,
     /// What has been asked for and has not ended.
     running: Mutex<HashMap<TaskId, CancellationToken>>,
@@ -90,12 +95,16 @@ impl TaskRunner {
         volumes: Arc<VolumeManager>,
         events: EventSink,
         stop: Arc<Stop>,
+        clock: Arc<Clock>,
+        shell: Option<FailureShell>,
     ) -> Self {
         Self {
             driver,
             volumes,
             events,
             stop,
+            clock,
+            shell,
             next: AtomicU64::new(1),
             running: Mutex::default(),
             started: Notify::new(),
@@ -164,7 +173,11 @@ impl TaskRunner {
         self.started.notify_waiters();
         async move {
             let id = spec.id;
-            let result = runner.run(spec, options, cancel).await;
+            let spec = TaskSpec { keep: runner.shell.is_some() && !options.cleanup, ..spec };
+            let result = runner.run(&spec, options, cancel).await;
+            if spec.keep {
+                runner.look_into(&spec, &result).await;
+            }
             runner.running().remove(&id);
             runner.ended.notify_waiters();
             result
@@ -177,7 +190,7 @@ impl TaskRunner {
 
     async fn run(
         &self,
-        spec: TaskSpec,
+        spec: &TaskSpec,
         TaskOptions { timeout, listener, sandbox, .. }: TaskOptions,
         cancel: CancellationToken,
     ) -> Result<TaskResult, TaskError> {
@@ -188,7 +201,7 @@ impl TaskRunner {
             () = self.volumes.ready(&spec.mounts) => true,
         };
         if !ready {
-            return Err(self.not_started(spec.name));
+            return Err(self.not_started(spec.name.clone()));
         }
         self.events
             .send(RunEvent::TaskStarted {
@@ -203,14 +216,14 @@ impl TaskRunner {
             .await;
         let started = Instant::now();
         let (sink, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let mut output = TaskOutput::new(&spec, self.events.clone(), listener, cancel.clone());
+        let mut output = TaskOutput::new(spec, self.events.clone(), listener, cancel.clone());
         let ended = CancellationToken::new();
         let timed_out = AtomicBool::new(false);
 
         let work = async {
             let exit = match &sandbox {
-                Some(sandbox) => sandbox.exec(&spec, sink, cancel.clone()).await,
-                None => self.driver.run(&spec, sink, cancel.clone()).await,
+                Some(sandbox) => sandbox.exec(spec, sink, cancel.clone()).await,
+                None => self.driver.run(spec, sink, cancel.clone()).await,
             };
             ended.cancel();
             exit
@@ -230,7 +243,10 @@ impl TaskRunner {
             }
         };
         let watch = async {
-            expiry(timeout).await;
+            match timeout {
+                Some(timeout) => self.clock.sleep(timeout).await,
+                None => std::future::pending().await,
+            }
             timed_out.store(true, Ordering::Relaxed);
             cancel.cancel();
             std::future::pending().await
@@ -254,7 +270,7 @@ impl TaskRunner {
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {
-                self.finished(&spec, TaskStatus::Error, None, None, duration, error.to_string())
+                self.finished(spec, TaskStatus::Error, None, None, duration, error.to_string())
                     .await;
                 return Err(error.into());
             }
@@ -262,7 +278,7 @@ impl TaskRunner {
         let (code, message) = match exit {
             TaskExit::Code(code) => (code, String::new()),
             TaskExit::Signal(signal) => (128 + signal, format!("ended by {}", signal_name(signal))),
-            TaskExit::OutOfMemory => (CODE_KILLED, out_of_memory(&spec)),
+            TaskExit::OutOfMemory => (CODE_KILLED, out_of_memory(spec)),
             TaskExit::Cancelled => match (timed_out, timeout, self.stop.reason()) {
                 (true, Some(after), _) => (
                     CODE_TIMED_OUT,
@@ -286,8 +302,22 @@ impl TaskRunner {
         };
         // The event has the signal in a field of its own.
         let reason = if signal.is_some() { String::new() } else { message.clone() };
-        self.finished(&spec, status, Some(code), signal, duration, reason).await;
+        self.finished(spec, status, Some(code), signal, duration, reason).await;
         Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration })
+    }
+
+    /// Lets the user look into a task that has failed, and lets go of it.
+    async fn look_into(&self, spec: &TaskSpec, result: &Result<TaskResult, TaskError>) {
+        let has_failed = match result {
+            Ok(TaskResult { exit: TaskExit::Cancelled, code, .. }) => *code == CODE_TIMED_OUT,
+            Ok(result) => result.code != 0,
+            Err(TaskError::Driver(DriverError::CannotStart { .. })) => true,
+            Err(_) => false,
+        };
+        if let Some(shell) = self.shell.as_ref().filter(|_| has_failed) {
+            shell.offer(&*self.driver, spec).await;
+        }
+        self.driver.discard(spec.id).await;
     }
 
     fn not_started(&self, name: String) -> TaskError {
@@ -316,14 +346,6 @@ impl TaskRunner {
                 message,
             })
             .await;
-    }
-}
-
-/// Ends after `timeout`, or never.
-async fn expiry(timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => tokio::time::sleep(timeout).await,
-        None => std::future::pending().await,
     }
 }
 

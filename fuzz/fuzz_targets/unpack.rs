@@ -54,7 +54,7 @@ fuzz_target!(|input: &[u8]| {
     fs::create_dir(&root).expect("it is writable");
     fs::write(top.path().join("precious"), "precious").expect("it is writable");
     let options = UnpackOptions {
-        limits: Limits { entries: 1_000, bytes: 4 << 20, ratio: 1_000 },
+        limits: Limits { entries: 1_000, bytes: 4 << 20, ratio: 1_000, free: 1 << 30 },
         outside_links: if kind & 4 == 0 { OutsideLinks::Refuse } else { OutsideLinks::Keep },
         budget: Budget::new(64 << 20),
     };

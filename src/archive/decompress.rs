@@ -27,9 +27,6 @@ const MAX_WINDOW: u32 = 27;
 /// The longest header of a frame, in bytes.
 const HEADER: usize = 18;
 
-/// What may be unpacked whatever its ratio, in bytes.
-const FREE: u64 = 1 << 30;
-
 /// Runs `consume` on the content of an archive.
 pub fn stream<T>(
     source: &mut dyn Source,
@@ -147,7 +144,7 @@ impl Content<'_> {
         }
         // What was read is ahead of what was unpacked, which is in favour of the archive.
         let read = self.read.load(Ordering::Relaxed);
-        if self.unpacked > FREE && self.unpacked > read.saturating_mul(limits.ratio) {
+        if self.unpacked > limits.free && self.unpacked > read.saturating_mul(limits.ratio) {
             return Err(UnpackError::Limit(format!(
                 "it unpacks to more than {} times its size, allow more with `cache_max_ratio`",
                 limits.ratio

@@ -23,13 +23,15 @@ pub struct Limits {
     pub entries: u64,
     /// Of unpacked archive, in bytes.
     pub bytes: u64,
-    /// Unpacked bytes for each compressed one. The first GiB is free.
+    /// Unpacked bytes for each compressed one, beyond those that are free.
     pub ratio: u64,
+    /// What may be unpacked whatever its ratio, in bytes.
+    pub free: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { entries: 10_000_000, bytes: 1 << 40, ratio: 1000 }
+        Self { entries: 10_000_000, bytes: 1 << 40, ratio: 1000, free: 1 << 30 }
     }
 }
 

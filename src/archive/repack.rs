@@ -126,7 +126,7 @@ fn members<T>(
 /// What tasks have put into a volume may be of any size.
 fn unbounded(options: &PackOptions) -> UnpackOptions {
     UnpackOptions {
-        limits: Limits { entries: u64::MAX, bytes: u64::MAX, ratio: u64::MAX },
+        limits: Limits { entries: u64::MAX, bytes: u64::MAX, ratio: u64::MAX, free: u64::MAX },
         outside_links: options.outside_links,
         budget: options.budget.clone(),
     }

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -13,6 +14,7 @@ use crate::pipeline::yaml::Selection;
 use crate::pipeline::{self, Language, Program, Source};
 use crate::report::{Format, Output};
 use crate::run::{self, RunOptions};
+use crate::shell::Seat;
 
 /// Runs a pipeline.
 #[derive(Args)]
@@ -47,6 +49,11 @@ pub struct Run {
     /// End the run after this time, such as `90s` or `1h 30m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
+
+    /// Open a shell in the container or the directory of the first task that fails; the run goes on when
+    /// the shell ends, and no timeout passes before
+    #[arg(long)]
+    shell_on_failure: bool,
 
     /// How to show the run: `auto` is `tty` on a terminal and `plain` elsewhere
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Output::Auto)]
@@ -86,6 +93,7 @@ impl Run {
             cache: dsn.cache,
             cache_strict: self.cache_strict,
             timeout: self.timeout,
+            seat: self.seat()?,
             format: Format::choose(self.output),
             heap_limit: self.js_heap.as_u64(),
             args: self.args,
@@ -112,6 +120,25 @@ impl Run {
 }
 
 impl Run {
+    /// The terminal for a shell, if one is wanted.
+    fn seat(&self) -> Result<Option<Arc<Seat>>, Failure> {
+        if !self.shell_on_failure {
+            return Ok(None);
+        }
+        let invalid = |message: &str, help: &str| {
+            Failure::invalid(Box::new(Diagnostic::new(message).help(help)))
+        };
+        if self.output == Output::Json {
+            let help = "leave one of them out, since both would write to the same terminal";
+            return Err(invalid("`--shell-on-failure` does not go with `--output json`", help));
+        }
+        let seat = Seat::find().map_err(|error| {
+            let help = "run it from one, or leave the option out";
+            invalid(&format!("`--shell-on-failure` needs a terminal: {error}"), help)
+        })?;
+        Ok(Some(Arc::new(seat)))
+    }
+
     /// What to run, checked as far as that is possible without running it.
     fn program(
         &self,

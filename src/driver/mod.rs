@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{DriverConfig, DriverConfigError};
 
-use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
+use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
 
 /// Runs tasks and keeps their volumes, for one run of one pipeline.
@@ -86,6 +86,16 @@ pub trait Driver: Send + Sync {
     /// nothing.
     async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError>;
 
+    /// Runs an interactive shell in the surroundings of a task that has ended and was to be
+    /// [kept](TaskSpec::keep): with its directory, volumes, variables and user.
+    ///
+    /// Returns when the shell has ended, by itself or because the terminal's input has, and nothing that
+    /// it started is running any more. What was not kept is [`Refused`](DriverError::Refused).
+    async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError>;
+
+    /// Lets go of what was kept of a task. A task of which nothing was kept is left alone.
+    async fn discard(&self, task: TaskId);
+
     /// Ends everything that is still running, daemons that tasks left behind and sandboxes included,
     /// and returns when that is done. Volumes keep their content and are written by nobody from then on; no task
     /// can be run any more.
@@ -140,6 +150,32 @@ fn closed_sandbox(name: &str) -> DriverError {
 
 /// Where a driver hands over what a task writes: non-empty chunks of bytes, as read.
 pub type OutputSink = mpsc::Sender<(Stream, Vec<u8>)>;
+
+/// A user's terminal, for a shell.
+pub struct Terminal {
+    /// What the user types. Its end means that the user has gone.
+    pub input: mpsc::Receiver<Vec<u8>>,
+    /// What the user sees.
+    pub output: mpsc::Sender<Vec<u8>>,
+    pub size: watch::Receiver<WindowSize>,
+    /// What programs know it by, as in the variable `TERM`.
+    pub kind: String,
+}
+
+/// In characters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WindowSize {
+    pub rows: u16,
+    pub columns: u16,
+}
+
+/// The best shell that there is. A terminal makes it interactive.
+const SHELL: [&str; 3] =
+    ["/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash || exec /bin/sh"];
+
+fn nothing_kept(task: &TaskSpec) -> DriverError {
+    DriverError::Refused(format!("nothing is left of what task `{}` ran in", task.name))
+}
 
 /// Where a driver says what a user should know but no result carries.
 ///
@@ -225,6 +261,8 @@ pub struct Pruned {
     pub containers: usize,
     pub volumes: usize,
     pub networks: usize,
+    /// Of containers of failed tasks.
+    pub images: usize,
     /// Directories of runs.
     pub directories: usize,
 }
@@ -241,6 +279,7 @@ impl fmt::Display for Pruned {
             (self.containers, "container"),
             (self.volumes, "volume"),
             (self.networks, "network"),
+            (self.images, "image"),
             (self.directories, "directory"),
         ];
         let counted = |(count, what): &(usize, &str)| match (count, what.strip_suffix('y')) {

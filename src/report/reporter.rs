@@ -17,6 +17,7 @@ use super::json::Json;
 use super::plain::Plain;
 use super::sink::Sink;
 use super::tty::Tty;
+use crate::context::{Message, Silence};
 use crate::event::RunEvent;
 
 /// Text is written when it is this long, at the latest.
@@ -32,6 +33,9 @@ pub trait Report {
 
     /// Makes the text of one or more events ready to be written.
     fn frame(&mut self, _out: &mut Vec<u8>) {}
+
+    /// Appends what takes back all that is not to stay, so that others may write.
+    fn pause(&mut self, _out: &mut Vec<u8>) {}
 
     /// The least time between two frames, unless there is much to write.
     fn interval(&self) -> Duration {
@@ -63,14 +67,14 @@ pub enum ReportError {
 
 impl Reporter {
     /// Starts to read, up to the event that ends the run, or until every sender is gone.
-    pub fn start(format: Format, events: Receiver<RunEvent>) -> io::Result<Self> {
+    pub fn start(format: Format, events: Receiver<Message>) -> io::Result<Self> {
         // Not `io::stdout()`, which would cut what it is given at the last line end and copy the
         // rest.
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         Self::write_to(stdout, format, events)
     }
 
-    fn write_to(file: File, format: Format, events: Receiver<RunEvent>) -> io::Result<Self> {
+    fn write_to(file: File, format: Format, events: Receiver<Message>) -> io::Result<Self> {
         let timer = Builder::new_current_thread().enable_time().build()?;
         let thread = thread::Builder::new().name("reporter".to_owned()).spawn(move || {
             let mut report: Box<dyn Report> = match format {
@@ -98,7 +102,7 @@ impl Reporter {
 
 fn drain<W: Write>(
     report: &mut dyn Report,
-    mut events: Receiver<RunEvent>,
+    mut events: Receiver<Message>,
     timer: &Runtime,
     mut sink: Sink<W>,
 ) -> io::Result<()> {
@@ -117,6 +121,13 @@ fn drain<W: Write>(
                     continue;
                 }
             }
+            Next::Silence(Silence { begun, over }) => {
+                report.pause(&mut text);
+                sink.write(&mut text);
+                _ = begun.send(());
+                _ = over.blocking_recv();
+                continue;
+            }
             Next::Frame => {}
             Next::End => break,
         }
@@ -132,12 +143,13 @@ fn drain<W: Write>(
 
 enum Next {
     Event(RunEvent),
+    Silence(Silence),
     /// No event came before the next frame was due.
     Frame,
     End,
 }
 
-fn next(events: &mut Receiver<RunEvent>, timer: &Runtime, frame: Option<Instant>) -> Next {
+fn next(events: &mut Receiver<Message>, timer: &Runtime, frame: Option<Instant>) -> Next {
     let received = match (events.try_recv(), frame) {
         (Ok(event), _) => Some(event),
         (Err(TryRecvError::Disconnected), _) => None,
@@ -150,7 +162,11 @@ fn next(events: &mut Receiver<RunEvent>, timer: &Runtime, frame: Option<Instant>
             }
         }
     };
-    received.map_or(Next::End, Next::Event)
+    match received {
+        Some(Message::Event(event)) => Next::Event(event),
+        Some(Message::Silence(silence)) => Next::Silence(silence),
+        None => Next::End,
+    }
 }
 
 /// Events for tests.
@@ -199,7 +215,7 @@ pub mod events {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use tokio::sync::mpsc;
+    use tokio::sync::{mpsc, oneshot};
 
     use super::events::*;
     use super::*;
@@ -232,7 +248,7 @@ mod tests {
         Builder::new_current_thread().enable_time().build().expect("a runtime")
     }
 
-    fn reporter_to(path: &str, events: Receiver<RunEvent>) -> Reporter {
+    fn reporter_to(path: &str, events: Receiver<Message>) -> Reporter {
         let file = File::options().write(true).open(path).expect("a device");
         Reporter::write_to(file, Format::Plain { color: false }, events).expect("a thread")
     }
@@ -242,7 +258,7 @@ mod tests {
         let (sender, events) = mpsc::channel(1000);
         for _ in 0..1000 {
             let line = output(1, "a", Stream::Stdout, &("x".repeat(196) + "\n"));
-            sender.blocking_send(line).expect("room");
+            sender.blocking_send(line.into()).expect("room");
         }
         drop(sender);
         let writes = Writes::default();
@@ -258,7 +274,7 @@ mod tests {
         let writes = Writes::default();
         let sink = Sink::new(writes.clone());
         let reporter = thread::spawn(move || drain(&mut Plain::new(false), events, &timer(), sink));
-        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n")).expect("a reader");
+        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n").into()).expect("a reader");
         while writes.all().is_empty() {
             thread::yield_now();
         }
@@ -275,7 +291,7 @@ mod tests {
         let reporter = thread::spawn(move || {
             drain(&mut Tty::new(false, || Some((80, 24))), events, &timer(), sink)
         });
-        sender.blocking_send(started(1, "a", &["x"])).expect("a reader");
+        sender.blocking_send(started(1, "a", &["x"]).into()).expect("a reader");
         while writes.all().len() < 3 {
             thread::yield_now();
         }
@@ -286,10 +302,38 @@ mod tests {
     }
 
     #[test]
+    fn a_silence_begins_when_all_is_written_and_ends_when_it_is_let_go() {
+        let (sender, events) = mpsc::channel(3);
+        let writes = Writes::default();
+        let sink = Sink::new(writes.clone());
+        let reporter = thread::spawn(move || {
+            drain(&mut Tty::new(false, || Some((80, 24))), events, &timer(), sink)
+        });
+        let (begun, begins) = oneshot::channel();
+        let (ends, over) = oneshot::channel();
+        sender.blocking_send(started(1, "a", &["x"]).into()).expect("a reader");
+        sender.blocking_send(Message::Silence(Silence { begun, over })).expect("a reader");
+        begins.blocking_recv().expect("a silence");
+        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n").into()).expect("a reader");
+        let before = writes.all();
+        let shown = |text: &str| {
+            let mut terminal = vt100::Parser::new(24, 80, 0);
+            terminal.process(text.replace('\n', "\r\n").as_bytes());
+            terminal.screen().contents()
+        };
+        assert_eq!(shown(&before.concat()), "* [a] started: x");
+        assert_eq!(writes.all(), before);
+        drop(ends);
+        drop(sender);
+        reporter.join().expect("no panic").expect("memory");
+        assert_eq!(shown(&writes.all().concat()), "* [a] started: x\n[a] x");
+    }
+
+    #[test]
     fn the_last_event_is_the_end_whoever_could_still_send() {
         let (sender, events) = mpsc::channel(2);
         let reporter = reporter_to("/dev/null", events);
-        sender.blocking_send(run_finished(RunStatus::Success, 1)).expect("a reader");
+        sender.blocking_send(run_finished(RunStatus::Success, 1).into()).expect("a reader");
         reporter.finish().expect("a device that takes everything");
         drop(sender);
     }
@@ -300,7 +344,7 @@ mod tests {
         let reporter = reporter_to("/dev/full", events);
         for _ in 0..1000 {
             let line = output(1, "a", Stream::Stdout, &("x".repeat(1000) + "\n"));
-            sender.blocking_send(line).expect("a reader");
+            sender.blocking_send(line.into()).expect("a reader");
         }
         drop(sender);
         let error = reporter.finish().expect_err("no room");
@@ -317,7 +361,7 @@ mod tests {
         let format = Format::Plain { color: false };
         let reporter =
             Reporter::write_to(File::from(std::os::fd::OwnedFd::from(writer)), format, events);
-        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n")).expect("a reader");
+        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n").into()).expect("a reader");
         drop(sender);
         assert!(matches!(reporter.expect("a thread").finish(), Err(ReportError::Closed)));
     }

@@ -105,6 +105,11 @@ impl Report for Tty {
         self.started.clear();
     }
 
+    fn pause(&mut self, out: &mut Vec<u8>) {
+        let (width, _) = (self.size)().unwrap_or_default();
+        self.status.clear(width.into(), out);
+    }
+
     fn frame(&mut self, out: &mut Vec<u8>) {
         let (width, height) = (self.size)().unwrap_or_default();
         self.status.clear(width.into(), out);

@@ -35,6 +35,7 @@ pub fn task(name: &str, path: &str, args: &[&str]) -> TaskSpec {
         stdin: None,
         privileged: false,
         limits: Limits::default(),
+        keep: false,
     }
 }
 

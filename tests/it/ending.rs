@@ -82,7 +82,7 @@ fn gone(pid: i32) {
     }
 }
 
-fn files_in(dir: &Path) -> usize {
+pub fn files_in(dir: &Path) -> usize {
     let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
     entries
         .map(|entry| {

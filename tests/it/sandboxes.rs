@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ci::driver::{Driver, DriverError, OutputSink, Sandbox, Volume};
-use ci::task::{ExecSpec, SandboxSpec, Stream, TaskExit, TaskSpec};
+use ci::driver::{Driver, DriverError, OutputSink, Sandbox, Terminal, Volume};
+use ci::task::{ExecSpec, SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use ci::volume::VolumeName;
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
@@ -52,6 +52,14 @@ impl Driver for Sandboxed<'_> {
 
     async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
         self.0.open_sandbox(spec).await
+    }
+
+    async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError> {
+        self.0.shell(task, terminal).await
+    }
+
+    async fn discard(&self, task: TaskId) {
+        self.0.discard(task).await;
     }
 
     async fn end_tasks(&self) {

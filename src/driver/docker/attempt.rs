@@ -16,6 +16,7 @@ use super::attend::{Attendance, Process, Signal, Stop};
 use super::container;
 use super::plan::Plan;
 use super::shared::Shared;
+use super::shell::Kept;
 use crate::driver::{DriverError, OutputSink};
 use crate::task::{TaskExit, TaskSpec};
 
@@ -23,7 +24,7 @@ use crate::task::{TaskExit, TaskSpec};
 pub struct Attempt {
     pub shared: Arc<Shared>,
     pub spec: TaskSpec,
-    pub plan: Plan,
+    pub plan: Arc<Plan>,
     pub command: Vec<String>,
     pub output: OutputSink,
     pub cancel: CancellationToken,
@@ -50,8 +51,14 @@ impl Attempt {
             Ok(Some(ended)) => ended.exit(&spec),
             Err(error) => Err(error),
         };
-        // The result need not wait for that.
-        container::remove_soon(&shared, container.id);
+        if spec.keep {
+            let start = None;
+            let kept = Kept { container: container.id, plan, start, is_own: true };
+            shared.kept.add(spec.id, kept);
+        } else {
+            // The result need not wait for that.
+            container::remove_soon(&shared, container.id);
+        }
         result
     }
 }
@@ -65,16 +72,7 @@ struct Main<'a> {
 #[async_trait]
 impl Process for Main<'_> {
     async fn code(&self, _: &CancellationToken) -> Result<i64, Error> {
-        let options = WaitContainerOptions { condition: "not-running".into() };
-        let mut answers = std::pin::pin!(self.docker.wait_container(self.id, Some(options)));
-        match answers.next().await {
-            Some(Ok(answer)) => Ok(answer.status_code),
-            Some(Err(Error::DockerContainerWaitError { code, error })) if error.is_empty() => {
-                Ok(code)
-            }
-            Some(Err(error)) => Err(error),
-            None => Err(std::io::Error::other("the engine stopped answering").into()),
-        }
+        code(self.docker, self.id).await
     }
 
     async fn signal(&self, signal: Signal) {
@@ -89,6 +87,18 @@ impl Process for Main<'_> {
     async fn failed_with(&self, _: &[u8]) -> bool {
         // Starting the container would have failed.
         false
+    }
+}
+
+/// The exit code of a container, when there is one.
+pub async fn code(docker: &Docker, id: &str) -> Result<i64, Error> {
+    let options = WaitContainerOptions { condition: "not-running".into() };
+    let mut answers = std::pin::pin!(docker.wait_container(id, Some(options)));
+    match answers.next().await {
+        Some(Ok(answer)) => Ok(answer.status_code),
+        Some(Err(Error::DockerContainerWaitError { code, error })) if error.is_empty() => Ok(code),
+        Some(Err(error)) => Err(error),
+        None => Err(std::io::Error::other("the engine stopped answering").into()),
     }
 }
 

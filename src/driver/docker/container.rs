@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bollard::body_full;
 use bollard::container::AttachContainerResults;
+use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, StartContainerOptions, UploadToContainerOptions,
 };
@@ -45,11 +46,7 @@ pub async fn start(
     };
     let spec = &plan.spec;
     let body = plan.container(&shared.labels, network, command, with_stdin);
-    let name = shared.container_name();
-    let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
-    let created = shared.docker.create_container(Some(options), body).await;
-    let context = || format!("cannot create a container for `{}`", spec.name);
-    let id = created.map_err(|error| failed(context(), error))?.id;
+    let (id, name) = create(shared, &spec.name, body).await?;
     let as_user = spec.user.is_some() || image.user.is_some();
     match attach_and_start(shared, plan, &id, with_stdin, as_user).await {
         Ok(streams) => Ok(Some(Container { id, name, streams })),
@@ -58,6 +55,19 @@ pub async fn start(
             Err(error)
         }
     }
+}
+
+/// Creates a container and returns what the engine knows it by, and its name.
+pub async fn create(
+    shared: &Shared,
+    task: &str,
+    body: ContainerCreateBody,
+) -> Result<(String, String), DriverError> {
+    let name = shared.container_name();
+    let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
+    let created = shared.docker.create_container(Some(options), body).await;
+    let context = || format!("cannot create a container for `{task}`");
+    Ok((created.map_err(|error| failed(context(), error))?.id, name))
 }
 
 async fn attach_and_start(

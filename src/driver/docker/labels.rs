@@ -11,6 +11,8 @@ pub const NAMESPACE: &str = "ci.namespace";
 const PIPELINE: &str = "ci.pipeline";
 /// By the clock of the machine that runs `ci`.
 const CREATED: &str = "ci.created";
+/// What an image that a run has made is for.
+pub const IMAGE: &str = "ci.image";
 /// The task's or volume's name.
 pub const NAME: &str = "ci.name";
 

@@ -17,6 +17,7 @@ mod output;
 mod plan;
 mod sandbox;
 mod shared;
+mod shell;
 mod sweep;
 mod transfer;
 mod volume;
@@ -37,10 +38,10 @@ use self::plan::Plan;
 use self::shared::{Shared, attended};
 use self::sweep::Objects;
 use super::{
-    Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox, Volume,
+    Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox, Terminal, Volume,
     VolumeArchive,
 };
-use crate::task::{SandboxSpec, TaskExit, TaskSpec};
+use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
 
 /// The `docker` driver.
@@ -152,7 +153,7 @@ impl Driver for DockerDriver {
         cancel: CancellationToken,
     ) -> Result<TaskExit, DriverError> {
         let command = plan::command(spec)?;
-        let plan = Plan::new(spec.surroundings(), |name| self.shared.volume(name))?;
+        let plan = Arc::new(Plan::new(spec.surroundings(), |name| self.shared.volume(name))?);
         let (shared, spec) = (self.shared.clone(), spec.clone());
         attended(&self.shared.tasks, spec.name.clone(), |abandoned| {
             Attempt { shared, spec, plan, command, output, cancel, abandoned }.run()
@@ -162,6 +163,24 @@ impl Driver for DockerDriver {
 
     async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
         sandbox::open(&self.shared, spec).await
+    }
+
+    async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError> {
+        let (shared, spec) = (self.shared.clone(), task.clone());
+        // To the end, even if nobody waits for it any more.
+        let shell = async move { shell::run(&shared, &spec, terminal).await };
+        self.shared.tasks.spawn(shell).await.map_err(|error| DriverError::Io {
+            context: format!("lost the shell for task `{}`", task.name),
+            source: error.into(),
+        })?
+    }
+
+    async fn discard(&self, task: TaskId) {
+        if let Some(kept) = self.shared.kept.take(task)
+            && kept.is_own
+        {
+            container::remove_soon(&self.shared, kept.container);
+        }
     }
 
     async fn end_tasks(&self) {

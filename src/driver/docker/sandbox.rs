@@ -22,6 +22,7 @@ use super::failure::{failed, is_missing};
 use super::output::{content, is_complaint, reason};
 use super::plan::{self, Plan, environment};
 use super::shared::{Shared, attended};
+use super::shell::Kept;
 use super::sweep::remove_container;
 use crate::driver::{DriverError, OutputSink, Sandbox, check, closed_sandbox};
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
@@ -42,7 +43,7 @@ struct DockerSandbox {
 /// What the commands of a sandbox have in common.
 struct Inner {
     shared: Arc<Shared>,
-    plan: Plan,
+    plan: Arc<Plan>,
     place: Place,
     tasks: TaskTracker,
     closing: CancellationToken,
@@ -60,7 +61,7 @@ pub async fn open(
     check::variables(&spec.env)?;
     // What keeps the container is not concerned with the variables of the commands.
     let plan = SandboxSpec { env: Vec::new(), ..spec.clone() };
-    let plan = Plan::new(plan, |name| shared.volume(name))?;
+    let plan = Arc::new(Plan::new(plan, |name| shared.volume(name))?);
     let (opened, told) = oneshot::channel();
     // Goes on when the caller goes away, so that nothing stays.
     shared.tasks.spawn(host(shared.clone(), plan, opened));
@@ -73,7 +74,7 @@ pub async fn open(
 /// Stays with a sandbox from its start to its removal.
 async fn host(
     shared: Arc<Shared>,
-    plan: Plan,
+    plan: Arc<Plan>,
     mut opened: oneshot::Sender<Result<Arc<dyn Sandbox>, DriverError>>,
 ) {
     let closing = shared.closing.child_token();
@@ -100,7 +101,7 @@ async fn host(
 /// Starts the container. `None` if `stopped` came first.
 async fn start(
     shared: Arc<Shared>,
-    plan: Plan,
+    plan: Arc<Plan>,
     closing: &CancellationToken,
     stopped: impl Future<Output = ()>,
 ) -> Result<Option<(String, Inner, Streams)>, DriverError> {
@@ -213,12 +214,17 @@ impl Inner {
             env: Some(environment(&spec.env)),
             user: spec.command.user.clone(),
             privileged: Some(spec.privileged),
-            working_dir: Some(directory),
+            working_dir: Some(directory.clone()),
             ..Default::default()
         };
         let started = self.place.start(number.1, command, options).await;
         let (process, streams) = started.map_err(not_started)?;
         drop(_turn);
+        if spec.keep {
+            let (container, plan) = (self.place.container.clone(), self.plan.clone());
+            let kept = Kept { container, plan, start: Some(directory), is_own: false };
+            self.shared.kept.add(spec.id, kept);
+        }
         let attendance = Attendance { spec: &spec, grace: self.shared.config.grace, output, stop };
         match attendance.attend(&process, streams).await? {
             None => Ok(TaskExit::Cancelled),

@@ -15,6 +15,7 @@ use super::failure::words;
 use super::image::Images;
 use super::labels::Labels;
 use super::lease::Lease;
+use super::shell::AllKept;
 use crate::driver::name::encoded;
 use crate::driver::{DriverError, NoticeSink};
 use crate::task::TaskExit;
@@ -38,6 +39,8 @@ pub struct Shared {
     network: OnceLock<watch::Receiver<Option<Network>>>,
     /// How many names were given to containers and volumes.
     names: AtomicU64,
+    /// What stays of tasks that have ended.
+    pub kept: AllKept,
     /// One for each container that may be starting.
     pub starts: Semaphore,
     /// Fires when everything is to end.
@@ -71,6 +74,7 @@ impl Shared {
             volumes: Mutex::default(),
             network: OnceLock::new(),
             names: AtomicU64::new(0),
+            kept: AllKept::default(),
             starts: Semaphore::new(STARTS),
             closing: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -8,12 +8,12 @@ use backon::{ExponentialBuilder, Retryable};
 use bollard::Docker;
 use bollard::errors::Error;
 use bollard::query_parameters::{
-    ListContainersOptions, ListNetworksOptions, ListVolumesOptions, RemoveContainerOptions,
-    RemoveVolumeOptions,
+    ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions,
+    RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
 };
 
 use super::failure::{failed, is_conflict, is_missing};
-use super::labels::{self, NAMESPACE, RUN};
+use super::labels::{self, IMAGE, NAMESPACE, RUN};
 use super::lease;
 use crate::driver::{DriverError, Pruned};
 
@@ -24,6 +24,7 @@ pub struct Objects {
     containers: Vec<(String, String)>,
     volumes: Vec<(String, String)>,
     networks: Vec<(String, String)>,
+    images: Vec<(String, String)>,
     leases: Vec<(String, String)>,
     /// Until when a run counts as alive by its lease.
     until: HashMap<String, i64>,
@@ -57,6 +58,16 @@ impl Objects {
                 found.networks.push((id, run));
             }
         }
+        // What users make of a container has its labels, too, but not the one of images.
+        let mut marked = labels::filter(label, value);
+        marked.entry("label".to_owned()).or_default().push(IMAGE.to_owned());
+        let images = ListImagesOptions { filters: Some(marked), ..Default::default() };
+        let images = docker.list_images(Some(images)).await;
+        for mut image in images.map_err(|error| failed(context("images"), error))? {
+            if let Some(run) = image.labels.remove(RUN) {
+                found.images.push((image.id, run));
+            }
+        }
         let containers = ListContainersOptions { all: true, filters, ..Default::default() };
         let containers = docker.list_containers(Some(containers)).await;
         for container in containers.map_err(|error| failed(context("containers"), error))? {
@@ -76,14 +87,15 @@ impl Objects {
     }
 
     fn runs(&self) -> HashSet<&str> {
-        let objects = [&self.containers, &self.volumes, &self.networks, &self.leases];
+        let Self { containers, volumes, networks, images, leases, .. } = self;
+        let objects = [containers, volumes, networks, images, leases];
         objects.into_iter().flatten().map(|(_, run)| run.as_str()).collect()
     }
 
     /// Keeps the objects of these runs.
     fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        let Self { containers, volumes, networks, leases, .. } = self;
-        for objects in [containers, volumes, networks, leases] {
+        let Self { containers, volumes, networks, images, leases, .. } = self;
+        for objects in [containers, volumes, networks, images, leases] {
             objects.retain(|(_, run)| keep(run));
         }
     }
@@ -116,6 +128,9 @@ impl Objects {
             let removed = docker.remove_volume(name, options).await;
             note(removed, "volume", name, &mut pruned.volumes);
         }
+        for (id, _) in &self.images {
+            note(remove_image(docker, id).await, "image", id, &mut pruned.images);
+        }
         for (id, _) in &self.leases {
             note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
         }
@@ -132,6 +147,12 @@ pub async fn remove_container(docker: &Docker, id: &str) -> Result<(), Error> {
         Err(error) if is_conflict(&error) && error.to_string().contains("in progress") => Ok(()),
         removed => removed,
     }
+}
+
+/// Removes an image that a run has made.
+pub async fn remove_image(docker: &Docker, id: &str) -> Result<(), Error> {
+    let options = RemoveImageOptions { force: true, ..Default::default() };
+    docker.remove_image(id, Some(options), None).await.map(drop)
 }
 
 /// Removes a network. The engine lets go of it a moment after it has removed the last container.

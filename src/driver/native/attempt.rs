@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 use super::pump::{Phase, Pump};
 use super::shared::{Shared, blocking};
 use super::site::{Plan, Seat, Site, Streams};
-use super::supervision::Channel;
-use super::wire::{Exit, Failure, Order, Report};
+use super::supervision::{Channel, LaunchError};
+use super::wire::{Exit, Failure, Launch, Report};
 use crate::driver::{DriverError, OutputSink};
 use crate::task::{Stream, TaskExit};
 
@@ -141,24 +141,29 @@ impl Attempt {
             let (shared, plan) = (self.shared.clone(), self.plan.clone());
             let made = blocking(move || Site::make(&shared, &plan, seat)).await;
             let (site, launch, streams) = made.flatten().map_err(Err)?;
-            let launched = self.launch(&Order::Launch(launch), streams).await;
+            let kept = self.plan.spec.keep.then(|| launch.clone());
+            let launched = self.launch(launch, streams).await;
             let failure = match launched {
                 Ok((channel, (stdin, stdout, stderr))) => {
+                    self.keep(kept);
                     return Ok(Running { channel, site, stdin, stdout, stderr });
                 }
                 Err(failure) => failure,
             };
-            seat = self.clear(site).await.map_err(Err)?;
             let command = self.plan.spec.command.path.clone();
             match failure {
                 LaunchError::Start(Failure::Start(reason)) => {
+                    self.keep(kept);
+                    self.leave(site).await;
                     return Err(Err(DriverError::CannotStart { command, reason }));
                 }
                 // Once more, with links this time.
                 LaunchError::Start(Failure::NoMounts(reason)) => {
+                    seat = self.clear(site).await.map_err(Err)?;
                     self.shared.give_up_mounts(&reason).map_err(Err)?;
                 }
                 LaunchError::Io(source) => {
+                    self.clear(site).await.map_err(Err)?;
                     let context = format!("cannot start `{command}`");
                     return Err(Err(DriverError::Io { context, source }));
                 }
@@ -168,30 +173,12 @@ impl Attempt {
 
     async fn launch(
         &self,
-        order: &Order,
+        launch: Box<Launch>,
         streams: Streams,
     ) -> Result<(Channel, OwnStreams), LaunchError> {
-        let supervision = &self.shared.supervision;
-        let mut channel = supervision.reaper()?;
-        while let Err(error) = channel.order(order, &streams.theirs()).await {
-            // Somebody ended a reaper that was waiting for work.
-            if !channel.was_idle {
-                return Err(error.into());
-            }
-            channel = supervision.reaper()?;
-        }
+        let channel = self.shared.supervision.launch(launch, &streams.theirs()).await?;
         let ours = streams.ours;
         drop(streams.theirs);
-        match channel.report().await? {
-            Report::Started => {}
-            Report::Failed(failure) => {
-                supervision.recycle(channel);
-                return Err(LaunchError::Start(failure));
-            }
-            Report::Exited(_) | Report::Gone { .. } => {
-                return Err(std::io::Error::other("a reaper is out of step").into());
-            }
-        }
         let stdin = ours.stdin.map(pipe::Sender::from_owned_fd).transpose()?;
         let stdout = pipe::Receiver::from_owned_fd(ours.stdout)?;
         let stderr = pipe::Receiver::from_owned_fd(ours.stderr)?;
@@ -233,16 +220,16 @@ impl Attempt {
                 () = &mut drained, if !state.drained => state.drained = true,
                 () = self.cancel.cancelled(), if !ended && !state.cancelled => {
                     state.cancelled = true;
-                    self.terminate(&channel, grace).await;
+                    channel.terminate(grace).await;
                 }
                 _ = &mut self.abandoned, if self.outcome.is_some() => {
                     self.outcome = None;
-                    self.terminate(&channel, Duration::ZERO).await;
+                    channel.terminate(Duration::ZERO).await;
                 }
                 () = self.closing.cancelled(), if !state.closing => {
                     state.closing = true;
                     state.cancelled |= !ended;
-                    self.terminate(&channel, grace).await;
+                    channel.terminate(grace).await;
                 }
                 // The end of a task must not depend on who listens.
                 () = sleep(grace), if state.gone && state.cancelled => state.drained = true,
@@ -262,38 +249,47 @@ impl Attempt {
             self.shared.supervision.recycle(channel);
         }
         // The next task of this name may have the directory from here on.
-        drop(self.clear(site).await);
+        self.leave(site).await;
         let outcome = state.outcome(&self.plan.spec.name);
         self.tell(outcome);
     }
 
-    async fn terminate(&self, channel: &Channel, grace: Duration) {
-        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
-        // A reaper that cannot be reached any more says so by the end of its reports.
-        let _ = channel.order(&Order::Terminate { grace_ms }, &[]).await;
+    fn keep(&self, launch: Option<Box<Launch>>) {
+        if let Some(launch) = launch {
+            self.shared.kept.add(self.plan.spec.id, launch);
+        }
+    }
+
+    /// Clears what was made for the task, at once or when nobody needs it any more.
+    async fn leave(&self, site: Site) {
+        let Some(discarded) = self.shared.kept.discarded(self.plan.spec.id) else {
+            drop(self.clear(site).await);
+            return;
+        };
+        let (shared, closing) = (self.shared.clone(), self.closing.clone());
+        self.shared.tasks.spawn(async move {
+            tokio::select! {
+                () = discarded.cancelled() => {}
+                () = closing.cancelled() => {}
+            }
+            clear(&shared, site).await
+        });
     }
 
     /// Clears what was made for the task.
     async fn clear(&self, site: Site) -> Result<Seat, DriverError> {
-        let shared = self.shared.clone();
-        let seat = blocking(move || site.clear(&shared)).await;
-        self.shared.sweep();
-        seat
+        clear(&self.shared, site).await
     }
+}
+
+async fn clear(shared: &Arc<Shared>, site: Site) -> Result<Seat, DriverError> {
+    let worker = shared.clone();
+    let seat = blocking(move || site.clear(&worker)).await;
+    shared.sweep();
+    seat
 }
 
 type OwnStreams = (Option<pipe::Sender>, pipe::Receiver, pipe::Receiver);
-
-enum LaunchError {
-    Start(Failure),
-    Io(std::io::Error),
-}
-
-impl From<std::io::Error> for LaunchError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
-    }
-}
 
 #[derive(Default)]
 struct State {

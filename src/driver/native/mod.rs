@@ -15,6 +15,7 @@ mod pump;
 mod root;
 mod sandbox;
 mod shared;
+mod shell;
 mod site;
 mod slot;
 mod supervision;
@@ -42,9 +43,9 @@ use self::site::{Plan, Seat};
 use self::supervision::Supervision;
 use super::{
     Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox,
-    Volume,
+    Terminal, Volume,
 };
-use crate::task::{SandboxSpec, TaskExit, TaskSpec};
+use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
 
 /// The `native` driver.
@@ -123,6 +124,7 @@ fn start(
         config,
         fixtures: Default::default(),
         volumes: Default::default(),
+        kept: Default::default(),
         starts: Semaphore::new(starts),
         open_files: Arc::new(Semaphore::new(open_files.tasks)),
         closing: CancellationToken::new(),
@@ -192,6 +194,14 @@ impl Driver for NativeDriver {
 
     async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
         sandbox::open(&self.shared, spec).await
+    }
+
+    async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError> {
+        shell::run(&self.shared, task, terminal).await
+    }
+
+    async fn discard(&self, task: TaskId) {
+        self.shared.kept.discard(task);
     }
 
     async fn end_tasks(&self) {

@@ -15,6 +15,7 @@ use super::directories::Directories;
 use super::environment::Environment;
 use super::fixtures::Fixtures;
 use super::root::Place;
+use super::shell::Kept;
 use super::supervision::Supervision;
 use crate::driver::{DriverError, NoticeSink};
 use crate::task::Limits;
@@ -30,6 +31,8 @@ pub struct Shared {
     pub supervision: Supervision,
     /// The volumes that exist.
     pub volumes: Mutex<HashMap<VolumeName, PathBuf>>,
+    /// What stays of tasks that have ended.
+    pub kept: Kept,
     /// One for each task that may be starting.
     pub starts: Semaphore,
     /// One for each task that may have open files.

@@ -14,7 +14,7 @@ use super::fixtures::{Held, make_directories};
 use super::mounts::MountPlan;
 use super::shared::Shared;
 use super::user::Owner;
-use super::wire::Launch;
+use super::wire::{Launch, Stdio};
 use crate::driver::{DriverError, check};
 use crate::task::TaskSpec;
 
@@ -212,19 +212,19 @@ impl Site {
             }
             work.join(&plan.start)
         };
-        let has_stdin = plan.spec.stdin.is_some();
+        let with_stdin = plan.spec.stdin.is_some();
         let launch = Launch {
             command: plan.spec.command.path.clone(),
             args: plan.spec.command.args.clone(),
             env,
             search,
             directory: start.to_string_lossy().into_owned(),
-            has_stdin,
+            stdio: if with_stdin { Stdio::PipesWithStdin } else { Stdio::Pipes },
             mounts_at: work.to_string_lossy().into_owned(),
             binds,
             credentials: owner.map(Owner::credentials),
         };
-        let streams = Streams::new(has_stdin).map_err(failed("make pipes"))?;
+        let streams = Streams::new(with_stdin).map_err(failed("make pipes"))?;
         Ok((Box::new(launch), streams))
     }
 

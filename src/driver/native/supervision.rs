@@ -6,13 +6,14 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::supervisor::{LOCK, REAPER, SUPERVISOR_ARG};
-use super::wire::{self, Inbox, Order, Report};
+use super::wire::{self, Failure, Inbox, Launch, Order, Report};
 
 /// A running supervisor.
 #[derive(Debug)]
@@ -47,8 +48,35 @@ impl Supervision {
         Ok(Self { socket, process: Mutex::new(Some(process)), idle: Mutex::default() })
     }
 
+    /// Starts a command below a reaper.
+    pub async fn launch(
+        &self,
+        launch: Box<Launch>,
+        streams: &[BorrowedFd<'_>],
+    ) -> Result<Channel, LaunchError> {
+        let order = Order::Launch(launch);
+        let mut channel = self.reaper()?;
+        while let Err(error) = channel.order(&order, streams).await {
+            // Somebody ended a reaper that was waiting for work.
+            if !channel.was_idle {
+                return Err(error.into());
+            }
+            channel = self.reaper()?;
+        }
+        match channel.report().await? {
+            Report::Started => Ok(channel),
+            Report::Failed(failure) => {
+                self.recycle(channel);
+                Err(LaunchError::Start(failure))
+            }
+            Report::Exited(_) | Report::Gone { .. } => {
+                Err(io::Error::other("a reaper is out of step").into())
+            }
+        }
+    }
+
     /// A reaper that is free.
-    pub fn reaper(&self) -> io::Result<Channel> {
+    fn reaper(&self) -> io::Result<Channel> {
         if let Some(idle) = lock(&self.idle).pop() {
             return Ok(Channel { was_idle: true, ..idle });
         }
@@ -79,6 +107,18 @@ impl Supervision {
             process.wait()?;
         }
         Ok(())
+    }
+}
+
+/// Why a command does not run.
+pub enum LaunchError {
+    Start(Failure),
+    Io(io::Error),
+}
+
+impl From<io::Error> for LaunchError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }
 
@@ -122,6 +162,13 @@ impl Channel {
                 .map_err(|error| if is_end(&error) { reaper_ended() } else { error })?;
         }
         Ok(())
+    }
+
+    /// Ends all that the launch started. A reaper that cannot be reached any more says so by the end of
+    /// its reports.
+    pub async fn terminate(&self, grace: Duration) {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        _ = self.order(&Order::Terminate { grace_ms }, &[]).await;
     }
 
     /// The next report. May be dropped and called again without losing one.

@@ -13,15 +13,14 @@ use serde::{Deserialize, Serialize};
 /// From the driver to a reaper.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Order {
-    /// Start this. Two descriptors come along, for stdout and stderr, after a third for stdin if
-    /// the launch says so.
+    /// Start this. The descriptors that [`Stdio`] names come along.
     Launch(Box<Launch>),
     /// End everything that the launch started: SIGTERM, then SIGKILL after this many milliseconds.
     Terminate { grace_ms: u64 },
 }
 
 /// A command with everything decided. Paths are absolute.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Launch {
     pub command: String,
     pub args: Vec<String>,
@@ -31,7 +30,7 @@ pub struct Launch {
     pub search: String,
     /// Where the command starts.
     pub directory: String,
-    pub has_stdin: bool,
+    pub stdio: Stdio,
     /// The directory that the targets of `binds` are below.
     pub mounts_at: String,
     /// In the order in which they have to be mounted.
@@ -39,15 +38,26 @@ pub struct Launch {
     pub credentials: Option<Credentials>,
 }
 
+/// What a command's standard streams are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Stdio {
+    /// Pipes for stdout and stderr, and nothing to read.
+    Pipes,
+    /// Pipes for stdin, stdout and stderr.
+    PipesWithStdin,
+    /// One terminal for all of them, which becomes the session's.
+    Terminal,
+}
+
 /// A directory to show at another place.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bind {
     pub source: String,
     /// Relative, without `.` or `..`; it exists.
     pub target: String,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Credentials {
     pub uid: u32,
     pub gid: u32,

@@ -135,6 +135,7 @@ pub fn op_task_start(
         stdin,
         privileged,
         limits,
+        keep: false,
     })
 }
 

@@ -48,6 +48,7 @@ pub fn unpack_options(config: &CacheConfig, budget: Budget) -> UnpackOptions {
             entries: config.max_entries.unwrap_or(default.entries),
             bytes: config.max_size.unwrap_or(default.bytes),
             ratio: config.max_ratio.unwrap_or(default.ratio),
+            free: default.free,
         },
         outside_links: config.outside_links,
         budget,

@@ -47,10 +47,9 @@ fn docker(args: &[&str]) -> String {
 fn objects(label: &str, value: &str) -> Vec<String> {
     let filter = format!("label={label}={value}");
     let list = |args: &[&str]| docker(&[args, &["--quiet", "--filter", &filter]].concat());
-    [list(&["container", "ls", "--all"]), list(&["volume", "ls"]), list(&["network", "ls"])]
-        .iter()
-        .flat_map(|text| text.lines().map(str::to_owned))
-        .collect()
+    let kinds: [&[&str]; 4] =
+        [&["container", "ls", "--all"], &["volume", "ls"], &["network", "ls"], &["image", "ls"]];
+    kinds.map(list).iter().flat_map(|text| text.lines().map(str::to_owned)).collect()
 }
 
 /// A driver with a namespace of its own.
@@ -164,6 +163,17 @@ conforms! { contract_in_sandboxes, conformance, |driver| &crate::sandboxes::Sand
     closing_ends_running_tasks
     closing_does_not_wait_for_a_listener
     cancelling_does_not_wait_for_a_listener
+}
+
+conforms! { shells, shells, |driver| driver,
+    a_shell_has_what_its_task_had
+    a_shell_of_another_user_is_that_users
+    a_shell_is_there_for_a_command_that_is_not
+    a_shell_is_there_for_a_command_in_a_sandbox
+    a_shell_leaves_nothing_running
+    a_shell_ends_with_its_terminal
+    without_anything_kept_there_is_no_shell
+    what_is_kept_goes_at_the_end
 }
 
 conforms! { sandboxes, sandboxes, |driver| driver,

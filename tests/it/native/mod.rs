@@ -132,9 +132,29 @@ mod bind {
     }
 }
 
+/// Shells where tasks have failed.
+mod shells {
+    use ci::driver::native::MountMode::Bind;
+
+    conforms! { shells, |driver| driver, Bind,
+        a_shell_has_what_its_task_had
+        a_shell_of_another_user_is_that_users
+        a_shell_is_there_for_a_command_that_is_not
+        a_shell_is_there_for_a_command_in_a_sandbox
+        a_shell_leaves_nothing_running
+        a_shell_ends_with_its_terminal
+        without_anything_kept_there_is_no_shell
+        what_is_kept_goes_at_the_end
+    }
+}
+
 /// Volumes as links: what has to do with volumes, once more.
 mod link {
     use ci::driver::native::MountMode::Link;
+
+    conforms! { shells, |driver| driver, Link,
+        a_shell_has_what_its_task_had
+    }
 
     conforms! { conformance, |driver| driver, Link,
         tasks_see_each_others_files_in_volumes

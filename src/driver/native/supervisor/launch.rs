@@ -17,7 +17,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, chdir, execve, fork, getppid, pipe2, setsid};
 
 use super::{IGNORED, mount};
-use crate::driver::native::wire::{Credentials, Failure, Launch};
+use crate::driver::native::wire::{Credentials, Failure, Launch, Stdio};
 
 /// Starts commands, again and again.
 pub struct Launcher {
@@ -39,9 +39,7 @@ impl Launcher {
     pub fn start(
         &mut self,
         launch: &Launch,
-        stdin: Option<BorrowedFd<'_>>,
-        stdout: BorrowedFd<'_>,
-        stderr: BorrowedFd<'_>,
+        streams: [Option<BorrowedFd<'_>>; 3],
     ) -> Result<Pid, Failure> {
         let image = Image::new(launch)?;
         let failed = |what: &str, error: Errno| Failure::Start(format!("{what}: {}", text(error)));
@@ -49,7 +47,7 @@ impl Launcher {
             pipe2(OFlag::O_CLOEXEC).map_err(|error| failed("cannot make a pipe", error))?;
         let parent = Pid::this();
         let run = |writer: &OwnedFd| -> ! {
-            let failure = match begin(launch, &image, parent, stdin, stdout, stderr) {
+            let failure = match begin(launch, &image, parent, streams) {
                 Ok(never) => match never {},
                 Err(failure) => failure,
             };
@@ -156,9 +154,7 @@ fn begin(
     launch: &Launch,
     image: &Image,
     parent: Pid,
-    stdin: Option<BorrowedFd<'_>>,
-    stdout: BorrowedFd<'_>,
-    stderr: BorrowedFd<'_>,
+    streams: [Option<BorrowedFd<'_>>; 3],
 ) -> Result<std::convert::Infallible, Failure> {
     let failed = |what: &str, error: Errno| Failure::Start(format!("{what}: {}", text(error)));
 
@@ -170,13 +166,18 @@ fn begin(
     }
     let _ = SigSet::empty().thread_set_mask();
     // Without bytes for it, stdin stays what the supervisor has: `/dev/null`.
-    for (descriptor, number) in [(stdin, 0), (Some(stdout), 1), (Some(stderr), 2)] {
+    for (descriptor, number) in streams.into_iter().zip(0..) {
         if let Some(descriptor) = descriptor {
             // SAFETY: the numbers 0 to 2 are this process's standard streams, which nothing in it
             // uses otherwise.
             let result = unsafe { libc::dup2(descriptor.as_raw_fd(), number) };
             Errno::result(result).map_err(|error| failed("cannot connect a stream", error))?;
         }
+    }
+    if let (Stdio::Terminal, Some(terminal)) = (launch.stdio, streams[0]) {
+        rustix::process::ioctl_tiocsctty(terminal).map_err(|error| {
+            failed("cannot use the terminal", Errno::from_raw(error.raw_os_error()))
+        })?;
     }
     if !launch.binds.is_empty() {
         mount::enter(&launch.mounts_at, &launch.binds)?;

@@ -14,7 +14,7 @@ use nix::unistd::Pid;
 
 use super::descendants;
 use super::launch::Launcher;
-use crate::driver::native::wire::{self, Exit, Failure, Inbox, Launch, Order, Report};
+use crate::driver::native::wire::{self, Exit, Failure, Inbox, Launch, Order, Report, Stdio};
 
 /// Carries out the orders that come through `control`, one launch after the other, until its other
 /// end is closed.
@@ -79,22 +79,23 @@ impl Reaper {
     }
 
     fn launch(&mut self, launch: &Launch) -> io::Result<()> {
-        let expected = if launch.has_stdin { 3 } else { 2 };
-        let mut streams = std::mem::take(&mut self.inbox.descriptors);
-        if streams.len() != expected {
-            let reason = "the task's streams did not arrive, is the limit of open files too low?";
-            return self.report(&[Report::Failed(Failure::Start(reason.into()))]);
-        }
-        let stdin = if launch.has_stdin { Some(streams.remove(0)) } else { None };
-        let [stdout, stderr] = &streams[..] else { return Err(Errno::EINVAL.into()) };
-        let started = self.launcher.start(
-            launch,
-            stdin.as_ref().map(AsFd::as_fd),
-            stdout.as_fd(),
-            stderr.as_fd(),
-        );
+        let arrived = std::mem::take(&mut self.inbox.descriptors);
+        let streams = match (launch.stdio, &arrived[..]) {
+            (Stdio::Pipes, [stdout, stderr]) => [None, Some(stdout), Some(stderr)],
+            (Stdio::PipesWithStdin, [stdin, stdout, stderr]) => {
+                [Some(stdin), Some(stdout), Some(stderr)]
+            }
+            (Stdio::Terminal, [terminal]) => [Some(terminal); 3],
+            _ => {
+                let reason =
+                    "the task's streams did not arrive, is the limit of open files too low?";
+                return self.report(&[Report::Failed(Failure::Start(reason.into()))]);
+            }
+        };
+        let streams = streams.map(|stream| stream.map(AsFd::as_fd));
+        let started = self.launcher.start(launch, streams);
         // The driver sees the end of the output only when no copy is left.
-        drop((stdin, streams));
+        drop(arrived);
         match started {
             Ok(main) => {
                 self.report(&[Report::Started])?;

@@ -1,0 +1,181 @@
+//! A shell where a task has run: in a container of its own, that is a copy of the task's.
+//!
+//! A container that has ended can only be started again with the command that it has had.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bollard::container::AttachContainerResults;
+use bollard::errors::Error;
+use bollard::models::ContainerConfig;
+use bollard::query_parameters::{
+    AttachContainerOptions, CommitContainerOptions, KillContainerOptions,
+    ResizeContainerTTYOptions, StartContainerOptions,
+};
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+
+use super::attempt::code;
+use super::attend::Streams;
+use super::container;
+use super::failure::failed;
+use super::labels::IMAGE;
+use super::output::{content, is_complaint, reason};
+use super::plan::{Plan, environment};
+use super::shared::Shared;
+use super::sweep::{remove_container, remove_image};
+use crate::driver::{DriverError, SHELL, Terminal, WindowSize, nothing_kept};
+use crate::task::{TaskId, TaskSpec};
+
+/// What stays of a task that has ended.
+#[derive(Clone)]
+pub struct Kept {
+    pub container: String,
+    pub plan: Arc<Plan>,
+    /// Where the command started, unless that is the plan's own directory.
+    pub start: Option<String>,
+    /// Whether the container is there for the task alone.
+    pub is_own: bool,
+}
+
+/// What stays of all tasks.
+#[derive(Default)]
+pub struct AllKept(Mutex<HashMap<TaskId, Kept>>);
+
+impl AllKept {
+    pub fn add(&self, task: TaskId, kept: Kept) {
+        self.lock().insert(task, kept);
+    }
+
+    pub fn take(&self, task: TaskId) -> Option<Kept> {
+        self.lock().remove(&task)
+    }
+
+    fn get(&self, task: TaskId) -> Option<Kept> {
+        self.lock().get(&task).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Kept>> {
+        // No holder can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a shell to its end, and removes what was made for it.
+pub async fn run(
+    shared: &Arc<Shared>,
+    task: &TaskSpec,
+    terminal: Terminal,
+) -> Result<(), DriverError> {
+    let kept = shared.kept.get(task.id).ok_or_else(|| nothing_kept(task))?;
+    let options = CommitContainerOptions {
+        container: Some(kept.container.clone()),
+        changes: Some(format!("LABEL {IMAGE}=shell")),
+        ..Default::default()
+    };
+    let committed = shared.docker.commit_container(options, ContainerConfig::default()).await;
+    let context = || format!("cannot copy the container of task `{}`", task.name);
+    let image = committed.map_err(|error| failed(context(), error))?.id;
+    let ended = in_image(shared, task, &kept, &image, terminal).await;
+    // What cannot be removed now is looked for again at the end, which reports it.
+    _ = remove_image(&shared.docker, &image).await;
+    ended
+}
+
+async fn in_image(
+    shared: &Arc<Shared>,
+    task: &TaskSpec,
+    kept: &Kept,
+    image: &str,
+    terminal: Terminal,
+) -> Result<(), DriverError> {
+    let network = shared.network().await?;
+    let mut body =
+        kept.plan.container(&shared.labels, network, SHELL.map(str::to_owned).into(), true);
+    body.image = Some(image.to_owned());
+    body.tty = Some(true);
+    body.user = task.command.user.clone();
+    let mut env = task.env.clone();
+    env.push(("TERM".to_owned(), terminal.kind.clone()));
+    body.env = Some(environment(&env));
+    if let Some(start) = &kept.start {
+        body.working_dir = Some(start.clone());
+    }
+    let (id, _) = container::create(shared, &task.name, body).await?;
+    let ended = interact(shared, &id, terminal).await;
+    _ = remove_container(&shared.docker, &id).await;
+    match ended {
+        Ok(None) => Ok(()),
+        Ok(Some(line)) => Err(DriverError::CannotStart {
+            command: SHELL[0].to_owned(),
+            reason: format!("{} in the image `{}`", reason(&line).to_lowercase(), task.image),
+        }),
+        Err(error) => Err(failed(format!("cannot run a shell for task `{}`", task.name), error)),
+    }
+}
+
+/// Connects the terminal to a container until that has ended. Returns what was said of a shell that
+/// could not be started.
+async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Option<String>, Error> {
+    let Terminal { mut input, output, mut size, .. } = terminal;
+    let docker = &shared.docker;
+    let options = AttachContainerOptions {
+        stream: true,
+        stdin: true,
+        stdout: true,
+        stderr: true,
+        ..Default::default()
+    };
+    // Before it starts, so that nothing is missed.
+    let AttachContainerResults { output: chunks, input: keys } =
+        docker.attach_container(id, Some(options)).await?;
+    let mut streams = Streams { output: chunks, input: keys };
+    docker.start_container(id, None::<StartContainerOptions>).await?;
+    let resize = async |WindowSize { rows, columns }| {
+        let options = ResizeContainerTTYOptions { h: rows.into(), w: columns.into() };
+        // A size that is wrong is no reason to end.
+        _ = docker.resize_container_tty(id, options).await;
+    };
+    let sizes = async {
+        size.mark_changed();
+        while size.changed().await.is_ok() {
+            let now = *size.borrow_and_update();
+            resize(now).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let feed = async {
+        while let Some(bytes) = input.recv().await {
+            // A shell that does not read has ended, which its output shows.
+            if streams.input.write_all(&bytes).await.is_err()
+                || streams.input.flush().await.is_err()
+            {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let mut first = None;
+    let show = async {
+        while let Some(frame) = streams.output.next().await {
+            let Some((_, bytes)) = content(frame?) else { continue };
+            first.get_or_insert_with(|| bytes.clone());
+            _ = output.send(bytes.to_vec()).await;
+        }
+        code(docker, id).await
+    };
+    let code = tokio::select! {
+        code = show => code?,
+        () = async {
+            tokio::select! {
+                () = feed => {}
+                () = sizes => {}
+                () = shared.closing.cancelled() => {}
+            }
+        } => {
+            let options = KillContainerOptions { signal: "SIGKILL".into() };
+            return docker.kill_container(id, Some(options)).await.map(|()| None);
+        }
+    };
+    let complaint = first.filter(|first| matches!(code, 126 | 127) && is_complaint(first));
+    Ok(complaint.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}

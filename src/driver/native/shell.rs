@@ -1,0 +1,183 @@
+//! A shell where a task has run.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{Gid, Uid, fchown};
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use tokio_util::sync::CancellationToken;
+
+use super::shared::Shared;
+use super::supervision::{Channel, LaunchError};
+use super::wire::{Credentials, Failure, Launch, Report, Stdio};
+use crate::driver::{DriverError, SHELL, Terminal, WindowSize, nothing_kept};
+use crate::task::{TaskId, TaskSpec};
+use crate::terminal::TerminalFile;
+
+/// How the commands were started of which something is kept.
+#[derive(Default)]
+pub struct Kept(Mutex<HashMap<TaskId, (Box<Launch>, CancellationToken)>>);
+
+impl Kept {
+    pub fn add(&self, task: TaskId, launch: Box<Launch>) {
+        self.lock().insert(task, (launch, CancellationToken::new()));
+    }
+
+    /// What fires when nobody needs it any more. `None` if nothing is kept.
+    pub fn discarded(&self, task: TaskId) -> Option<CancellationToken> {
+        self.lock().get(&task).map(|(_, discarded)| discarded.clone())
+    }
+
+    pub fn discard(&self, task: TaskId) {
+        if let Some((_, discarded)) = self.lock().remove(&task) {
+            discarded.cancel();
+        }
+    }
+
+    fn launch(&self, task: TaskId) -> Option<Box<Launch>> {
+        self.lock().get(&task).map(|(launch, _)| launch.clone())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, (Box<Launch>, CancellationToken)>> {
+        // No holder can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a shell to its end.
+pub async fn run(
+    shared: &Arc<Shared>,
+    task: &TaskSpec,
+    mut terminal: Terminal,
+) -> Result<(), DriverError> {
+    let failed = |source| {
+        let context = format!("cannot run a shell for task `{}`", task.name);
+        DriverError::Io { context, source }
+    };
+    let mut launch = shared.kept.launch(task.id).ok_or_else(|| nothing_kept(task))?;
+    let [shell, args @ ..] = SHELL.map(str::to_owned);
+    launch.command = shell.clone();
+    launch.args = args.into();
+    launch.stdio = Stdio::Terminal;
+    launch.env.retain(|pair| !pair.starts_with("TERM="));
+    launch.env.push(format!("TERM={}", terminal.kind));
+    let (ours, theirs) = pair(*terminal.size.borrow_and_update()).map_err(failed)?;
+    if let Some(Credentials { uid, gid, .. }) = launch.credentials {
+        // Programs find it by its name, too, and open it anew.
+        fchown(&theirs, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+            .map_err(|error| failed(error.into()))?;
+    }
+    let mut channel = match shared.supervision.launch(launch, &[theirs.as_fd()]).await {
+        Ok(channel) => channel,
+        Err(LaunchError::Start(Failure::Start(reason) | Failure::NoMounts(reason))) => {
+            return Err(DriverError::CannotStart { command: shell, reason });
+        }
+        Err(LaunchError::Io(source)) => return Err(failed(source)),
+    };
+    // The end of the other side shows when no copy of it is left.
+    drop(theirs);
+    let ended = tokio::select! {
+        biased;
+        ended = ended(&mut channel) => ended,
+        () = relay(&ours, &mut terminal) => Ok(false),
+        () = shared.closing.cancelled() => Ok(false),
+    };
+    if ended.is_ok() {
+        drain(&ours, &terminal).await;
+    }
+    // Hangs up on what still uses it.
+    drop(ours);
+    let gone = match ended {
+        Ok(true) => return Ok(shared.supervision.recycle(channel)),
+        Ok(false) => {
+            channel.terminate(shared.grace()).await;
+            gone(&mut channel).await
+        }
+        Err(error) => Err(error),
+    };
+    match gone.map_err(failed)? {
+        0 => shared.supervision.recycle(channel),
+        left => shared.notify(format!(
+            "{left} processes of the shell for task `{}` could not be ended",
+            task.name
+        )),
+    }
+    Ok(())
+}
+
+/// Waits for the end of the shell. Returns whether nothing of what it started is left either.
+async fn ended(channel: &mut Channel) -> io::Result<bool> {
+    loop {
+        match channel.report().await? {
+            Report::Exited(_) => return Ok(false),
+            Report::Gone { left } => return Ok(left == 0),
+            Report::Started | Report::Failed(_) => {}
+        }
+    }
+}
+
+/// Waits until nothing is left, and returns how much could not be ended.
+async fn gone(channel: &mut Channel) -> io::Result<usize> {
+    loop {
+        if let Report::Gone { left } = channel.report().await? {
+            return Ok(left);
+        }
+    }
+}
+
+/// Both sides of a new terminal. Ours does not block.
+fn pair(size: WindowSize) -> io::Result<(TerminalFile, OwnedFd)> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let ours = openpt(flags)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let theirs = ioctl_tiocgptpeer(&ours, flags)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    let ours = TerminalFile::new(File::from(ours))?;
+    ours.resize(size)?;
+    Ok((ours, theirs))
+}
+
+/// Connects both terminals until the input has ended.
+async fn relay(ours: &TerminalFile, Terminal { input, output, size, .. }: &mut Terminal) {
+    let feed = async {
+        while let Some(bytes) = input.recv().await {
+            // Nobody may have it open to read from it at this moment.
+            _ = ours.write(&bytes).await;
+        }
+    };
+    let show = async {
+        while let Ok(bytes) = ours.read().await {
+            _ = output.send(bytes).await;
+        }
+        // Its end is for the shell to tell.
+        std::future::pending::<()>().await;
+    };
+    let sizes = async {
+        while size.changed().await.is_ok() {
+            let now = *size.borrow_and_update();
+            // A size that is wrong is no reason to end.
+            _ = ours.resize(now);
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = feed => {}
+        () = show => {}
+        () = sizes => {}
+    }
+}
+
+/// Shows what is there already.
+async fn drain(ours: &TerminalFile, terminal: &Terminal) {
+    // More than the kernel keeps for a terminal, for what a process in the background adds has no end.
+    for _ in 0..64 {
+        let Ok(bytes) = ours.read_now() else { break };
+        if terminal.output.send(bytes).await.is_err() {
+            break;
+        }
+    }
+}

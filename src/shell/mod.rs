@@ -1,0 +1,53 @@
+//! `--shell-on-failure`: the user's terminal, where a task has failed.
+
+mod seat;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use seat::Seat;
+
+use crate::clock::Clock;
+use crate::context::{EventSink, Stop};
+use crate::driver::Driver;
+use crate::task::TaskSpec;
+
+/// A shell for the first task that fails.
+pub struct FailureShell {
+    seat: Arc<Seat>,
+    events: EventSink,
+    clock: Arc<Clock>,
+    stop: Arc<Stop>,
+    used: AtomicBool,
+}
+
+impl FailureShell {
+    pub fn new(seat: Arc<Seat>, events: EventSink, clock: Arc<Clock>, stop: Arc<Stop>) -> Self {
+        Self { seat, events, clock, stop, used: AtomicBool::new(false) }
+    }
+
+    /// Runs a shell to its end, if this is the first failure and the run may go on. Nothing else is
+    /// written meanwhile, and no timeout passes.
+    pub async fn offer(&self, driver: &dyn Driver, task: &TaskSpec) {
+        let over = self.stop.outside();
+        if over.is_cancelled() || self.used.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let _standstill = self.clock.stop();
+        let _silence = tokio::select! {
+            silence = self.events.silence() => silence,
+            () = over.cancelled() => return,
+        };
+        let greeting = format!(
+            "\nthis is a shell where task `{}` failed; `exit` goes on with the run\n",
+            task.name.escape_debug()
+        );
+        let shell = |terminal| driver.shell(task, terminal);
+        let problem = match self.seat.show(&greeting, over, shell).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => format!("cannot use the terminal: {error}"),
+        };
+        self.events.warning(format!("no shell for task `{}`: {problem}", task.name));
+    }
+}

@@ -1,0 +1,124 @@
+//! The terminal that `ci` was started from.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::libc;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::Terminal;
+use crate::terminal::TerminalFile;
+
+/// A terminal with somebody in front of it.
+pub struct Seat {
+    /// Opened for this alone, so that reading from it need not block.
+    tty: File,
+    /// How the terminal was before a program took it over.
+    before: Mutex<Option<Termios>>,
+}
+
+/// Gives the terminal back when it is dropped.
+struct Taken<'a>(&'a Seat);
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+impl Seat {
+    /// Fails if nobody is there who could type.
+    pub fn find() -> io::Result<Self> {
+        if !io::stdin().is_terminal() {
+            return Err(io::Error::other("the standard input is no terminal"));
+        }
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+        let tty = File::options().read(true).write(true).custom_flags(flags).open("/dev/tty")?;
+        Ok(Self { tty, before: Mutex::default() })
+    }
+
+    /// Hands the terminal over for as long as `work` goes on. Its input ends early if `over` fires.
+    pub async fn show<F: Future>(
+        &self,
+        greeting: &str,
+        over: &CancellationToken,
+        work: impl FnOnce(Terminal) -> F,
+    ) -> io::Result<F::Output> {
+        let tty = TerminalFile::new(self.tty.try_clone()?)?;
+        let mut resized = signal(SignalKind::window_change())?;
+        tty.write(greeting.as_bytes()).await?;
+        let _taken = self.take()?;
+        let (typed, input) = mpsc::channel(8);
+        let (output, mut shown) = mpsc::channel::<Vec<u8>>(8);
+        let (sizes, size) = watch::channel(tty.size());
+        // The terminal's own name, if it has none, is one that all programs can do with.
+        let kind = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
+        let work = work(Terminal { input, output, size, kind });
+        let feed = async {
+            tokio::select! {
+                () = feed(&tty, typed) => {}
+                () = over.cancelled() => {}
+            }
+            std::future::pending::<()>().await;
+        };
+        let resize = async {
+            while resized.recv().await.is_some() {
+                sizes.send_replace(tty.size());
+            }
+            std::future::pending::<()>().await;
+        };
+        let show = async {
+            let mut last = b'\n';
+            while let Some(bytes) = shown.recv().await {
+                last = bytes.last().copied().unwrap_or(last);
+                // If the terminal is gone, the end of the input tells it.
+                _ = tty.write(&bytes).await;
+            }
+            if last != b'\n' {
+                _ = tty.write(b"\r\n").await;
+            }
+        };
+        tokio::select! {
+            (done, ()) = async { tokio::join!(work, show) } => Ok(done),
+            () = feed => unreachable!("it goes on for ever"),
+            () = resize => unreachable!("it goes on for ever"),
+        }
+    }
+
+    /// Makes the terminal pass on every key as it is.
+    fn take(&self) -> io::Result<Taken<'_>> {
+        let now = tcgetattr(&self.tty)?;
+        let mut raw = now.clone();
+        raw.make_raw();
+        *self.before() = Some(now);
+        let taken = Taken(self);
+        tcsetattr(&self.tty, OptionalActions::Drain, &raw)?;
+        Ok(taken)
+    }
+
+    /// Makes the terminal what it was before it was taken over.
+    pub fn leave(&self) {
+        if let Some(before) = self.before().take() {
+            _ = tcsetattr(&self.tty, OptionalActions::Now, &before);
+        }
+    }
+
+    fn before(&self) -> MutexGuard<'_, Option<Termios>> {
+        // No holder can panic.
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Passes on what is typed until nobody takes it or the terminal is gone.
+async fn feed(tty: &TerminalFile, typed: mpsc::Sender<Vec<u8>>) {
+    while let Ok(bytes) = tty.read().await {
+        if typed.send(bytes).await.is_err() {
+            return;
+        }
+    }
+}

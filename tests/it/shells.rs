@@ -1,0 +1,140 @@
+//! What every driver keeps its word about where a task has failed and a user wants to look around, as
+//! functions over `&dyn Driver`.
+
+use ci::driver::{Driver, DriverError, Terminal, WindowSize};
+use ci::task::{TaskExit, TaskSpec};
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+
+use crate::conformance::{
+    PATIENCE, TAKE_LOCK, finish, lock_is_free, mounted, sh, succeed, task, volume,
+};
+
+fn kept(spec: TaskSpec) -> TaskSpec {
+    TaskSpec { keep: true, ..spec }
+}
+
+/// All that a shell shows in which this is typed.
+async fn type_in(driver: &dyn Driver, spec: &TaskSpec, keys: &str) -> Result<String, DriverError> {
+    let (typed, input) = mpsc::channel(1);
+    let (output, mut shown) = mpsc::channel(1);
+    let (_sizes, size) = watch::channel(WindowSize { rows: 33, columns: 77 });
+    typed.send(keys.into()).await.unwrap();
+    let terminal = Terminal { input, output, size, kind: "dumb".into() };
+    let read = async {
+        let mut all = Vec::new();
+        while let Some(bytes) = shown.recv().await {
+            all.extend(bytes);
+        }
+        String::from_utf8(all).unwrap()
+    };
+    let both = async { tokio::join!(driver.shell(spec, terminal), read) };
+    let (ended, text) = timeout(PATIENCE, both).await.unwrap();
+    ended.map(|()| text)
+}
+
+#[track_caller]
+fn has_line(text: &str, line: &str) {
+    assert!(text.lines().any(|found| found == line), "no line `{line}` in {text:?}");
+}
+
+pub async fn a_shell_has_what_its_task_had(driver: &dyn Driver) {
+    let shared = volume(driver, "shared").await;
+    let mut spec = kept(sh("echo of the task > file; echo of the volume > v/file; exit 3"));
+    spec.env = vec![("WORD".into(), "a word".into())];
+    spec.work_dir = Some("below".into());
+    let spec = mounted(spec, &[(&shared, "v")]);
+    assert_eq!(finish(driver, &spec).await.unwrap().exit, TaskExit::Code(3));
+    // Echoes of what is typed have no such lines.
+    let keys = "cat file; cat v/file; echo $WORD, $TERM; stty size; echo more >> v/file; exit\n";
+    let text = type_in(driver, &spec, keys).await.unwrap();
+    for line in ["of the task", "of the volume", "a word, dumb", "33 77"] {
+        has_line(&text, line);
+    }
+    driver.discard(spec.id).await;
+    let read = mounted(task("read", "cat", &["v/file"]), &[(&shared, "v")]);
+    assert_eq!(succeed(driver, &read).await, "of the volume\nmore\n");
+}
+
+pub async fn a_shell_of_another_user_is_that_users(driver: &dyn Driver) {
+    let mut spec = kept(sh("exit 1"));
+    spec.command.user = Some("65534:65534".into());
+    finish(driver, &spec).await.unwrap();
+    let text =
+        type_in(driver, &spec, "echo $(id -u), $(id -g); echo > $(tty); exit\n").await.unwrap();
+    has_line(&text, "65534, 65534");
+    assert!(!text.contains("denied"), "{text}");
+}
+
+pub async fn a_shell_is_there_for_a_command_that_is_not(driver: &dyn Driver) {
+    let spec = kept(task("test", "no-such-command", &[]));
+    let error = finish(driver, &spec).await.unwrap_err();
+    assert!(matches!(error, DriverError::CannotStart { .. }), "{error}");
+    has_line(&type_in(driver, &spec, "echo 1$((1 + 1))3; exit\n").await.unwrap(), "123");
+}
+
+pub async fn a_shell_is_there_for_a_command_in_a_sandbox(driver: &dyn Driver) {
+    let surroundings = sh("").surroundings();
+    let sandbox = driver.open_sandbox(&surroundings).await.unwrap();
+    let mut spec = kept(sh("echo of the sandbox > file; exit 1"));
+    spec.name = "command".into();
+    let (sink, _chunks) = mpsc::channel(4);
+    let exit = sandbox.exec(&spec, sink, Default::default()).await.unwrap();
+    assert_eq!(exit, TaskExit::Code(1));
+    has_line(&type_in(driver, &spec, "cat file; exit\n").await.unwrap(), "of the sandbox");
+    driver.discard(spec.id).await;
+    sandbox.close().await;
+}
+
+pub async fn a_shell_leaves_nothing_running(driver: &dyn Driver) {
+    let locks = volume(driver, "locks").await;
+    let spec = mounted(kept(sh("exit 1")), &[(&locks, "v")]);
+    finish(driver, &spec).await.unwrap();
+    let keys = format!("{TAKE_LOCK} setsid sleep 1000 & exit\n");
+    type_in(driver, &spec, &keys).await.unwrap();
+    succeed(driver, &lock_is_free(&locks)).await;
+}
+
+/// The end of the input is that of the terminal: somebody has closed the window.
+pub async fn a_shell_ends_with_its_terminal(driver: &dyn Driver) {
+    let locks = volume(driver, "locks").await;
+    let spec = mounted(kept(sh("exit 1")), &[(&locks, "v")]);
+    finish(driver, &spec).await.unwrap();
+    let (typed, input) = mpsc::channel(1);
+    let (output, mut shown) = mpsc::channel(1);
+    let (_sizes, size) = watch::channel(WindowSize::default());
+    let keys = format!("trap '' HUP TERM; {TAKE_LOCK} echo 1$((1 + 1))3; sleep 1000\n");
+    typed.send(keys.into_bytes()).await.unwrap();
+    let terminal = Terminal { input, output, size, kind: "dumb".into() };
+    let read = async {
+        let mut text = String::new();
+        while let Some(bytes) = shown.recv().await {
+            text += std::str::from_utf8(&bytes).unwrap();
+            if text.contains("123") {
+                break;
+            }
+        }
+        drop(typed);
+        while shown.recv().await.is_some() {}
+    };
+    let both = async { tokio::join!(driver.shell(&spec, terminal), read) };
+    timeout(PATIENCE, both).await.unwrap().0.unwrap();
+    succeed(driver, &lock_is_free(&locks)).await;
+}
+
+pub async fn without_anything_kept_there_is_no_shell(driver: &dyn Driver) {
+    let spec = sh("exit 1");
+    finish(driver, &spec).await.unwrap();
+    let error = type_in(driver, &spec, "exit\n").await.unwrap_err();
+    assert!(matches!(error, DriverError::Refused(_)), "{error}");
+    let spec = kept(spec);
+    finish(driver, &spec).await.unwrap();
+    driver.discard(spec.id).await;
+    driver.discard(spec.id).await;
+    type_in(driver, &spec, "exit\n").await.unwrap_err();
+}
+
+/// What nobody has let go of is removed with everything else.
+pub async fn what_is_kept_goes_at_the_end(driver: &dyn Driver) {
+    finish(driver, &kept(sh("echo > file; exit 1"))).await.unwrap();
+}
