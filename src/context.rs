@@ -38,12 +38,10 @@ impl RunContext {
         cache: Option<Arc<VolumeCache>>,
         events: EventSink,
         stop: Arc<Stop>,
-        clock: Arc<Clock>,
         shell: Option<FailureShell>,
     ) -> Self {
         let volumes = Arc::new(VolumeManager::new(driver.clone(), events.clone(), cache));
-        let runner =
-            TaskRunner::new(driver.clone(), volumes.clone(), events.clone(), stop, clock, shell);
+        let runner = TaskRunner::new(driver.clone(), volumes.clone(), events.clone(), stop, shell);
         let tasks = Arc::new(runner);
         Self {
             identity,
@@ -169,6 +167,7 @@ impl EventSink {
 /// Says that a run has to end before its pipeline does, and why.
 #[derive(Default)]
 pub struct Stop {
+    clock: Arc<Clock>,
     token: CancellationToken,
     /// Cancelled for what comes from outside, also when the pipeline has failed before.
     outside: CancellationToken,
@@ -201,6 +200,11 @@ impl Stop {
     /// Ends the time that tasks have to tidy up.
     pub fn end_cleanup(&self) {
         self.last.cancel();
+    }
+
+    /// What timeouts go by.
+    pub fn clock(&self) -> &Arc<Clock> {
+        &self.clock
     }
 
     pub fn token(&self) -> &CancellationToken {

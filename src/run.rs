@@ -8,7 +8,6 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cache::{self, CacheConfig};
-use crate::clock::Clock;
 use crate::context::{EventSink, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
 use crate::driver::{self, DriverConfig, DriverError, RunIdentity};
@@ -98,12 +97,11 @@ impl RunError {
 pub async fn run(options: RunOptions) -> Result<(), RunError> {
     let started = Instant::now();
     let stop = Arc::new(Stop::default());
-    let clock = Arc::new(Clock::default());
-    watch(&stop, &clock, &options).map_err(RunError::Start)?;
+    watch(&stop, &options).map_err(RunError::Start)?;
 
     let (events, log) = EventSink::new(stop.clone());
     let reporter = Reporter::start(options.format, log).map_err(RunError::Start)?;
-    let result = execute(&options, &stop, &clock, &events).await;
+    let result = execute(&options, &stop, &events).await;
     let finished = events.send(RunEvent::RunFinished {
         status: result.as_ref().map_or_else(RunError::status, |()| RunStatus::Success),
         exit_code: result.as_ref().map_or_else(RunError::exit_code, |()| 0),
@@ -130,7 +128,6 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
 async fn execute(
     options: &RunOptions,
     stop: &Arc<Stop>,
-    clock: &Arc<Clock>,
     events: &EventSink,
 ) -> Result<(), RunError> {
     let identity =
@@ -165,7 +162,7 @@ async fn execute(
     let shell = options
         .seat
         .as_ref()
-        .map(|seat| FailureShell::new(seat.clone(), events.clone(), clock.clone(), stop.clone()));
+        .map(|seat| FailureShell::new(seat.clone(), events.clone(), stop.clone()));
     let context = Arc::new(RunContext::new(
         identity,
         options.args.clone(),
@@ -173,7 +170,6 @@ async fn execute(
         cache.clone(),
         events.clone(),
         stop.clone(),
-        clock.clone(),
         shell,
     ));
     _ = hand_over.send(context.clone());
@@ -279,7 +275,7 @@ fn ignores_hangup() -> bool {
 }
 
 /// Turns signals and the timeout into a request to stop. The second signal ends the process.
-fn watch(stop: &Arc<Stop>, clock: &Arc<Clock>, options: &RunOptions) -> std::io::Result<()> {
+fn watch(stop: &Arc<Stop>, options: &RunOptions) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     // Under `nohup` a hangup is ignored, and stays so.
@@ -303,9 +299,9 @@ fn watch(stop: &Arc<Stop>, clock: &Arc<Clock>, options: &RunOptions) -> std::io:
         std::process::exit(130);
     });
     if let Some(after) = options.timeout {
-        let (stop, clock) = (stop.clone(), clock.clone());
+        let stop = stop.clone();
         tokio::spawn(async move {
-            clock.sleep(after).await;
+            stop.clock().sleep(after).await;
             stop.request(StopReason::TimedOut(after));
         });
     }

@@ -10,7 +10,6 @@ use nix::sys::signal::Signal;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
 use crate::context::{EventSink, Stop, StopReason};
 use crate::driver::{Driver, DriverError, Sandbox};
 use crate::event::{RunEvent, TaskStatus};
@@ -40,7 +39,6 @@ pub struct TaskRunner {
     volumes: Arc<VolumeManager>,
     events: EventSink,
     stop: Arc<Stop>,
-    clock: Arc<Clock>,
     /// Where the user wants to look into a failure.
     shell: Option<FailureShell>,
     next: AtomicU64,
@@ -95,7 +93,6 @@ impl TaskRunner {
         volumes: Arc<VolumeManager>,
         events: EventSink,
         stop: Arc<Stop>,
-        clock: Arc<Clock>,
         shell: Option<FailureShell>,
     ) -> Self {
         Self {
@@ -103,7 +100,6 @@ impl TaskRunner {
             volumes,
             events,
             stop,
-            clock,
             shell,
             next: AtomicU64::new(1),
             running: Mutex::default(),
@@ -244,7 +240,7 @@ impl TaskRunner {
         };
         let watch = async {
             match timeout {
-                Some(timeout) => self.clock.sleep(timeout).await,
+                Some(timeout) => self.stop.clock().sleep(timeout).await,
                 None => std::future::pending().await,
             }
             timed_out.store(true, Ordering::Relaxed);

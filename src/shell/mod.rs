@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use seat::Seat;
 
-use crate::clock::Clock;
 use crate::context::{EventSink, Stop};
 use crate::driver::Driver;
 use crate::task::TaskSpec;
@@ -16,14 +15,13 @@ use crate::task::TaskSpec;
 pub struct FailureShell {
     seat: Arc<Seat>,
     events: EventSink,
-    clock: Arc<Clock>,
     stop: Arc<Stop>,
     used: AtomicBool,
 }
 
 impl FailureShell {
-    pub fn new(seat: Arc<Seat>, events: EventSink, clock: Arc<Clock>, stop: Arc<Stop>) -> Self {
-        Self { seat, events, clock, stop, used: AtomicBool::new(false) }
+    pub fn new(seat: Arc<Seat>, events: EventSink, stop: Arc<Stop>) -> Self {
+        Self { seat, events, stop, used: AtomicBool::new(false) }
     }
 
     /// Runs a shell to its end, if this is the first failure and the run may go on. Nothing else is
@@ -33,7 +31,7 @@ impl FailureShell {
         if over.is_cancelled() || self.used.swap(true, Ordering::Relaxed) {
             return;
         }
-        let _standstill = self.clock.stop();
+        let _standstill = self.stop.clock().stop();
         let _silence = tokio::select! {
             silence = self.events.silence() => silence,
             () = over.cancelled() => return,

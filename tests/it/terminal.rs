@@ -2,20 +2,26 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 
-use crate::docker::host;
+use crate::docker::{host, objects};
 use crate::ending::files_in;
 use crate::support::Ci;
 
+/// In ms. A terminal in which nothing has happened for so long has had its last word.
+const PATIENCE: u16 = 60_000;
+
 /// `ci` in a terminal of its own.
 struct Session {
+    /// Its directory goes with it.
+    ci: Ci,
     child: Child,
     keyboard: File,
     seen: String,
@@ -26,7 +32,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(ci: &Ci) -> Self {
+    fn start(ci: Ci) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ours = openpt(flags).unwrap();
         grantpt(&ours).unwrap();
@@ -52,7 +58,7 @@ impl Session {
             .stderr(stream())
             .spawn()
             .unwrap();
-        Self { child, keyboard: File::from(ours), seen: String::new(), looked: 0, theirs }
+        Self { ci, child, keyboard: File::from(ours), seen: String::new(), looked: 0, theirs }
     }
 
     /// Reads until this appears, after what was looked for before.
@@ -65,6 +71,9 @@ impl Session {
                 return;
             }
             assert!(!self.seen.contains("\nrun "), "no `{part}` in\n{}", self.seen);
+            let mut keyboard = [PollFd::new(self.keyboard.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut keyboard, PATIENCE).unwrap();
+            assert!(ready > 0, "no `{part}` in\n{}", self.seen);
             let read = self.keyboard.read(&mut buffer).unwrap();
             self.seen += std::str::from_utf8(&buffer[..read]).unwrap();
         }
@@ -75,7 +84,7 @@ impl Session {
     }
 
     /// Waits for the end. All that was shown, and how the process ended.
-    fn end(mut self) -> (String, ExitStatus) {
+    fn end(mut self) -> (String, ExitStatus, Ci) {
         // Whatever programs did to it, lines are edited and keys have their meaning again.
         let is_as_before = || {
             let modes = tcgetattr(&self.theirs).unwrap().local_modes;
@@ -99,11 +108,11 @@ impl Session {
         // A byte that no program writes tells the end.
         File::from(theirs).write_all(b"\0").unwrap();
         self.seen += &String::from_utf8_lossy(&reader.join().unwrap());
-        (self.seen, status)
+        (self.seen, status, self.ci)
     }
 }
 
-fn resize(terminal: impl std::os::fd::AsFd, rows: u16, columns: u16) {
+fn resize(terminal: impl AsFd, rows: u16, columns: u16) {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(terminal, size).unwrap();
 }
@@ -121,9 +130,10 @@ const FAILS: &str = r#"
 "#;
 
 fn look_around(ci: Ci) {
-    let mut session = Session::start(&ci.args(["--shell-on-failure"]));
+    let mut session = Session::start(ci.args(["--shell-on-failure"]));
     session.until("[build] failed");
     session.until("this is a shell where task `build` failed; `exit` goes on with the run");
+    session.press("PS1='re''ady> '\n");
     session.press("cat file; cat v/file; echo $WORD; stty size\n");
     for line in ["\nof the task\r\n", "of the volume\r\n", "a word\r\n", "40 100\r\n"] {
         session.until(line);
@@ -131,15 +141,18 @@ fn look_around(ci: Ci) {
     resize(&session.keyboard, 50, 120);
     session.press("until [ \"$(stty size)\" = '50 120' ]; do :; done; echo 1$((1 + 1))3\n");
     session.until("\n123\r\n");
-    // It ends what runs in the shell, and nothing else.
-    session.press("cat\n");
+    session.press("echo 7$((4 + 4))9; cat\n");
+    session.until("789\r\n");
     session.press("typed\n");
     session.until("typed\r\ntyped\r\n");
+    // It ends what runs in the shell, and nothing else.
     session.press("\x03");
+    // What was typed before the prompt would be lost with what the key has ended.
+    session.until("ready> ");
     session.press("echo 4$((2 + 3))6\n");
     session.until("\n456\r\n");
     session.press("exit\n");
-    let (seen, status) = session.end();
+    let (seen, status, _ci) = session.end();
     let after = &seen[seen.rfind("456\r\n").unwrap()..];
     assert!(after.contains("the pipeline goes on: 3\r\n"), "{seen}");
     assert!(after.contains("run failed in"), "{seen}");
@@ -174,13 +187,13 @@ fn what_others_write_comes_after_the_shell() {
         console.log("second:", (await sh("second", "exit 1")).code);
         "#,
     );
-    let mut session = Session::start(&ci.args(["--shell-on-failure", "--output", "tty"]));
+    let mut session = Session::start(ci.args(["--shell-on-failure", "--output", "tty"]));
     session.until("this is a shell where task `first` failed");
     session.press("touch v/go; until [ -e v/gone ]; do :; done; echo 1$((1 + 1))3\n");
     session.until("\n123\r\n");
     assert!(!session.seen.contains("from afar\r"), "{}", session.seen);
     session.press("exit\n");
-    let (seen, status) = session.end();
+    let (seen, status, _ci) = session.end();
     let after = &seen[seen.rfind("123\r\n").unwrap()..];
     assert!(after.contains("[other] from afar\r\n"), "{seen}");
     // Only the first failure is looked into.
@@ -192,15 +205,37 @@ fn what_others_write_comes_after_the_shell() {
 #[test]
 fn a_signal_ends_the_shell_and_the_run() {
     let ci = Ci::pipeline(FAILS).args(["--shell-on-failure"]);
-    let mut session = Session::start(&ci);
+    let mut session = Session::start(ci);
     session.until("this is a shell where task");
     session.press("echo 1$((1 + 1))3; trap '' TERM; sleep 1000\n");
     session.until("\n123\r\n");
     kill(Pid::from_raw(session.child.id().cast_signed()), Signal::SIGTERM).unwrap();
-    let (seen, status) = session.end();
+    let (seen, status, ci) = session.end();
     assert!(seen.contains("interrupted"), "{seen}");
     assert_eq!(status.code(), Some(130), "{seen}");
     assert_eq!(files_in(&ci.state()), 0);
+}
+
+/// The image that the shell's container was made from goes with what else a killed run leaves.
+#[test]
+fn a_killed_run_leaves_no_image_for_ever() {
+    let namespace = "killed-shell";
+    let driver = format!("docker://{namespace}?host={}", host());
+    let mut session =
+        Session::start(Ci::pipeline(FAILS).args(["--shell-on-failure", "--driver", &driver]));
+    session.until("this is a shell where task");
+    session.press("echo 1$((1 + 1))3\n");
+    session.until("\n123\r\n");
+    session.child.kill().unwrap();
+    session.child.wait().unwrap();
+    assert_ne!(objects("ci.namespace", namespace), Vec::<String>::new());
+    Ci::new()
+        .env("XDG_CACHE_HOME", session.ci.state())
+        .args(["prune", "--driver", &driver])
+        .run()
+        .exits(0)
+        .stdout_has("1 image");
+    assert_eq!(objects("ci.namespace", namespace), Vec::<String>::new());
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub async fn run(
     // Hangs up on what still uses it.
     drop(ours);
     let gone = match ended {
-        Ok(true) => return Ok(shared.supervision.recycle(channel)),
+        Ok(true) => Ok(0),
         Ok(false) => {
             channel.terminate(shared.grace()).await;
             gone(&mut channel).await

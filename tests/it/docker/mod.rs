@@ -44,7 +44,7 @@ fn docker(args: &[&str]) -> String {
 }
 
 /// Everything that carries a label with this value.
-fn objects(label: &str, value: &str) -> Vec<String> {
+pub fn objects(label: &str, value: &str) -> Vec<String> {
     let filter = format!("label={label}={value}");
     let list = |args: &[&str]| docker(&[args, &["--quiet", "--filter", &filter]].concat());
     let kinds: [&[&str]; 4] =
