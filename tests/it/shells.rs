@@ -15,7 +15,11 @@ fn kept(spec: TaskSpec) -> TaskSpec {
 }
 
 /// All that a shell shows in which this is typed.
-async fn type_in(driver: &dyn Driver, spec: &TaskSpec, keys: &str) -> Result<String, DriverError> {
+pub async fn type_in(
+    driver: &dyn Driver,
+    spec: &TaskSpec,
+    keys: &str,
+) -> Result<String, DriverError> {
     let (typed, input) = mpsc::channel(1);
     let (output, mut shown) = mpsc::channel(1);
     let (_sizes, size) = watch::channel(WindowSize { rows: 33, columns: 77 });
@@ -34,7 +38,7 @@ async fn type_in(driver: &dyn Driver, spec: &TaskSpec, keys: &str) -> Result<Str
 }
 
 #[track_caller]
-fn has_line(text: &str, line: &str) {
+pub fn has_line(text: &str, line: &str) {
     assert!(text.lines().any(|found| found == line), "no line `{line}` in {text:?}");
 }
 

@@ -101,6 +101,10 @@ async fn in_image(
     if let Some(start) = &kept.start {
         body.working_dir = Some(start.clone());
     }
+    if let Some(host) = &mut body.host_config {
+        // What is in volumes that the image asks for is not copied.
+        host.volumes_from = Some(vec![kept.container.clone()]);
+    }
     let (id, _) = container::create(shared, &task.name, body).await?;
     let ended = interact(shared, &id, terminal).await;
     _ = remove_container(&shared.docker, &id).await;

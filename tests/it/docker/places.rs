@@ -1,11 +1,12 @@
-//! Sandboxes as containers, beyond what all drivers promise.
+//! Sandboxes and shells as containers, beyond what all drivers promise.
 
 use ci::driver::{Driver, DriverError};
 use ci::task::{TaskExit, TaskSpec};
 
 use super::{Run, docker};
-use crate::conformance::sh;
+use crate::conformance::{finish, sh};
 use crate::sandboxes::{cancel_when_ready, command, finish_in, when_ready};
+use crate::shells::{has_line, type_in};
 
 #[tokio::test]
 async fn a_sandbox_needs_something_that_keeps_its_container() {
@@ -88,4 +89,23 @@ async fn a_command_whose_container_is_gone_has_not_succeeded() {
     let error = when_ready(&*sandbox, &command(&spec, script), end).await.unwrap_err();
     assert_eq!(error.to_string(), "lost task `test`: the container of its sandbox has ended");
     run.end().await;
+}
+
+#[tokio::test]
+async fn a_shell_has_the_volumes_of_the_image() {
+    let run = Run::start().await;
+    let mut spec =
+        TaskSpec { image: "opinionated:1".into(), ..sh("echo kept > /data/file; exit 1") };
+    spec.command.user = Some("0".into());
+    spec.keep = true;
+    finish(&run.driver, &spec).await.unwrap();
+    let keys = "cat /data/file; cat /proc/self/mountinfo; exit\n";
+    let text = type_in(&run.driver, &spec, keys).await.unwrap();
+    has_line(&text, "kept");
+    // The engine has made one without a name, which must not stay.
+    let line = text.lines().find(|line| line.contains(" /data ")).unwrap();
+    let volume = line.split('/').find(|part| part.len() == 64).unwrap();
+    assert!(docker(&["volume", "ls", "--quiet"]).contains(volume));
+    run.end().await;
+    assert!(!docker(&["volume", "ls", "--quiet"]).contains(volume));
 }
