@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -22,6 +21,12 @@ pub const BUILD: &str = r#"
     });
     assert.equal(code, 0);
     console.log("volume:", JSON.stringify(stdout));
+"#;
+
+/// How many entries the volume has.
+pub const LIST: &str = r#"
+    const modules = await runtime.createVolume({ name: "modules" });
+    await runtime.run({ name: "list", image: "busybox", command: { path: "sh", args: ["-c", "ls -A modules | wc -l"] }, mounts: { modules } });
 "#;
 
 /// The beginning of a DSN. `CI_TEST_DRIVER=docker` runs all of this in containers.
@@ -50,7 +55,7 @@ fn events(body: &str, cache: &str) -> Vec<Value> {
 }
 
 /// How the restores and persists ended: `restore modules hit`.
-pub fn ends(events: &[Value]) -> Vec<String> {
+fn ends(events: &[Value]) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let mut ends: Vec<String> = events
         .iter()

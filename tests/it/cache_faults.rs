@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::cache::{BUILD, FILL, driver, ends, file_cache, run};
+use crate::cache::{BUILD, FILL, LIST, driver, file_cache, run};
 use crate::proxy::{Fault, Proxy};
 use crate::store::S3;
 use crate::support::{Ci, Outcome};
@@ -144,12 +144,6 @@ fn a_run_that_ends_while_restoring_leaves_nothing_that_the_next_one_minds() {
         }
     }
 }
-
-/// How many entries the volume has.
-const LIST: &str = r#"
-    const modules = await runtime.createVolume({ name: "modules" });
-    await runtime.run({ name: "list", image: "busybox", command: { path: "sh", args: ["-c", "ls -A modules | wc -l"] }, mounts: { modules } });
-"#;
 
 /// A file system with 8 MiB of space.
 struct SmallDisk(tempfile::TempDir);
