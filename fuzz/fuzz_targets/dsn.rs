@@ -50,6 +50,14 @@ mod driver {
     pub use config::{DriverConfig, DriverConfigError};
 
     #[path = "."]
+    pub mod docker {
+        #[path = "../../src/driver/docker/config.rs"]
+        mod config;
+
+        pub use config::{DockerConfig, HOST, Pull};
+    }
+
+    #[path = "."]
     pub mod native {
         #[path = "../../src/driver/native/config.rs"]
         mod config;
