@@ -13,6 +13,8 @@ const PIPELINE: &str = "ci.pipeline";
 const CREATED: &str = "ci.created";
 /// What an image that a run has made is for.
 pub const IMAGE: &str = "ci.image";
+/// A copy of a task's container, for a shell.
+pub const SHELL_IMAGE: &str = "shell";
 /// The task's or volume's name.
 pub const NAME: &str = "ci.name";
 

@@ -19,7 +19,7 @@ use super::attempt::code;
 use super::attend::Streams;
 use super::container;
 use super::failure::failed;
-use super::labels::IMAGE;
+use super::labels::{IMAGE, SHELL_IMAGE};
 use super::output::{content, is_complaint, reason};
 use super::plan::{Plan, environment};
 use super::shared::Shared;
@@ -70,7 +70,9 @@ pub async fn run(
     let kept = shared.kept.get(task.id).ok_or_else(|| nothing_kept(task))?;
     let options = CommitContainerOptions {
         container: Some(kept.container.clone()),
-        changes: Some(format!("LABEL {IMAGE}=shell")),
+        changes: Some(format!("LABEL {IMAGE}={SHELL_IMAGE}")),
+        // A sandbox goes on meanwhile.
+        pause: false,
         ..Default::default()
     };
     let committed = shared.docker.commit_container(options, ContainerConfig::default()).await;
@@ -101,6 +103,8 @@ async fn in_image(
     if let Some(start) = &kept.start {
         body.working_dir = Some(start.clone());
     }
+    // Or it would have that of its image, and so would what a user makes of it.
+    body.labels.get_or_insert_default().insert(IMAGE.to_owned(), String::new());
     if let Some(host) = &mut body.host_config {
         // What is in volumes that the image asks for is not copied.
         host.volumes_from = Some(vec![kept.container.clone()]);
@@ -177,7 +181,9 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
             }
         } => {
             let options = KillContainerOptions { signal: "SIGKILL".into() };
-            return docker.kill_container(id, Some(options)).await.map(|()| None);
+            // It may have ended at this moment, and is removed in any case.
+            _ = docker.kill_container(id, Some(options)).await;
+            return Ok(None);
         }
     };
     let complaint = first.filter(|first| matches!(code, 126 | 127) && is_complaint(first));

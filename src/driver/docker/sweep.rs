@@ -13,7 +13,7 @@ use bollard::query_parameters::{
 };
 
 use super::failure::{failed, is_conflict, is_missing};
-use super::labels::{self, IMAGE, NAMESPACE, RUN};
+use super::labels::{self, IMAGE, NAMESPACE, RUN, SHELL_IMAGE};
 use super::lease;
 use crate::driver::{DriverError, Pruned};
 
@@ -58,9 +58,9 @@ impl Objects {
                 found.networks.push((id, run));
             }
         }
-        // What users make of a container has its labels, too, but not the one of images.
+        // What users make of a container has its labels, too, but not this one.
         let mut marked = labels::filter(label, value);
-        marked.entry("label".to_owned()).or_default().push(IMAGE.to_owned());
+        marked.entry("label".to_owned()).or_default().push(format!("{IMAGE}={SHELL_IMAGE}"));
         let images = ListImagesOptions { filters: Some(marked), ..Default::default() };
         let images = docker.list_images(Some(images)).await;
         for mut image in images.map_err(|error| failed(context("images"), error))? {

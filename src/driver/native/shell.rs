@@ -150,8 +150,10 @@ async fn relay(ours: &TerminalFile, Terminal { input, output, size, .. }: &mut T
         }
     };
     let show = async {
-        while let Ok(bytes) = ours.read().await {
-            _ = output.send(bytes).await;
+        // Nothing is read that could not be passed on: this may end at any moment.
+        while let Ok(place) = output.reserve().await {
+            let Ok(bytes) = ours.read().await else { break };
+            place.send(bytes);
         }
         // Its end is for the shell to tell.
         std::future::pending::<()>().await;
