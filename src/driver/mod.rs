@@ -158,6 +158,8 @@ pub struct Terminal {
     /// What the user sees.
     pub output: mpsc::Sender<Vec<u8>>,
     pub size: watch::Receiver<WindowSize>,
+    /// Fires when the user has gone, also while input waits that nobody reads.
+    pub gone: CancellationToken,
     /// What programs know it by, as in the variable `TERM`.
     pub kind: String,
 }

@@ -51,19 +51,24 @@ impl Seat {
     ) -> io::Result<F::Output> {
         let tty = TerminalFile::new(self.tty.try_clone()?)?;
         let mut resized = signal(SignalKind::window_change())?;
-        tty.write(greeting.as_bytes()).await?;
+        let gone = over.child_token();
+        tokio::select! {
+            written = tty.write(greeting.as_bytes()) => written?,
+            () = gone.cancelled() => {}
+        }
         let _taken = self.take()?;
         let (typed, input) = mpsc::channel(8);
         let (output, mut shown) = mpsc::channel::<Vec<u8>>(8);
         let (sizes, size) = watch::channel(tty.size());
         // The terminal's own name, if it has none, is one that all programs can do with.
         let kind = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
-        let work = work(Terminal { input, output, size, kind });
+        let work = work(Terminal { input, output, size, gone: gone.clone(), kind });
         let feed = async {
             tokio::select! {
                 () = feed(&tty, typed) => {}
                 () = over.cancelled() => {}
             }
+            gone.cancel();
             std::future::pending::<()>().await;
         };
         let resize = async {
@@ -76,10 +81,13 @@ impl Seat {
             let mut last = b'\n';
             while let Some(bytes) = shown.recv().await {
                 last = bytes.last().copied().unwrap_or(last);
-                // If the terminal is gone, the end of the input tells it.
-                _ = tty.write(&bytes).await;
+                // The end of a run does not depend on who looks.
+                tokio::select! {
+                    _ = tty.write(&bytes) => {}
+                    () = gone.cancelled() => {}
+                }
             }
-            if last != b'\n' {
+            if last != b'\n' && !gone.is_cancelled() {
                 _ = tty.write(b"\r\n").await;
             }
         };
@@ -97,7 +105,7 @@ impl Seat {
         raw.make_raw();
         *self.before() = Some(now);
         let taken = Taken(self);
-        tcsetattr(&self.tty, OptionalActions::Drain, &raw)?;
+        tcsetattr(&self.tty, OptionalActions::Now, &raw)?;
         Ok(taken)
     }
 

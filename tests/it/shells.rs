@@ -24,7 +24,7 @@ pub async fn type_in(
     let (output, mut shown) = mpsc::channel(1);
     let (_sizes, size) = watch::channel(WindowSize { rows: 33, columns: 77 });
     typed.send(keys.into()).await.unwrap();
-    let terminal = Terminal { input, output, size, kind: "dumb".into() };
+    let terminal = Terminal { input, output, size, gone: Default::default(), kind: "dumb".into() };
     let read = async {
         let mut all = Vec::new();
         while let Some(bytes) = shown.recv().await {
@@ -109,7 +109,7 @@ pub async fn a_shell_ends_with_its_terminal(driver: &dyn Driver) {
     let (_sizes, size) = watch::channel(WindowSize::default());
     let keys = format!("trap '' HUP TERM; {TAKE_LOCK} echo 1$((1 + 1))3; sleep 1000\n");
     typed.send(keys.into_bytes()).await.unwrap();
-    let terminal = Terminal { input, output, size, kind: "dumb".into() };
+    let terminal = Terminal { input, output, size, gone: Default::default(), kind: "dumb".into() };
     let read = async {
         let mut text = String::new();
         while let Some(bytes) = shown.recv().await {

@@ -125,7 +125,7 @@ async fn in_image(
 /// Connects the terminal to a container until that has ended. Returns what was said of a shell that
 /// could not be started.
 async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Option<String>, Error> {
-    let Terminal { mut input, output, mut size, .. } = terminal;
+    let Terminal { mut input, output, mut size, gone, .. } = terminal;
     let docker = &shared.docker;
     let options = AttachContainerOptions {
         stream: true,
@@ -177,6 +177,7 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
             tokio::select! {
                 () = feed => {}
                 () = sizes => {}
+                () = gone.cancelled() => {}
                 () = shared.closing.cancelled() => {}
             }
         } => {

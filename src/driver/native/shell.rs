@@ -79,10 +79,12 @@ pub async fn run(
     };
     // The end of the other side shows when no copy of it is left.
     drop(theirs);
+    let user_gone = terminal.gone.clone();
     let ended = tokio::select! {
         biased;
         ended = ended(&mut channel) => ended,
         () = relay(&ours, &mut terminal) => Ok(false),
+        () = user_gone.cancelled() => Ok(false),
         () = shared.closing.cancelled() => Ok(false),
     };
     if ended.is_ok() {
