@@ -130,7 +130,8 @@ impl EventSink {
         if self.stop.reason() == Some(StopReason::Failed) {
             std::future::pending::<()>().await;
         }
-        tokio::time::sleep(Self::PATIENCE).await;
+        // While a shell has the terminal, the log is silent on purpose.
+        self.stop.clock().sleep(Self::PATIENCE).await;
     }
 
     /// For threads that run no tokio runtime of their own, or may hold it up.

@@ -8,6 +8,7 @@ pub mod native;
 
 mod check;
 mod config;
+mod kept;
 mod name;
 
 use std::fmt;
@@ -91,6 +92,8 @@ pub trait Driver: Send + Sync {
     ///
     /// Returns when the shell has ended, by itself or because the terminal's input has, and nothing that
     /// it started is running any more. What was not kept is [`Refused`](DriverError::Refused).
+    ///
+    /// A sandbox stays until what was kept of its commands is [discarded](Self::discard).
     async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError>;
 
     /// Lets go of what was kept of a task. A task of which nothing was kept is left alone.
@@ -162,6 +165,9 @@ pub struct Terminal {
     pub gone: CancellationToken,
     /// What programs know it by, as in the variable `TERM`.
     pub kind: String,
+    /// Fired by the driver when the shell takes over. Until then keys have the meaning that they always
+    /// have, so that the user can interrupt whatever takes long.
+    pub opened: CancellationToken,
 }
 
 /// In characters.

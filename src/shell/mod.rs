@@ -37,7 +37,7 @@ impl FailureShell {
             () = over.cancelled() => return,
         };
         let greeting = format!(
-            "\nthis is a shell where task `{}` failed; `exit` goes on with the run\n",
+            "\nopening a shell where task `{}` failed; `exit` goes on with the run\n",
             task.name.escape_debug()
         );
         let shell = |terminal| driver.shell(task, terminal);

@@ -42,7 +42,7 @@ impl Seat {
         Ok(Self { tty, before: Mutex::default() })
     }
 
-    /// Hands the terminal over for as long as `work` goes on. Its input ends early if `over` fires.
+    /// Hands the terminal over, from when `work` says so to its end. The input ends early if `over` fires.
     pub async fn show<F: Future>(
         &self,
         greeting: &str,
@@ -56,16 +56,34 @@ impl Seat {
             written = tty.write(greeting.as_bytes()) => written?,
             () = gone.cancelled() => {}
         }
-        let _taken = self.take()?;
         let (typed, input) = mpsc::channel(8);
         let (output, mut shown) = mpsc::channel::<Vec<u8>>(8);
         let (sizes, size) = watch::channel(tty.size());
         // The terminal's own name, if it has none, is one that all programs can do with.
         let kind = std::env::var("TERM").unwrap_or_else(|_| "dumb".to_owned());
-        let work = work(Terminal { input, output, size, gone: gone.clone(), kind });
+        let opened = CancellationToken::new();
+        let (mut taken, mut usable) = (None, Ok(()));
+        let work = work(Terminal {
+            input,
+            output,
+            size,
+            gone: gone.clone(),
+            kind,
+            opened: opened.clone(),
+        });
         let feed = async {
+            let read = async {
+                opened.cancelled().await;
+                match self.take() {
+                    Ok(guard) => {
+                        taken = Some(guard);
+                        feed(&tty, typed).await;
+                    }
+                    Err(error) => usable = Err(error),
+                }
+            };
             tokio::select! {
-                () = feed(&tty, typed) => {}
+                () = read => {}
                 () = over.cancelled() => {}
             }
             gone.cancel();
@@ -91,11 +109,12 @@ impl Seat {
                 _ = tty.write(b"\r\n").await;
             }
         };
-        tokio::select! {
-            (done, ()) = async { tokio::join!(work, show) } => Ok(done),
+        let done = tokio::select! {
+            (done, ()) = async { tokio::join!(work, show) } => done,
             () = feed => unreachable!("it goes on for ever"),
             () = resize => unreachable!("it goes on for ever"),
-        }
+        };
+        usable.map(|()| done)
     }
 
     /// Makes the terminal pass on every key as it is.

@@ -5,6 +5,7 @@ use ci::driver::{Driver, DriverError, Terminal, WindowSize};
 use ci::task::{TaskExit, TaskSpec};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::conformance::{
     PATIENCE, TAKE_LOCK, finish, lock_is_free, mounted, sh, succeed, task, volume,
@@ -24,7 +25,8 @@ pub async fn type_in(
     let (output, mut shown) = mpsc::channel(1);
     let (_sizes, size) = watch::channel(WindowSize { rows: 33, columns: 77 });
     typed.send(keys.into()).await.unwrap();
-    let terminal = Terminal { input, output, size, gone: Default::default(), kind: "dumb".into() };
+    let (gone, opened) = Default::default();
+    let terminal = Terminal { input, output, size, gone, kind: "dumb".into(), opened };
     let read = async {
         let mut all = Vec::new();
         while let Some(bytes) = shown.recv().await {
@@ -109,7 +111,8 @@ pub async fn a_shell_ends_with_its_terminal(driver: &dyn Driver) {
     let (_sizes, size) = watch::channel(WindowSize::default());
     let keys = format!("trap '' HUP TERM; {TAKE_LOCK} echo 1$((1 + 1))3; sleep 1000\n");
     typed.send(keys.into_bytes()).await.unwrap();
-    let terminal = Terminal { input, output, size, gone: Default::default(), kind: "dumb".into() };
+    let (gone, opened) = Default::default();
+    let terminal = Terminal { input, output, size, gone, kind: "dumb".into(), opened };
     let read = async {
         let mut text = String::new();
         while let Some(bytes) = shown.recv().await {
@@ -124,6 +127,63 @@ pub async fn a_shell_ends_with_its_terminal(driver: &dyn Driver) {
     let both = async { tokio::join!(driver.shell(&spec, terminal), read) };
     timeout(PATIENCE, both).await.unwrap().0.unwrap();
     succeed(driver, &lock_is_free(&locks)).await;
+}
+
+/// Nobody reads what the shell shows, and the shell reads nothing of what was typed.
+pub async fn a_shell_whose_terminal_is_stuck_ends_with_its_user(driver: &dyn Driver) {
+    let locks = volume(driver, "locks").await;
+    let spec = mounted(kept(sh("exit 1")), &[(&locks, "v")]);
+    finish(driver, &spec).await.unwrap();
+    let (typed, input) = mpsc::channel(1);
+    let (output, mut shown) = mpsc::channel(1);
+    let (_sizes, size) = watch::channel(WindowSize::default());
+    let (gone, opened) = (CancellationToken::new(), CancellationToken::new());
+    let keys = format!("stty raw; {TAKE_LOCK} yes & while :; do sleep 1000; done\n");
+    typed.send(keys.into_bytes()).await.unwrap();
+    let terminal = Terminal {
+        input,
+        output,
+        size,
+        gone: gone.clone(),
+        kind: "dumb".into(),
+        opened: opened.clone(),
+    };
+    let user = async {
+        opened.cancelled().await;
+        // The shell has begun with what was typed first.
+        while !shown.recv().await.unwrap().windows(4).any(|part| part == b"y\ny\n") {}
+        // The second one is accepted when the first is on its way, which has room for much less.
+        for _ in 0..2 {
+            typed.send(vec![b'x'; 16 << 20]).await.unwrap();
+        }
+        gone.cancel();
+    };
+    let both = async { tokio::join!(driver.shell(&spec, terminal), user) };
+    timeout(PATIENCE, both).await.unwrap().0.unwrap();
+    succeed(driver, &lock_is_free(&locks)).await;
+}
+
+pub async fn a_place_is_free_when_it_is_discarded(driver: &dyn Driver) {
+    let spec = kept(sh("pwd; exit 1"));
+    let first = finish(driver, &spec).await.unwrap();
+    driver.discard(spec.id).await;
+    assert_eq!(succeed(driver, &sh("pwd")).await.as_bytes(), first.stdout);
+}
+
+/// What is kept of a command outlives the wish to close its sandbox.
+pub async fn a_sandbox_waits_for_a_shell(driver: &dyn Driver) {
+    let sandbox = driver.open_sandbox(&sh("").surroundings()).await.unwrap();
+    let mut spec = kept(sh("echo of the sandbox > file; exit 1"));
+    spec.name = "command".into();
+    let (sink, _chunks) = mpsc::channel(4);
+    sandbox.exec(&spec, sink, Default::default()).await.unwrap();
+    let look = async {
+        let text = type_in(driver, &spec, "cat file; exit\n").await.unwrap();
+        has_line(&text, "of the sandbox");
+        driver.discard(spec.id).await;
+    };
+    // The wish comes first.
+    timeout(PATIENCE, async { tokio::join!(biased; sandbox.close(), look) }).await.unwrap();
 }
 
 pub async fn without_anything_kept_there_is_no_shell(driver: &dyn Driver) {

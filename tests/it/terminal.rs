@@ -132,7 +132,7 @@ const FAILS: &str = r#"
 fn look_around(ci: Ci) {
     let mut session = Session::start(ci.args(["--shell-on-failure"]));
     session.until("[build] failed");
-    session.until("this is a shell where task `build` failed; `exit` goes on with the run");
+    session.until("opening a shell where task `build` failed; `exit` goes on with the run");
     session.press("PS1='re''ady> '\n");
     session.press("cat file; cat v/file; echo $WORD; stty size\n");
     for line in ["\nof the task\r\n", "of the volume\r\n", "a word\r\n", "40 100\r\n"] {
@@ -188,7 +188,7 @@ fn what_others_write_comes_after_the_shell() {
         "#,
     );
     let mut session = Session::start(ci.args(["--shell-on-failure", "--output", "tty"]));
-    session.until("this is a shell where task `first` failed");
+    session.until("opening a shell where task `first` failed");
     session.press("touch v/go; until [ -e v/gone ]; do :; done; echo 1$((1 + 1))3\n");
     session.until("\n123\r\n");
     assert!(!session.seen.contains("from afar\r"), "{}", session.seen);
@@ -198,7 +198,7 @@ fn what_others_write_comes_after_the_shell() {
     assert!(after.contains("[other] from afar\r\n"), "{seen}");
     // Only the first failure is looked into.
     assert!(after.contains("second: 1\r\n"), "{seen}");
-    assert_eq!(seen.matches("this is a shell").count(), 1, "{seen}");
+    assert_eq!(seen.matches("opening a shell").count(), 1, "{seen}");
     assert_eq!(status.code(), Some(0), "{seen}");
 }
 
@@ -206,7 +206,7 @@ fn what_others_write_comes_after_the_shell() {
 fn a_signal_ends_the_shell_and_the_run() {
     let ci = Ci::pipeline(FAILS).args(["--shell-on-failure"]);
     let mut session = Session::start(ci);
-    session.until("this is a shell where task");
+    session.until("opening a shell where task");
     session.press("echo 1$((1 + 1))3; trap '' TERM; sleep 1000\n");
     session.until("\n123\r\n");
     kill(Pid::from_raw(session.child.id().cast_signed()), Signal::SIGTERM).unwrap();
@@ -223,7 +223,7 @@ fn a_killed_run_leaves_no_image_for_ever() {
     let driver = format!("docker://{namespace}?host={}", host());
     let mut session =
         Session::start(Ci::pipeline(FAILS).args(["--shell-on-failure", "--driver", &driver]));
-    session.until("this is a shell where task");
+    session.until("opening a shell where task");
     session.press("echo 1$((1 + 1))3\n");
     session.until("\n123\r\n");
     session.child.kill().unwrap();

@@ -43,7 +43,9 @@ impl Attempt {
         let Some(container) = started else { return Ok(TaskExit::Cancelled) };
         let process = Main { docker: &shared.docker, id: &container.id };
         let attendance = Attendance { spec: &spec, grace: shared.config.grace, output, stop };
-        let result = match attendance.attend(&process, container.streams).await {
+        let attend = attendance.attend(&process, container.streams);
+        let lost = || format!("lost task `{}`", spec.name);
+        let result = match shared.unless_lost(lost, attend).await {
             Ok(None) => Ok(TaskExit::Cancelled),
             Ok(Some(ended)) if ended.code == 137 && process.was_out_of_memory().await => {
                 Ok(TaskExit::OutOfMemory)
@@ -53,7 +55,13 @@ impl Attempt {
         };
         if spec.keep {
             let start = None;
-            let kept = Kept { container: container.id, plan, start, is_own: true };
+            let kept = Kept {
+                container: container.id,
+                plan,
+                start,
+                is_own: true,
+                _here: shared.tasks.token(),
+            };
             shared.kept.add(spec.id, kept);
         } else {
             // The result need not wait for that.

@@ -17,6 +17,9 @@ pub struct DockerConfig {
     pub grace: Duration,
     /// The network that tasks are connected to. `None` is one of the run's own.
     pub network: Option<String>,
+    /// How long the engine may take to answer, and a run on another machine's engine counts as alive
+    /// after its last sign of that. Whole seconds, at least one.
+    pub patience: Duration,
 }
 
 impl Default for DockerConfig {
@@ -27,6 +30,7 @@ impl Default for DockerConfig {
             pull: Pull::Missing,
             grace: Duration::from_secs(10),
             network: None,
+            patience: Duration::from_mins(2),
         }
     }
 }

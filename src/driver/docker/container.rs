@@ -39,10 +39,11 @@ pub async fn start(
         let turn = shared.starts.acquire().await;
         Ok::<_, DriverError>((image, network, turn.ok()))
     };
+    let lost = || format!("cannot create a container for `{}`", plan.spec.name);
     let (image, network, _turn) = tokio::select! {
         biased;
         () = stopped => return Ok(None),
-        ready = ready => ready?,
+        ready = shared.unless_lost(lost, ready) => ready?,
     };
     let spec = &plan.spec;
     let body = plan.container(&shared.labels, network, command, with_stdin);
@@ -124,6 +125,9 @@ pub fn remove_soon(shared: &Arc<Shared>, id: String) {
     let remover = shared.clone();
     shared.tasks.spawn(async move {
         // What cannot be removed now is looked for again at the end, which reports it.
-        _ = remove_container(&remover.docker, &id).await;
+        tokio::select! {
+            _ = remove_container(&remover.docker, &id) => {}
+            () = remover.lost.cancelled() => {}
+        }
     });
 }

@@ -14,9 +14,6 @@ use crate::state::home;
 /// How long an engine may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_millis(1800);
 
-/// For single requests, in seconds. Those that wait for a task have their own bounds.
-const REQUEST_TIMEOUT: u64 = 120;
-
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// An engine that has answered.
@@ -45,7 +42,8 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
             candidate.host, candidate.origin
         ),
     };
-    let docker = open(&candidate).map_err(|error| unavailable(&error))?;
+    let docker =
+        open(&candidate, config.patience.as_secs()).map_err(|error| unavailable(&error))?;
     // Speaks the newest version that both know.
     match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
         Ok(Ok(docker)) => Ok(Engine { docker, is_local: matches!(candidate.host, Host::Unix(_)) }),
@@ -63,24 +61,21 @@ fn explained(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-fn open(candidate: &Candidate) -> Result<Docker, bollard::errors::Error> {
+/// `patience` is in seconds.
+fn open(candidate: &Candidate, patience: u64) -> Result<Docker, bollard::errors::Error> {
     let address = candidate.host.to_string();
     match (&candidate.host, &candidate.keys) {
-        (Host::Unix(_), _) => {
-            Docker::connect_with_unix(&address, REQUEST_TIMEOUT, API_DEFAULT_VERSION)
-        }
+        (Host::Unix(_), _) => Docker::connect_with_unix(&address, patience, API_DEFAULT_VERSION),
         (Host::Ssh(_), _) => {
-            Docker::connect_with_ssh(&address, REQUEST_TIMEOUT, API_DEFAULT_VERSION, None)
+            Docker::connect_with_ssh(&address, patience, API_DEFAULT_VERSION, None)
         }
-        (Host::Tcp(_), None) => {
-            Docker::connect_with_http(&address, REQUEST_TIMEOUT, API_DEFAULT_VERSION)
-        }
+        (Host::Tcp(_), None) => Docker::connect_with_http(&address, patience, API_DEFAULT_VERSION),
         (Host::Tcp(_), Some(keys)) => Docker::connect_with_ssl(
             &address,
             &keys.join("key.pem"),
             &keys.join("cert.pem"),
             &keys.join("ca.pem"),
-            REQUEST_TIMEOUT,
+            patience,
             API_DEFAULT_VERSION,
         ),
     }

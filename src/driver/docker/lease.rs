@@ -7,18 +7,21 @@
 //! once when it has been killed.
 
 use std::fs::{self, File, TryLockError};
+use std::future::ready;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::body_full;
-use bollard::models::ContainerCreateBody;
+use bollard::errors::Error;
+use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptions, InspectContainerOptions, RenameContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use tokio_util::sync::CancellationToken;
 
 use super::failure::{failed, is_missing};
 use super::labels::Labels;
@@ -28,21 +31,27 @@ use crate::driver::DriverError;
 /// An image without any file, for containers that are never started. It stays with the engine.
 pub const EMPTY_IMAGE: &str = "ci-empty:1";
 
-/// How long a run counts as alive after the last sign of that, in seconds.
-const VALID: i64 = 120;
-
-const RENEWAL: Duration = Duration::from_secs(30);
+/// How many times a lease is renewed while it lasts.
+const RENEWALS: u32 = 4;
 
 /// Held by a run for as long as it lives.
 pub struct Lease {
     docker: Docker,
-    container: String,
     prefix: String,
-    /// Until when the run counts as alive by the container's name, in the engine's time.
-    until: AtomicI64,
+    labels: Labels,
+    /// How long it lasts.
+    valid: Duration,
+    state: Mutex<State>,
     /// The engine's time when the lease began, in seconds since 1970, and this machine's.
     began: (i64, Instant),
     lock: Option<LockFile>,
+}
+
+#[derive(Clone)]
+struct State {
+    container: String,
+    /// Until when the run counts as alive by the container's name, in the engine's time.
+    until: i64,
 }
 
 /// A file that is locked by a run. It is unlocked by the run's end, whatever that is.
@@ -52,36 +61,23 @@ struct LockFile {
 }
 
 impl Lease {
-    /// Takes a lease. It has to exist before anything else of the run does.
+    /// Takes a lease that lasts for `valid` from its last renewal. It has to exist before anything else of
+    /// the run does.
     pub async fn take(
         docker: &Docker,
         directory: &Path,
         run: &str,
         labels: &Labels,
+        valid: Duration,
     ) -> Result<Self, DriverError> {
         // Without a place for the file the container has to do.
         let lock = LockFile::new(directory, run).ok();
         let prefix = format!("ci-{run}-until-");
-        let body = ContainerCreateBody {
-            image: Some(EMPTY_IMAGE.into()),
-            cmd: Some(vec!["never-started".into()]),
-            labels: Some(labels.clone()),
-            ..Default::default()
-        };
         // By this machine's clock, until the engine's is known.
-        let until = super::labels::now() + VALID;
-        let name = format!("{prefix}{until}");
-        let options = CreateContainerOptions { name: Some(name), ..Default::default() };
+        let until = super::labels::now() + whole(valid);
         let context = "cannot create the run's lease";
-        let created = docker.create_container(Some(options.clone()), body.clone()).await;
-        let container = match created {
-            Err(error) if is_missing(&error) => {
-                make_empty_image(docker).await?;
-                docker.create_container(Some(options), body).await
-            }
-            created => created,
-        };
-        let container = container.map_err(|error| failed(context, error))?.id;
+        let created = create(docker, format!("{prefix}{until}"), labels).await;
+        let container = created.map_err(|error| failed(context, error))?;
         let lease = async {
             let options = None::<InspectContainerOptions>;
             let found = docker.inspect_container(&container, options).await;
@@ -90,13 +86,14 @@ impl Lease {
                 (created.map_or_else(super::labels::now, |at| seconds(&at)), Instant::now());
             let lease = Self {
                 docker: docker.clone(),
-                container: container.clone(),
                 prefix,
-                until: AtomicI64::new(until),
+                labels: labels.clone(),
+                valid,
+                state: Mutex::new(State { container: container.clone(), until }),
                 began,
                 lock,
             };
-            lease.renew().await?;
+            lease.renew().await.map_err(|error| failed("cannot renew the run's lease", error))?;
             Ok(lease)
         };
         match lease.await {
@@ -114,32 +111,46 @@ impl Lease {
         began.saturating_add(i64::try_from(at.elapsed().as_secs()).unwrap_or(i64::MAX))
     }
 
-    /// Renews the lease for ever.
-    pub async fn keep(&self) {
+    /// Renews the lease for ever. `lost` fires when that has not been possible before its end.
+    pub async fn keep(&self, lost: &CancellationToken) {
+        let pause = self.valid / RENEWALS;
         loop {
-            tokio::time::sleep(RENEWAL).await;
+            tokio::time::sleep(pause).await;
             // The engine may be busy; there are more attempts than one before the lease ends.
-            _ = self.renew().await;
+            _ = tokio::time::timeout(pause, self.renew()).await;
+            if self.state().until <= self.now() {
+                lost.cancel();
+            }
         }
     }
 
-    async fn renew(&self) -> Result<(), DriverError> {
-        let until = self.now() + VALID;
+    async fn renew(&self) -> Result<(), Error> {
+        let State { container, until } = self.state();
+        let next = self.now() + whole(self.valid);
         // The engine refuses to give a container the name that it has.
-        if until != self.until.load(Ordering::Relaxed) {
-            let name = format!("{}{until}", self.prefix);
-            self.docker
-                .rename_container(&self.container, RenameContainerOptions { name })
-                .await
-                .map_err(|error| failed("cannot renew the run's lease", error))?;
-            self.until.store(until, Ordering::Relaxed);
+        if next == until {
+            return Ok(());
         }
+        let name = format!("{}{next}", self.prefix);
+        let options = RenameContainerOptions { name: name.clone() };
+        let container = match self.docker.rename_container(&container, options).await {
+            // Somebody has cleared the engine's containers.
+            Err(error) if is_missing(&error) => create(&self.docker, name, &self.labels).await?,
+            renamed => renamed.map(|()| container)?,
+        };
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) =
+            State { container, until: next };
         Ok(())
+    }
+
+    fn state(&self) -> State {
+        // No holder can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Gives the lease up, when nothing else of the run is left.
     pub async fn release(&self) -> Result<(), DriverError> {
-        remove_container(&self.docker, &self.container)
+        remove_container(&self.docker, &self.state().container)
             .await
             .map_err(|error| failed("cannot remove the run's lease", error))?;
         if let Some(lock) = &self.lock {
@@ -147,6 +158,40 @@ impl Lease {
         }
         Ok(())
     }
+}
+
+/// Creates the container of a lease.
+async fn create(docker: &Docker, name: String, labels: &Labels) -> Result<String, Error> {
+    let body = ContainerCreateBody {
+        image: Some(EMPTY_IMAGE.into()),
+        cmd: Some(vec!["never-started".into()]),
+        labels: Some(labels.clone()),
+        ..Default::default()
+    };
+    let options = CreateContainerOptions { name: Some(name), ..Default::default() };
+    let created = create_empty(docker, options, body).await?;
+    Ok(created.id)
+}
+
+/// Creates a container of the empty image, which is made if it is not there: nobody has needed it so far,
+/// or somebody has cleared the engine's images.
+pub async fn create_empty(
+    docker: &Docker,
+    options: CreateContainerOptions,
+    body: ContainerCreateBody,
+) -> Result<ContainerCreateResponse, Error> {
+    match docker.create_container(Some(options.clone()), body.clone()).await {
+        Err(error) if is_missing(&error) => {
+            make_empty_image(docker).await?;
+            docker.create_container(Some(options), body).await
+        }
+        created => created,
+    }
+}
+
+/// In seconds.
+fn whole(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Until when a container with this name keeps its run alive, if it is a lease.
@@ -192,7 +237,7 @@ fn path(directory: &Path, run: &str) -> PathBuf {
 }
 
 /// Imports an archive that holds nothing.
-pub async fn make_empty_image(docker: &Docker) -> Result<(), DriverError> {
+async fn make_empty_image(docker: &Docker) -> Result<(), Error> {
     let (repository, tag) = EMPTY_IMAGE.split_once(':').unwrap_or((EMPTY_IMAGE, "latest"));
     let options = CreateImageOptions {
         from_src: Some("-".into()),
@@ -202,9 +247,7 @@ pub async fn make_empty_image(docker: &Docker) -> Result<(), DriverError> {
     };
     // Two empty blocks are the end of a tar archive.
     let archive = body_full(Bytes::from_static(&[0; 1024]));
-    let steps: Result<Vec<_>, _> =
-        docker.create_image(Some(options), Some(archive), None).try_collect().await;
-    steps.map(drop).map_err(|error| failed("cannot make an empty image", error))
+    docker.create_image(Some(options), Some(archive), None).try_for_each(|_| ready(Ok(()))).await
 }
 
 /// A time of the engine, such as `2026-01-02T03:04:05.678901234Z`, in seconds since 1970.

@@ -25,6 +25,7 @@ mod writable;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
@@ -35,7 +36,7 @@ pub use config::{DockerConfig, HOST, Host, Pull};
 use self::attempt::Attempt;
 use self::lease::Lease;
 use self::plan::Plan;
-use self::shared::{Shared, attended};
+use self::shared::{Shared, attended, silent};
 use self::sweep::Objects;
 use super::{
     Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox, Terminal, Volume,
@@ -49,6 +50,9 @@ pub struct DockerDriver {
     shared: Arc<Shared>,
     closed: OnceCell<()>,
 }
+
+/// How long to wait at the end for an engine that was lost.
+const LAST_TRY: Duration = Duration::from_secs(10);
 
 /// Where runs of this machine keep the files that tell whether they are alive.
 fn leases() -> PathBuf {
@@ -64,7 +68,8 @@ impl DockerDriver {
     ) -> Result<Self, DriverError> {
         let engine = engine::connect(config).await?;
         let labels = labels::of_run(config, identity);
-        let lease = Lease::take(&engine.docker, &leases(), &identity.run, &labels).await?;
+        let (docker, valid) = (&engine.docker, config.patience);
+        let lease = Lease::take(docker, &leases(), &identity.run, &labels, valid).await?;
         let shared = Arc::new(Shared::new(
             engine,
             config.clone(),
@@ -75,8 +80,11 @@ impl DockerDriver {
         ));
         let (keeper, until) = (shared.clone(), shared.closing.clone());
         tokio::spawn(async move {
+            // A connection within a machine does not break unnoticed.
+            let unnoticed = CancellationToken::new();
+            let lost = if keeper.is_local { &unnoticed } else { &keeper.lost };
             tokio::select! {
-                () = keeper.lease.keep() => {}
+                () = keeper.lease.keep(lost) => {}
                 () = until.cancelled() => {}
             }
         });
@@ -106,7 +114,8 @@ pub async fn prune(config: &DockerConfig) -> Result<Pruned, DriverError> {
         RunIdentity { run: uuid::Uuid::new_v4().to_string(), pipeline: "prune".to_owned() };
     // Its own lease tells the engine's time.
     let labels = labels::of_run(config, &identity);
-    let lease = Lease::take(&engine.docker, &leases(), &identity.run, &labels).await?;
+    let (docker, valid) = (&engine.docker, config.patience);
+    let lease = Lease::take(docker, &leases(), &identity.run, &labels, valid).await?;
     let namespace = config.namespace.as_deref();
     let own = Some(identity.run.as_str());
     let pruned = sweep::sweep(&engine.docker, &leases(), namespace, own, lease.now()).await;
@@ -185,6 +194,7 @@ impl Driver for DockerDriver {
 
     async fn end_tasks(&self) {
         self.shared.closing.cancel();
+        self.shared.kept.close();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }
@@ -192,10 +202,24 @@ impl Driver for DockerDriver {
     async fn close(&self) -> Result<(), DriverError> {
         let close = async || {
             self.end_tasks().await;
-            let Shared { docker, run, lease, .. } = &*self.shared;
-            // All that has the run's label, whatever this process remembers of it.
-            Objects::find(docker, labels::RUN, Some(run)).await?.remove(docker).await?;
-            lease.release().await
+            let Shared { docker, run, lease, lost, config, .. } = &*self.shared;
+            let clear = async {
+                // All that has the run's label, whatever this process remembers of it.
+                Objects::find(docker, labels::RUN, Some(run)).await?.remove(docker).await?;
+                lease.release().await
+            };
+            if !lost.is_cancelled() {
+                return clear.await;
+            }
+            // It may be there again.
+            let cleared = tokio::time::timeout(config.patience.min(LAST_TRY), clear).await;
+            let source = match cleared {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => std::io::Error::other(error),
+                Err(_) => silent(config.patience),
+            };
+            let context = "what the run has made is still on the engine, remove it with `ci prune`";
+            Err(DriverError::Io { context: context.into(), source })
         };
         self.closed.get_or_try_init(close).await.copied()
     }

@@ -110,10 +110,11 @@ async fn start(
     let keeper = vec![KEEPER.to_owned()];
     let started = container::start(&shared, &plan, keeper, true, &mut stopped).await?;
     let Some(Container { id, name, mut streams }) = started else { return Ok(None) };
+    let lost = || format!("lost sandbox `{}`", plan.spec.name);
     let ready = tokio::select! {
         biased;
         () = &mut stopped => Ok(None),
-        ready = answers(&mut streams, &plan.spec) => ready.map(Some),
+        ready = shared.unless_lost(lost, answers(&mut streams, &plan.spec)) => ready.map(Some),
     };
     if !matches!(ready, Ok(Some(()))) {
         container::remove_soon(&shared, id);
@@ -222,11 +223,14 @@ impl Inner {
         drop(_turn);
         if spec.keep {
             let (container, plan) = (self.place.container.clone(), self.plan.clone());
-            let kept = Kept { container, plan, start: Some(directory), is_own: false };
+            let (start, _here) = (Some(directory), self.tasks.token());
+            let kept = Kept { container, plan, start, is_own: false, _here };
             self.shared.kept.add(spec.id, kept);
         }
         let attendance = Attendance { spec: &spec, grace: self.shared.config.grace, output, stop };
-        match attendance.attend(&process, streams).await? {
+        let lost = || format!("lost task `{}`", spec.name);
+        let attend = attendance.attend(&process, streams);
+        match self.shared.unless_lost(lost, attend).await? {
             None => Ok(TaskExit::Cancelled),
             Some(ended) if ended.code == 137 => self.killed(ended, &spec).await,
             Some(ended) => ended.exit(&spec),

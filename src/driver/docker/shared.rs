@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::NetworkCreateRequest;
@@ -15,7 +16,8 @@ use super::failure::words;
 use super::image::Images;
 use super::labels::Labels;
 use super::lease::Lease;
-use super::shell::AllKept;
+use super::shell::Kept;
+use crate::driver::kept::AllKept;
 use crate::driver::name::encoded;
 use crate::driver::{DriverError, NoticeSink};
 use crate::task::TaskExit;
@@ -40,11 +42,13 @@ pub struct Shared {
     /// How many names were given to containers and volumes.
     names: AtomicU64,
     /// What stays of tasks that have ended.
-    pub kept: AllKept,
+    pub kept: AllKept<Kept>,
     /// One for each container that may be starting.
     pub starts: Semaphore,
     /// Fires when everything is to end.
     pub closing: CancellationToken,
+    /// Fires when the engine has not answered for too long.
+    pub lost: CancellationToken,
     /// Everything that has to end before the run does.
     pub tasks: TaskTracker,
 }
@@ -77,7 +81,23 @@ impl Shared {
             kept: AllKept::default(),
             starts: Semaphore::new(STARTS),
             closing: CancellationToken::new(),
+            lost: CancellationToken::new(),
             tasks: TaskTracker::new(),
+        }
+    }
+
+    /// The result of something that the engine takes its time for, unless the engine is lost meanwhile.
+    pub async fn unless_lost<T>(
+        &self,
+        context: impl FnOnce() -> String,
+        work: impl Future<Output = Result<T, DriverError>>,
+    ) -> Result<T, DriverError> {
+        tokio::select! {
+            biased;
+            result = work => result,
+            () = self.lost.cancelled() => {
+                Err(DriverError::Io { context: context(), source: silent(self.config.patience) })
+            }
         }
     }
 
@@ -156,6 +176,13 @@ impl Shared {
             Err(error) => Err(words(error)),
         }
     }
+}
+
+/// What there is to say of an engine that has been asked something for so long.
+pub fn silent(patience: Duration) -> std::io::Error {
+    let reason =
+        format!("the engine has not answered for {}", humantime::format_duration(patience));
+    std::io::Error::new(std::io::ErrorKind::TimedOut, reason)
 }
 
 /// Runs something that goes on for as long as it has to when its caller goes away, and then learns of

@@ -2,8 +2,8 @@
 //!
 //! A container that has ended can only be started again with the command that it has had.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error;
@@ -14,6 +14,9 @@ use bollard::query_parameters::{
 };
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::attempt::code;
 use super::attend::Streams;
@@ -25,7 +28,7 @@ use super::plan::{Plan, environment};
 use super::shared::Shared;
 use super::sweep::{remove_container, remove_image};
 use crate::driver::{DriverError, SHELL, Terminal, WindowSize, nothing_kept};
-use crate::task::{TaskId, TaskSpec};
+use crate::task::TaskSpec;
 
 /// What stays of a task that has ended.
 #[derive(Clone)]
@@ -36,30 +39,15 @@ pub struct Kept {
     pub start: Option<String>,
     /// Whether the container is there for the task alone.
     pub is_own: bool,
+    /// Makes the end of the surroundings wait.
+    pub _here: TaskTrackerToken,
 }
 
-/// What stays of all tasks.
-#[derive(Default)]
-pub struct AllKept(Mutex<HashMap<TaskId, Kept>>);
+/// How long the engine may take to copy a container, which the user can cut short.
+const COPYING: Duration = Duration::from_hours(24);
 
-impl AllKept {
-    pub fn add(&self, task: TaskId, kept: Kept) {
-        self.lock().insert(task, kept);
-    }
-
-    pub fn take(&self, task: TaskId) -> Option<Kept> {
-        self.lock().remove(&task)
-    }
-
-    fn get(&self, task: TaskId) -> Option<Kept> {
-        self.lock().get(&task).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, Kept>> {
-        // No holder can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// More than what the init process says of a command that it could not start.
+const LONGEST_COMPLAINT: usize = 4096;
 
 /// Runs a shell to its end, and removes what was made for it.
 pub async fn run(
@@ -67,21 +55,56 @@ pub async fn run(
     task: &TaskSpec,
     terminal: Terminal,
 ) -> Result<(), DriverError> {
-    let kept = shared.kept.get(task.id).ok_or_else(|| nothing_kept(task))?;
+    let kept = shared.kept.with(task.id, |kept| kept.clone());
+    let kept = kept.ok_or_else(|| nothing_kept(task))?;
+    let copied = copy(shared, kept.container.clone(), &terminal.gone).await;
+    let context = || format!("cannot copy the container of task `{}`", task.name);
+    let Some(image) = copied.map_err(|error| failed(context(), error))? else { return Ok(()) };
+    let ended = in_image(shared, task, &kept, &image, terminal).await;
+    // What cannot be removed now is looked for again at the end, which reports it.
+    _ = remove_image(&shared.docker, &image).await;
+    ended
+}
+
+/// Makes an image of a container. `None` if `gone` came first: what is made then is removed again by the
+/// end of the run.
+async fn copy(
+    shared: &Arc<Shared>,
+    container: String,
+    gone: &CancellationToken,
+) -> Result<Option<String>, Error> {
     let options = CommitContainerOptions {
-        container: Some(kept.container.clone()),
+        container: Some(container),
         changes: Some(format!("LABEL {IMAGE}={SHELL_IMAGE}")),
         // A sandbox goes on meanwhile.
         pause: false,
         ..Default::default()
     };
-    let committed = shared.docker.commit_container(options, ContainerConfig::default()).await;
-    let context = || format!("cannot copy the container of task `{}`", task.name);
-    let image = committed.map_err(|error| failed(context(), error))?.id;
-    let ended = in_image(shared, task, &kept, &image, terminal).await;
-    // What cannot be removed now is looked for again at the end, which reports it.
-    _ = remove_image(&shared.docker, &image).await;
-    ended
+    let docker = shared.docker.clone().with_timeout(COPYING);
+    let (told, mut copied) = oneshot::channel();
+    shared.tasks.spawn(async move {
+        let made = docker.commit_container(options, ContainerConfig::default()).await;
+        if let Err(Ok(unwanted)) = told.send(made.map(|made| made.id)) {
+            _ = remove_image(&docker, &unwanted).await;
+        }
+    });
+    let made = tokio::select! {
+        made = &mut copied => made,
+        () = async {
+            tokio::select! {
+                () = gone.cancelled() => {}
+                () = shared.closing.cancelled() => {}
+            }
+        } => {
+            copied.close();
+            match copied.try_recv() {
+                // It came at the same moment, and has no other owner.
+                Ok(made) => Ok(made),
+                Err(_) => return Ok(None),
+            }
+        }
+    };
+    made.unwrap_or_else(|_| Err(std::io::Error::other("nobody attended to it").into())).map(Some)
 }
 
 async fn in_image(
@@ -110,7 +133,10 @@ async fn in_image(
         host.volumes_from = Some(vec![kept.container.clone()]);
     }
     let (id, _) = container::create(shared, &task.name, body).await?;
-    let ended = interact(shared, &id, terminal).await;
+    let context = || format!("cannot run a shell for task `{}`", task.name);
+    let interact =
+        async { interact(shared, &id, terminal).await.map_err(|error| failed(context(), error)) };
+    let ended = shared.unless_lost(context, interact).await;
     _ = remove_container(&shared.docker, &id).await;
     match ended {
         Ok(None) => Ok(()),
@@ -118,14 +144,14 @@ async fn in_image(
             command: SHELL[0].to_owned(),
             reason: format!("{} in the image `{}`", reason(&line).to_lowercase(), task.image),
         }),
-        Err(error) => Err(failed(format!("cannot run a shell for task `{}`", task.name), error)),
+        Err(error) => Err(error),
     }
 }
 
 /// Connects the terminal to a container until that has ended. Returns what was said of a shell that
 /// could not be started.
 async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Option<String>, Error> {
-    let Terminal { mut input, output, mut size, gone, .. } = terminal;
+    let Terminal { mut input, output, mut size, gone, opened, .. } = terminal;
     let docker = &shared.docker;
     let options = AttachContainerOptions {
         stream: true,
@@ -139,6 +165,7 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
         docker.attach_container(id, Some(options)).await?;
     let mut streams = Streams { output: chunks, input: keys };
     docker.start_container(id, None::<StartContainerOptions>).await?;
+    opened.cancel();
     let resize = async |WindowSize { rows, columns }| {
         let options = ResizeContainerTTYOptions { h: rows.into(), w: columns.into() };
         // A size that is wrong is no reason to end.
@@ -162,11 +189,12 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
             }
         }
     };
-    let mut first = None;
+    let mut said = Vec::new();
     let show = async {
         while let Some(frame) = streams.output.next().await {
             let Some((_, bytes)) = content(frame?) else { continue };
-            first.get_or_insert_with(|| bytes.clone());
+            let room = LONGEST_COMPLAINT - said.len();
+            said.extend_from_slice(&bytes[..bytes.len().min(room)]);
             _ = output.send(bytes.to_vec()).await;
         }
         code(docker, id).await
@@ -187,6 +215,6 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
             return Ok(None);
         }
     };
-    let complaint = first.filter(|first| matches!(code, 126 | 127) && is_complaint(first));
-    Ok(complaint.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    let complains = matches!(code, 126 | 127) && is_complaint(&said);
+    Ok(complains.then(|| String::from_utf8_lossy(&said).into_owned()))
 }

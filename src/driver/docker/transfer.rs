@@ -5,20 +5,22 @@
 //! <https://docs.docker.com/reference/api/engine/>.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bollard::body_try_stream;
+use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, DownloadFromContainerOptions, UploadToContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
-use super::failure::{failed, is_missing};
-use super::lease::{EMPTY_IMAGE, make_empty_image};
+use super::failure::failed;
+use super::lease::{EMPTY_IMAGE, create_empty};
 use super::plan::mount;
-use super::shared::Shared;
+use super::shared::{Shared, silent};
 use super::sweep::remove_container;
 use crate::driver::{DriverError, VolumeArchive};
 
@@ -31,11 +33,14 @@ const CONTENT: &str = "/volume/.";
 /// How many chunks wait for whoever reads them.
 const WAITING: usize = 4;
 
+/// All of a volume may take as long as it likes, if only there is progress.
+const UNBOUNDED: Duration = Duration::from_hours(24 * 365);
+
 /// Starts to read a volume, which goes on until the archive ends or is dropped.
 pub async fn read(shared: &Arc<Shared>, volume: &str) -> Result<VolumeArchive, DriverError> {
     let holder = create(shared, volume).await?;
     let (sender, archive) = mpsc::channel(WAITING);
-    let reader = shared.clone();
+    let (reader, patience) = (shared.clone(), shared.config.patience);
     shared.tasks.spawn(async move {
         let options = DownloadFromContainerOptions { path: CONTENT.into() };
         {
@@ -43,7 +48,12 @@ pub async fn read(shared: &Arc<Shared>, volume: &str) -> Result<VolumeArchive, D
             let chunks = docker.download_from_container(&holder, Some(options));
             let end = stream::once(async { Ok(Bytes::new()) });
             let mut chunks = std::pin::pin!(chunks.try_filter(not_empty).chain(end));
-            while let Some(chunk) = chunks.next().await {
+            loop {
+                let chunk = match tokio::time::timeout(patience, chunks.next()).await {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break,
+                    Err(_) => Err(stalled(patience)),
+                };
                 let is_last = chunk.is_err();
                 if sender.send(chunk.map_err(std::io::Error::other)).await.is_err() || is_last {
                     break;
@@ -63,20 +73,47 @@ pub async fn write(
     archive: VolumeArchive,
 ) -> Result<(), DriverError> {
     let holder = create(shared, volume).await?;
-    let chunks = stream::unfold(Some(archive), async |archive| {
+    let patience = shared.config.patience;
+    // Since when something is the engine's to do.
+    let (busy, since) = watch::channel(Some(Instant::now()));
+    let chunks = stream::unfold((Some(archive), busy), async |(archive, busy)| {
         let mut archive = archive?;
-        match archive.recv().await {
+        busy.send_replace(None);
+        let chunk = archive.recv().await;
+        busy.send_replace(Some(Instant::now()));
+        match chunk {
             Some(Ok(chunk)) if chunk.is_empty() => None,
-            Some(Ok(chunk)) => Some((Ok(chunk), Some(archive))),
-            Some(Err(error)) => Some((Err(error), None)),
-            None => Some((Err(std::io::Error::other("the archive was cut off")), None)),
+            Some(Ok(chunk)) => Some((Ok(chunk), (Some(archive), busy))),
+            Some(Err(error)) => Some((Err(error), (None, busy))),
+            None => Some((Err(std::io::Error::other("the archive was cut off")), (None, busy))),
         }
     });
     let options = UploadToContainerOptions { path: PLACE.into(), ..Default::default() };
-    let body = body_try_stream(chunks);
-    let written = shared.docker.upload_to_container(&holder, Some(options), body).await;
+    let docker = shared.docker.clone().with_timeout(UNBOUNDED);
+    let written = tokio::select! {
+        written = docker.upload_to_container(&holder, Some(options), body_try_stream(chunks)) => written,
+        () = idle(since, patience) => Err(stalled(patience)),
+    };
     _ = remove_container(&shared.docker, &holder).await;
     written.map_err(|error| failed("the engine does not take the content of the volume", error))
+}
+
+/// Waits until the engine has had something to do for too long.
+async fn idle(since: watch::Receiver<Option<Instant>>, patience: Duration) {
+    loop {
+        let left = match *since.borrow() {
+            Some(since) => patience.saturating_sub(since.elapsed()),
+            None => patience,
+        };
+        if left.is_zero() {
+            return;
+        }
+        tokio::time::sleep(left).await;
+    }
+}
+
+fn stalled(patience: Duration) -> Error {
+    Error::IOError { err: silent(patience) }
 }
 
 /// An empty chunk would be the end.
@@ -97,14 +134,7 @@ async fn create(shared: &Shared, volume: &str) -> Result<String, DriverError> {
     };
     let name = Some(shared.container_name());
     let options = CreateContainerOptions { name, ..Default::default() };
-    let created = match shared.docker.create_container(Some(options.clone()), body.clone()).await {
-        // Somebody has cleared the engine's images since the run began.
-        Err(error) if is_missing(&error) => {
-            make_empty_image(&shared.docker).await?;
-            shared.docker.create_container(Some(options), body).await
-        }
-        created => created,
-    };
+    let created = create_empty(&shared.docker, options, body).await;
     let created =
         created.map_err(|error| failed("cannot create a container for a volume", error))?;
     Ok(created.id)

@@ -10,9 +10,11 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::pump::{Phase, Pump};
 use super::shared::{Shared, blocking};
+use super::shell::Kept;
 use super::site::{Plan, Seat, Site, Streams};
 use super::supervision::{Channel, LaunchError};
 use super::wire::{Exit, Failure, Launch, Report};
@@ -55,6 +57,7 @@ impl Host<'_> {
             output,
             cancel,
             closing: closing.clone(),
+            here: tasks.token(),
             abandoned,
             outcome: Some(outcome),
         };
@@ -76,6 +79,8 @@ struct Attempt {
     output: OutputSink,
     cancel: CancellationToken,
     closing: CancellationToken,
+    /// Makes the host's end wait.
+    here: TaskTrackerToken,
     /// Ends when the caller has gone away.
     abandoned: oneshot::Receiver<()>,
     /// Taken when the caller was told.
@@ -256,24 +261,18 @@ impl Attempt {
 
     fn keep(&self, launch: Option<Box<Launch>>) {
         if let Some(launch) = launch {
-            self.shared.kept.add(self.plan.spec.id, launch);
+            let kept = Kept { launch, here: self.here.clone(), site: None };
+            self.shared.kept.add(self.plan.spec.id, kept);
         }
     }
 
-    /// Clears what was made for the task, at once or when nobody needs it any more.
+    /// Clears what was made for the task, unless somebody still needs it.
     async fn leave(&self, site: Site) {
-        let Some(discarded) = self.shared.kept.discarded(self.plan.spec.id) else {
-            drop(self.clear(site).await);
-            return;
-        };
-        let (shared, closing) = (self.shared.clone(), self.closing.clone());
-        self.shared.tasks.spawn(async move {
-            tokio::select! {
-                () = discarded.cancelled() => {}
-                () = closing.cancelled() => {}
-            }
-            clear(&shared, site).await
-        });
+        let mut site = Some(site);
+        self.shared.kept.with(self.plan.spec.id, |kept| kept.site = site.take());
+        if let Some(site) = site {
+            _ = self.clear(site).await;
+        }
     }
 
     /// Clears what was made for the task.
@@ -282,7 +281,8 @@ impl Attempt {
     }
 }
 
-async fn clear(shared: &Arc<Shared>, site: Site) -> Result<Seat, DriverError> {
+/// Clears what was made for a task, when nothing of it runs any more.
+pub async fn clear(shared: &Arc<Shared>, site: Site) -> Result<Seat, DriverError> {
     let worker = shared.clone();
     let seat = blocking(move || site.clear(&worker)).await;
     shared.sweep();

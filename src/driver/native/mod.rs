@@ -35,10 +35,11 @@ use tokio_util::task::TaskTracker;
 pub use config::{MountMode, NativeConfig};
 pub use supervisor::SUPERVISOR_ARG;
 
-use self::attempt::Host;
+use self::attempt::{Host, clear};
 use self::directories::Directories;
 use self::environment::Environment;
 use self::shared::{Ignored, Shared, blocking};
+use self::shell::Kept;
 use self::site::{Plan, Seat};
 use self::supervision::Supervision;
 use super::{
@@ -201,11 +202,14 @@ impl Driver for NativeDriver {
     }
 
     async fn discard(&self, task: TaskId) {
-        self.shared.kept.discard(task);
+        if let Some(Kept { site: Some(site), .. }) = self.shared.kept.take(task) {
+            _ = clear(&self.shared, site).await;
+        }
     }
 
     async fn end_tasks(&self) {
         self.shared.closing.cancel();
+        self.shared.kept.close();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }

@@ -17,6 +17,7 @@ use super::fixtures::Fixtures;
 use super::root::Place;
 use super::shell::Kept;
 use super::supervision::Supervision;
+use crate::driver::kept::AllKept;
 use crate::driver::{DriverError, NoticeSink};
 use crate::task::Limits;
 use crate::volume::VolumeName;
@@ -32,7 +33,7 @@ pub struct Shared {
     /// The volumes that exist.
     pub volumes: Mutex<HashMap<VolumeName, PathBuf>>,
     /// What stays of tasks that have ended.
-    pub kept: Kept,
+    pub kept: AllKept<Kept>,
     /// One for each task that may be starting.
     pub starts: Semaphore,
     /// One for each task that may have open files.

@@ -1,50 +1,30 @@
 //! A shell where a task has run.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use rustix::fs::{Gid, Uid, fchown};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::shared::Shared;
+use super::site::Site;
 use super::supervision::{Channel, LaunchError};
 use super::wire::{Credentials, Failure, Launch, Report, Stdio};
 use crate::driver::{DriverError, SHELL, Terminal, WindowSize, nothing_kept};
-use crate::task::{TaskId, TaskSpec};
+use crate::task::TaskSpec;
 use crate::terminal::TerminalFile;
 
-/// How the commands were started of which something is kept.
-#[derive(Default)]
-pub struct Kept(Mutex<HashMap<TaskId, (Box<Launch>, CancellationToken)>>);
-
-impl Kept {
-    pub fn add(&self, task: TaskId, launch: Box<Launch>) {
-        self.lock().insert(task, (launch, CancellationToken::new()));
-    }
-
-    /// What fires when nobody needs it any more. `None` if nothing is kept.
-    pub fn discarded(&self, task: TaskId) -> Option<CancellationToken> {
-        self.lock().get(&task).map(|(_, discarded)| discarded.clone())
-    }
-
-    pub fn discard(&self, task: TaskId) {
-        if let Some((_, discarded)) = self.lock().remove(&task) {
-            discarded.cancel();
-        }
-    }
-
-    fn launch(&self, task: TaskId) -> Option<Box<Launch>> {
-        self.lock().get(&task).map(|(launch, _)| launch.clone())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<TaskId, (Box<Launch>, CancellationToken)>> {
-        // No holder can panic.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// What stays of a task.
+pub struct Kept {
+    /// How the command was started.
+    pub launch: Box<Launch>,
+    /// Makes the end of the surroundings wait.
+    pub here: TaskTrackerToken,
+    /// What was made for the task, once nothing of it is running any more.
+    pub site: Option<Site>,
 }
 
 /// Runs a shell to its end.
@@ -57,7 +37,8 @@ pub async fn run(
         let context = format!("cannot run a shell for task `{}`", task.name);
         DriverError::Io { context, source }
     };
-    let mut launch = shared.kept.launch(task.id).ok_or_else(|| nothing_kept(task))?;
+    let kept = shared.kept.with(task.id, |kept| (kept.launch.clone(), kept.here.clone()));
+    let (mut launch, _here) = kept.ok_or_else(|| nothing_kept(task))?;
     let [shell, args @ ..] = SHELL.map(str::to_owned);
     launch.command = shell.clone();
     launch.args = args.into();
@@ -80,6 +61,7 @@ pub async fn run(
     // The end of the other side shows when no copy of it is left.
     drop(theirs);
     let user_gone = terminal.gone.clone();
+    terminal.opened.cancel();
     let ended = tokio::select! {
         biased;
         ended = ended(&mut channel) => ended,
@@ -180,8 +162,12 @@ async fn drain(ours: &TerminalFile, terminal: &Terminal) {
     // More than the kernel keeps for a terminal, for what a process in the background adds has no end.
     for _ in 0..64 {
         let Ok(bytes) = ours.read_now() else { break };
-        if terminal.output.send(bytes).await.is_err() {
-            break;
+        tokio::select! {
+            biased;
+            () = terminal.gone.cancelled() => break,
+            sent = terminal.output.send(bytes) => if sent.is_err() {
+                break;
+            }
         }
     }
 }

@@ -1,9 +1,17 @@
 //! Engines of other machines: the way to them, and volumes that no directory of this one has.
 
-use ci::driver::Driver;
-use ci::driver::docker::DockerConfig;
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use super::{Run, variable};
+use bytes::Bytes;
+use ci::driver::docker::DockerConfig;
+use ci::driver::{Driver, DriverConfig};
+use ci::task::Stream;
+use tokio::net::{TcpListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Run, host, objects, variable};
 use crate::conformance::{mounted, sh, succeed, volume};
 use crate::support::Ci;
 
@@ -78,4 +86,129 @@ async fn volumes_are_read_and_written_as_archives() {
         assert_eq!(succeed(&run.driver, &read).await, "");
     }
     run.end().await;
+}
+
+/// A way to the engine that can be cut: what is connected stays so, and nothing comes through any more.
+struct Way {
+    address: SocketAddr,
+    cut: CancellationToken,
+    /// Ends the connections when it is dropped.
+    _open: DropGuard,
+}
+
+impl Way {
+    async fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, cut) = (listener.local_addr().unwrap(), CancellationToken::new());
+        let end = CancellationToken::new();
+        let (until, closed) = (cut.clone(), end.clone());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let (until, closed) = (until.clone(), closed.clone());
+                tokio::spawn(async move {
+                    let path = host();
+                    let mut far =
+                        UnixStream::connect(path.strip_prefix("unix://").unwrap()).await.unwrap();
+                    tokio::select! {
+                        biased;
+                        () = until.cancelled() => closed.cancelled().await,
+                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                    }
+                });
+            }
+        });
+        Self { address, cut, _open: end.drop_guard() }
+    }
+
+    fn config(&self, patience: Duration) -> DockerConfig {
+        let host = format!("tcp://{}", self.address).parse().ok();
+        DockerConfig { host, patience, ..DockerConfig::default() }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_on_an_engine_that_is_out_of_reach_is_lost() {
+    let way = Way::open().await;
+    let run = Run::with(way.config(Duration::from_secs(5))).await;
+    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let task = sh("echo ready; exec sleep 1000");
+    let cut = async {
+        assert_eq!(chunks.recv().await.unwrap().1, b"ready\n");
+        way.cut.cancel();
+    };
+    let (ended, ()) = tokio::join!(run.driver.run(&task, sink, CancellationToken::new()), cut);
+    assert_eq!(
+        ended.unwrap_err().to_string(),
+        "lost task `test`: the engine has not answered for 5s"
+    );
+    let error = run.driver.close().await.unwrap_err();
+    assert!(error.to_string().contains("remove it with `ci prune`"), "{error}");
+    assert_ne!(objects("ci.run", &run.run), Vec::<String>::new());
+
+    let Run { driver, run, .. } = run;
+    drop((driver, way));
+    prune(&run).await;
+}
+
+/// Removes what a run has left behind, on a way that is not cut.
+async fn prune(run: &str) {
+    let config = DockerConfig {
+        host: host().parse().ok(),
+        namespace: Some(run.to_owned()),
+        ..DockerConfig::default()
+    };
+    ci::driver::prune(&DriverConfig::Docker(config)).await.unwrap();
+    assert_eq!(objects("ci.run", run), Vec::<String>::new());
+}
+
+/// An archive with one file, which has these bytes.
+fn archive(content: &[u8]) -> Vec<u8> {
+    let mut archive = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_ustar();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o644);
+    archive.append_data(&mut header, "file", content).unwrap();
+    archive.into_inner().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_may_take_longer_than_an_answer() {
+    let way = Way::open().await;
+    let patience = Duration::from_secs(4);
+    let run = Run::with(way.config(patience)).await;
+    let slow = volume(&run.driver, "slow").await;
+    let bytes = Bytes::from(archive(&[b'x'; 4096]));
+    let (sender, chunks) = mpsc::channel(1);
+    let feed = async {
+        for part in bytes.chunks(2048) {
+            // The time is what this is about.
+            tokio::time::sleep(patience / 2).await;
+            sender.send(Ok(bytes.slice_ref(part))).await.unwrap();
+        }
+        sender.send(Ok(Bytes::new())).await.unwrap();
+    };
+    let (written, ()) = tokio::join!(run.driver.write_volume(&slow.name, chunks), feed);
+    written.unwrap();
+    let read = mounted(sh("wc -c < v/file"), &[(&slow, "v")]);
+    assert_eq!(succeed(&run.driver, &read).await, "4096\n");
+
+    // An engine that takes nothing is another matter.
+    let (sender, chunks) = mpsc::channel(1);
+    let stuck = volume(&run.driver, "stuck").await;
+    let feed = async {
+        sender.send(Ok(bytes.slice(..2048))).await.unwrap();
+        // It is taken when this goes.
+        sender.send(Ok(bytes.slice(2048..))).await.unwrap();
+        way.cut.cancel();
+        _ = sender.send(Ok(Bytes::new())).await;
+    };
+    let (written, ()) = tokio::join!(run.driver.write_volume(&stuck.name, chunks), feed);
+    assert_eq!(
+        written.unwrap_err().to_string(),
+        "the engine does not take the content of the volume: the engine has not answered for 4s"
+    );
+    run.driver.close().await.unwrap_err();
+    let Run { driver, run, .. } = run;
+    drop((driver, way));
+    prune(&run).await;
 }

@@ -67,7 +67,7 @@ impl Run {
     async fn with(config: DockerConfig) -> Self {
         let run = format!("test-{}", uuid::Uuid::new_v4());
         let config = DockerConfig {
-            host: Some(host().parse().unwrap()),
+            host: config.host.or_else(|| host().parse().ok()),
             namespace: Some(run.clone()),
             grace: Duration::from_millis(200),
             ..config
@@ -172,6 +172,9 @@ conforms! { shells, shells, |driver| driver,
     a_shell_is_there_for_a_command_in_a_sandbox
     a_shell_leaves_nothing_running
     a_shell_ends_with_its_terminal
+    a_shell_whose_terminal_is_stuck_ends_with_its_user
+    a_sandbox_waits_for_a_shell
+    a_place_is_free_when_it_is_discarded
     without_anything_kept_there_is_no_shell
     what_is_kept_goes_at_the_end
 }

@@ -109,3 +109,16 @@ async fn a_shell_has_the_volumes_of_the_image() {
     run.end().await;
     assert!(!docker(&["volume", "ls", "--quiet"]).contains(volume));
 }
+
+#[tokio::test]
+async fn a_shell_that_is_not_there_is_said_to_be_missing() {
+    let run = Run::start().await;
+    let spec = TaskSpec { image: "ci-empty:1".into(), keep: true, ..sh("true") };
+    finish(&run.driver, &spec).await.unwrap_err();
+    let error = type_in(&run.driver, &spec, "exit\n").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "cannot start `/bin/sh`: no such file or directory in the image `ci-empty:1`"
+    );
+    run.end().await;
+}

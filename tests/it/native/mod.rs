@@ -143,6 +143,9 @@ mod shells {
         a_shell_is_there_for_a_command_in_a_sandbox
         a_shell_leaves_nothing_running
         a_shell_ends_with_its_terminal
+        a_shell_whose_terminal_is_stuck_ends_with_its_user
+        a_sandbox_waits_for_a_shell
+        a_place_is_free_when_it_is_discarded
         without_anything_kept_there_is_no_shell
         what_is_kept_goes_at_the_end
     }
