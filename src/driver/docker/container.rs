@@ -1,5 +1,6 @@
 //! From a plan to a container that runs.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bollard::body_full;
@@ -109,11 +110,11 @@ async fn attach_and_start(
     }
 }
 
-/// Makes directories that everybody may write to, by their paths below the root.
-pub async fn make_directories(
+/// Makes directories that everybody may write to, by their absolute paths.
+pub async fn make_directories<'a>(
     shared: &Shared,
     id: &str,
-    paths: impl Iterator<Item = &str>,
+    paths: impl IntoIterator<Item = &'a Path>,
 ) -> Result<(), bollard::errors::Error> {
     let body = body_full(Bytes::from(archive(paths)));
     let options = UploadToContainerOptions { path: "/".into(), ..Default::default() };

@@ -1,5 +1,6 @@
 //! What a task or a sandbox becomes as a container.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use bollard::models::{
@@ -118,11 +119,14 @@ impl Plan {
         }
     }
 
-    /// The directories that the user has to be able to write to, relative to the root.
-    pub fn writable(&self) -> impl Iterator<Item = &str> {
-        let own = self.work.starts_with(&format!("{WORK}/")).then_some(self.work.as_str());
-        let mounts = self.mounts.iter().map(|(_, target)| target.as_str());
-        own.into_iter().chain(mounts).map(|path| path.trim_start_matches('/'))
+    /// The directories that the user has to be able to write to, each after those above it.
+    pub fn writable(&self) -> BTreeSet<&Path> {
+        let is_below_work = |path: &Path| path.starts_with(WORK) && path != Path::new(WORK);
+        let work = Path::new(&self.work);
+        let mounts = self.mounts.iter().map(|(_, target)| Path::new(target));
+        // Nothing of an image is where the working directories are.
+        let made = mounts.clone().chain([work]).flat_map(Path::ancestors);
+        made.filter(|path| is_below_work(path)).chain(mounts).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A container that waits, and the commands that run in it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -240,14 +241,19 @@ impl Inner {
     /// The engine makes the directory of a container, but not that of a command in it.
     async fn make_directory(&self, path: &str) -> Result<(), Error> {
         let Place { docker, container, .. } = &self.place;
-        let options = ContainerArchiveInfoOptions { path: path.to_owned() };
-        match docker.get_container_archive_info(container, Some(options)).await {
-            Err(error) if is_missing(&error) => {
-                let below = path.trim_start_matches('/');
-                container::make_directories(&self.shared, container, std::iter::once(below)).await
+        let mut missing = Vec::new();
+        for path in Path::new(path).ancestors() {
+            let options = ContainerArchiveInfoOptions { path: path.to_string_lossy().into_owned() };
+            match docker.get_container_archive_info(container, Some(options)).await {
+                Ok(_) => break,
+                Err(error) if is_missing(&error) => missing.push(path),
+                Err(error) => return Err(error),
             }
-            found => found.map(drop),
         }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        container::make_directories(&self.shared, container, missing.into_iter().rev()).await
     }
 
     /// How a command ended that was killed, which may be for what it did or for its container's end.

@@ -1,9 +1,12 @@
 //! Directories for tasks that do not run as root.
 
+use std::path::Path;
+
 use tar::{Builder, EntryType, Header};
 
-/// An archive of empty directories that everybody may write to. Their parents are left as they are.
-pub fn archive<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<u8> {
+/// An archive of empty directories at absolute paths that everybody may write to. Their parents are left
+/// as they are.
+pub fn archive<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Vec<u8> {
     let mut archive = Builder::new(Vec::new());
     for path in paths {
         let mut header = Header::new_gnu();
@@ -13,6 +16,7 @@ pub fn archive<'a>(paths: impl Iterator<Item = &'a str>) -> Vec<u8> {
         header.set_mtime(super::labels::now().unsigned_abs());
         // Writing to memory does not fail, and a path that no header takes is one that the engine
         // does not take either.
+        let path = path.strip_prefix("/").unwrap_or(path);
         _ = archive.append_data(&mut header, path, std::io::empty());
     }
     archive.into_inner().unwrap_or_default()

@@ -207,6 +207,11 @@ async fn an_image_is_an_environment_and_nothing_more() {
     assert_eq!(succeed(&run.driver, &spec).await, "0\n");
     spec.command.user = Some("daemon".into());
     assert_eq!(succeed(&run.driver, &spec).await, "1\n");
+    let deep = volume(&run.driver, "deep").await;
+    let mut below = mounted(sh("touch file ../file a/file a/b/file"), &[(&deep, "a/b")]);
+    below.command.user = Some("daemon".into());
+    below.work_dir = Some("some/where".into());
+    succeed(&run.driver, &below).await;
     spec.command.user = Some("nobody-knows".into());
     let error = finish(&run.driver, &spec).await.unwrap_err();
     assert!(

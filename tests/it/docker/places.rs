@@ -46,7 +46,7 @@ async fn a_user_of_a_sandbox_may_write_where_it_runs() {
     let mut spec = sh("true").surroundings();
     spec.user = Some("1000:1000".into());
     let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
-    let mut below = command(&spec, "id -u; touch file");
+    let mut below = command(&spec, "id -u; touch file ../beside");
     below.work_dir = Some("some/where".into());
     let finished = finish_in(&*sandbox, &below).await.unwrap();
     assert_eq!((finished.exit, &*finished.stdout), (TaskExit::Code(0), &b"1000\n"[..]));
