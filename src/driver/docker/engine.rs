@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -47,6 +48,14 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
     // Speaks the newest version that both know.
     match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
         Ok(Ok(docker)) => Ok(Engine { docker, is_local: matches!(candidate.host, Host::Unix(_)) }),
+        Ok(Err(Error::DockerResponseServerError { message, .. }))
+            if message.contains("HTTP request to an HTTPS server") =>
+        {
+            Err(unavailable(
+                &"it speaks TLS, set `DOCKER_TLS_VERIFY=1`, and `DOCKER_CERT_PATH` to the directory with \
+                  `ca.pem`, `cert.pem` and `key.pem`",
+            ))
+        }
         Ok(Err(error)) => Err(unavailable(&explained(&error))),
         Err(_) => Err(unavailable(&format!("no answer within {} s", PATIENCE.as_secs_f32()))),
     }

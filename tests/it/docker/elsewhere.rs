@@ -36,7 +36,11 @@ fn an_engine_is_reached_by_tls_with_the_keys_of_docker() {
         .run()
         .exits(3)
         .stderr_has("no engine answers at");
-    run().run().exits(3).stderr_has("no engine answers at");
+    run()
+        .run()
+        .exits(3)
+        .stderr_has("no engine answers at")
+        .stderr_has("it speaks TLS, set `DOCKER_TLS_VERIFY=1`");
 }
 
 #[test]
