@@ -124,11 +124,13 @@ pub async fn make_directories<'a>(
 /// Removes a container without anybody waiting for it.
 pub fn remove_soon(shared: &Arc<Shared>, id: String) {
     let remover = shared.clone();
-    shared.tasks.spawn(async move {
-        // What cannot be removed now is looked for again at the end, which reports it.
-        tokio::select! {
-            _ = remove_container(&remover.docker, &id) => {}
-            () = remover.lost.cancelled() => {}
-        }
-    });
+    shared.tasks.spawn(async move { remove(&remover, &id).await });
+}
+
+/// Removes a container. What cannot be removed now is looked for again at the end, which reports it.
+pub async fn remove(shared: &Shared, id: &str) {
+    tokio::select! {
+        _ = remove_container(&shared.docker, id) => {}
+        () = shared.lost.cancelled() => {}
+    }
 }

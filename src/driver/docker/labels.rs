@@ -33,6 +33,11 @@ pub fn of_run(config: &DockerConfig, identity: &RunIdentity) -> Labels {
     .collect()
 }
 
+/// The name of a run's network.
+pub fn network_name(run: &str) -> String {
+    format!("ci-{run}")
+}
+
 /// Seconds since 1970 by this machine's clock.
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -37,13 +37,13 @@ use self::attempt::Attempt;
 use self::lease::Lease;
 use self::plan::Plan;
 use self::shared::{Shared, attended, silent};
-use self::sweep::Objects;
 use super::{
     Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox, Terminal, Volume,
     VolumeArchive,
 };
 use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
+use sweep::{Cleared, Objects};
 
 /// The `docker` driver.
 pub struct DockerDriver {
@@ -93,10 +93,10 @@ impl DockerDriver {
             let Shared { docker, config, run, lease, .. } = &*sweeper;
             let namespace = Some(config.namespace());
             let swept = sweep::sweep(docker, &leases(), namespace, Some(run), lease.now()).await;
-            match swept {
-                Ok(pruned) if pruned.is_empty() => {}
-                Ok(pruned) => {
-                    (sweeper.notices)(format!("removed {pruned} that killed runs left behind"));
+            match swept.map(|cleared| cleared.removed) {
+                Ok(removed) if removed.is_empty() => {}
+                Ok(removed) => {
+                    (sweeper.notices)(format!("removed {removed} that killed runs left behind"));
                 }
                 Err(error) => (sweeper.notices)(format!(
                     "what killed runs left behind is still there, remove it with `ci prune`: {error}"
@@ -118,9 +118,12 @@ pub async fn prune(config: &DockerConfig) -> Result<Pruned, DriverError> {
     let lease = Lease::take(docker, &leases(), &identity.run, &labels, valid).await?;
     let namespace = config.namespace.as_deref();
     let own = Some(identity.run.as_str());
-    let pruned = sweep::sweep(&engine.docker, &leases(), namespace, own, lease.now()).await;
+    let swept = sweep::sweep(&engine.docker, &leases(), namespace, own, lease.now()).await;
     lease.release().await?;
-    pruned
+    match swept? {
+        Cleared { removed, miscounted } if miscounted.is_empty() => Ok(removed),
+        Cleared { miscounted, .. } => Err(DriverError::Refused(sweep::miscounted(&miscounted))),
+    }
 }
 
 #[async_trait]
@@ -202,10 +205,14 @@ impl Driver for DockerDriver {
     async fn close(&self) -> Result<(), DriverError> {
         let close = async || {
             self.end_tasks().await;
-            let Shared { docker, run, lease, lost, config, .. } = &*self.shared;
+            let Shared { docker, run, lease, lost, config, notices, .. } = &*self.shared;
             let clear = async {
                 // All that has the run's label, whatever this process remembers of it.
-                Objects::find(docker, labels::RUN, Some(run)).await?.remove(docker).await?;
+                let objects = Objects::find(docker, labels::RUN, Some(run)).await?;
+                let Cleared { miscounted, .. } = objects.remove(docker, true).await?;
+                if !miscounted.is_empty() {
+                    notices(sweep::miscounted(&miscounted));
+                }
                 lease.release().await
             };
             if !lost.is_cancelled() {

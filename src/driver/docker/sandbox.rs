@@ -24,7 +24,6 @@ use super::output::{content, is_complaint, reason};
 use super::plan::{self, Plan, environment};
 use super::shared::{Shared, attended};
 use super::shell::Kept;
-use super::sweep::remove_container;
 use crate::driver::{DriverError, OutputSink, Sandbox, check, closed_sandbox};
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
 
@@ -182,9 +181,11 @@ impl Inner {
         self.tasks.close();
         self.tasks.wait().await;
         // What they have left behind.
-        self.place.end_all(self.shared.config.grace).await;
-        // What cannot be removed now is looked for again at the end, which reports it.
-        _ = remove_container(&self.shared.docker, &self.place.container).await;
+        tokio::select! {
+            () = self.place.end_all(self.shared.config.grace) => {}
+            () = self.shared.lost.cancelled() => {}
+        }
+        container::remove(&self.shared, &self.place.container).await;
         self.closed.cancel();
     }
 

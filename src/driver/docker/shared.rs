@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::config::DockerConfig;
 use super::failure::words;
 use super::image::Images;
-use super::labels::Labels;
+use super::labels::{Labels, network_name};
 use super::lease::Lease;
 use super::shell::Kept;
 use crate::driver::kept::AllKept;
@@ -53,8 +53,8 @@ pub struct Shared {
     pub tasks: TaskTracker,
 }
 
-/// An engine starts no more containers in a second if more of them start at the same time.
-const STARTS: usize = 8;
+/// More at the same time do not start sooner, and engines lose [count](super::sweep) of them.
+const STARTS: usize = 2;
 
 impl Shared {
     pub fn new(
@@ -157,7 +157,7 @@ impl Shared {
 
     async fn make_network(&self) -> Network {
         let request = NetworkCreateRequest {
-            name: format!("ci-{}", self.run),
+            name: network_name(&self.run),
             labels: Some(self.labels.clone()),
             ..Default::default()
         };

@@ -26,7 +26,7 @@ use super::labels::{IMAGE, SHELL_IMAGE};
 use super::output::{content, is_complaint, reason};
 use super::plan::{Plan, environment};
 use super::shared::Shared;
-use super::sweep::{remove_container, remove_image};
+use super::sweep::remove_image;
 use crate::driver::{DriverError, SHELL, Terminal, WindowSize, nothing_kept};
 use crate::task::TaskSpec;
 
@@ -137,7 +137,7 @@ async fn in_image(
     let interact =
         async { interact(shared, &id, terminal).await.map_err(|error| failed(context(), error)) };
     let ended = shared.unless_lost(context, interact).await;
-    _ = remove_container(&shared.docker, &id).await;
+    container::remove(shared, &id).await;
     match ended {
         Ok(None) => Ok(()),
         Ok(Some(line)) => Err(DriverError::CannotStart {

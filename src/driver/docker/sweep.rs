@@ -2,20 +2,40 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use bollard::Docker;
 use bollard::errors::Error;
+use bollard::models::NetworkDisconnectRequest;
 use bollard::query_parameters::{
-    ListContainersOptions, ListImagesOptions, ListNetworksOptions, ListVolumesOptions,
-    RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
+    InspectNetworkOptions, ListContainersOptions, ListImagesOptions, ListNetworksOptions,
+    ListVolumesOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
 };
 
 use super::failure::{failed, is_conflict, is_missing};
-use super::labels::{self, IMAGE, NAMESPACE, RUN, SHELL_IMAGE};
+use super::labels::{self, IMAGE, NAMESPACE, RUN, SHELL_IMAGE, network_name};
 use super::lease;
 use crate::driver::{DriverError, Pruned};
+
+/// What became of the objects of some runs.
+#[derive(Debug, Default)]
+pub struct Cleared {
+    pub removed: Pruned,
+    /// The names of networks that the engine keeps, since it [counts](Removal::Miscounted) containers in
+    /// them that are no more.
+    pub miscounted: Vec<String>,
+}
+
+/// What to do about such networks.
+pub fn miscounted(networks: &[String]) -> String {
+    format!(
+        "the engine keeps `{}`, since it counts containers in it although none is left; restart the \
+         engine, then remove it with `ci prune`",
+        networks.join("`, `")
+    )
+}
 
 /// The objects of some runs.
 #[derive(Debug, Default)]
@@ -102,8 +122,11 @@ impl Objects {
 
     /// Removes all of them, containers first, since those use the others, and leases last, so that
     /// nobody takes what is left for a dead run's. Goes on after an error, and returns the first one.
-    pub async fn remove(&self, docker: &Docker) -> Result<Pruned, DriverError> {
+    ///
+    /// Where containers have `just_ended`, the engine may be about to let go of what they used.
+    pub async fn remove(&self, docker: &Docker, just_ended: bool) -> Result<Cleared, DriverError> {
         let mut pruned = Pruned::default();
+        let mut miscounted = Vec::new();
         let mut first = Ok(());
         let mut note = |removed: Result<(), Error>, what: &str, name: &str, count: &mut usize| {
             match removed {
@@ -120,8 +143,16 @@ impl Objects {
         for (id, _) in &self.containers {
             note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
         }
-        for (id, _) in &self.networks {
-            note(remove_network(docker, id).await, "network", id, &mut pruned.networks);
+        for (id, run) in &self.networks {
+            let wait = just_ended || self.containers.iter().any(|(_, of)| of == run);
+            let removed = match remove_network(docker, id, wait).await {
+                Ok(Removal::Miscounted) => {
+                    miscounted.push(network_name(run));
+                    continue;
+                }
+                removed => removed.map(drop),
+            };
+            note(removed, "network", id, &mut pruned.networks);
         }
         for (name, _) in &self.volumes {
             let options = Some(RemoveVolumeOptions { force: true });
@@ -134,7 +165,7 @@ impl Objects {
         for (id, _) in &self.leases {
             note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
         }
-        first.map(|()| pruned)
+        first.map(|()| Cleared { removed: pruned, miscounted })
     }
 }
 
@@ -155,17 +186,50 @@ pub async fn remove_image(docker: &Docker, id: &str) -> Result<(), Error> {
     docker.remove_image(id, Some(options), None).await.map(drop)
 }
 
-/// Removes a network. The engine lets go of it a moment after it has removed the last container.
-async fn remove_network(docker: &Docker, id: &str) -> Result<(), Error> {
+/// What became of a network.
+enum Removal {
+    Gone,
+    /// Nothing is in it, but the engine counts otherwise. It does so until it restarts where it has lost
+    /// a count, which happens if containers come and go at the same time (moby/moby#42119).
+    Miscounted,
+}
+
+/// Removes a network, and disconnects what somebody else has connected to it. `wait` for the engine, which
+/// lets go of it a moment after it has removed the last container.
+async fn remove_network(docker: &Docker, id: &str, wait: bool) -> Result<Removal, Error> {
     let pauses = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(50))
         .with_max_delay(Duration::from_secs(1))
-        .with_max_times(12);
-    (|| docker.remove_network(id))
-        .retry(pauses)
-        .sleep(tokio::time::sleep)
-        .when(|error| error.to_string().contains("active endpoints"))
-        .await
+        .with_max_times(if wait { 12 } else { 1 });
+    let is_empty = AtomicBool::new(false);
+    let remove = async || {
+        let removed = docker.remove_network(id).await;
+        if removed.as_ref().is_err_and(is_in_use) {
+            is_empty.store(!disconnect_all(docker, id).await?, Ordering::Relaxed);
+        }
+        removed
+    };
+    match remove.retry(pauses).sleep(tokio::time::sleep).when(is_in_use).await {
+        Err(error) if is_in_use(&error) && is_empty.into_inner() => Ok(Removal::Miscounted),
+        removed => removed.map(|()| Removal::Gone),
+    }
+}
+
+fn is_in_use(error: &Error) -> bool {
+    error.to_string().contains("active endpoints")
+}
+
+/// Disconnects whatever is still connected to a network. `false` if nothing is.
+async fn disconnect_all(docker: &Docker, network: &str) -> Result<bool, Error> {
+    let found = docker.inspect_network(network, None::<InspectNetworkOptions>).await?;
+    let connected = found.containers.unwrap_or_default();
+    let any = !connected.is_empty();
+    for name in connected.into_values().filter_map(|endpoint| endpoint.name) {
+        let request = NetworkDisconnectRequest { container: name, force: Some(true) };
+        // If it fails, removing the network says so.
+        _ = docker.disconnect_network(network, request).await;
+    }
+    Ok(any)
 }
 
 /// Removes what is left of runs that are no more. `now` is the engine's time.
@@ -175,7 +239,7 @@ pub async fn sweep(
     namespace: Option<&str>,
     own: Option<&str>,
     now: i64,
-) -> Result<Pruned, DriverError> {
+) -> Result<Cleared, DriverError> {
     let mut objects = Objects::find(docker, NAMESPACE, namespace).await?;
     let dead: HashSet<String> = objects
         .runs()
@@ -188,9 +252,9 @@ pub async fn sweep(
         .map(str::to_owned)
         .collect();
     objects.retain(|run| dead.contains(run));
-    let pruned = objects.remove(docker).await?;
+    let cleared = objects.remove(docker, false).await?;
     for run in &dead {
         lease::forget(directory, run);
     }
-    Ok(pruned)
+    Ok(cleared)
 }

@@ -17,11 +17,11 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{mpsc, watch};
 
+use super::container;
 use super::failure::failed;
 use super::lease::{EMPTY_IMAGE, create_empty};
 use super::plan::mount;
 use super::shared::{Shared, silent};
-use super::sweep::remove_container;
 use crate::driver::{DriverError, VolumeArchive};
 
 /// Where such a container has the volume.
@@ -60,8 +60,7 @@ pub async fn read(shared: &Arc<Shared>, volume: &str) -> Result<VolumeArchive, D
                 }
             }
         }
-        // What cannot be removed now is looked for again at the end, which reports it.
-        _ = remove_container(&reader.docker, &holder).await;
+        container::remove(&reader, &holder).await;
     });
     Ok(archive)
 }
@@ -94,7 +93,7 @@ pub async fn write(
         written = docker.upload_to_container(&holder, Some(options), body_try_stream(chunks)) => written,
         () = idle(since, patience) => Err(stalled(patience)),
     };
-    _ = remove_container(&shared.docker, &holder).await;
+    container::remove(shared, &holder).await;
     written.map_err(|error| failed("the engine does not take the content of the volume", error))
 }
 
@@ -134,8 +133,10 @@ async fn create(shared: &Shared, volume: &str) -> Result<String, DriverError> {
     };
     let name = Some(shared.container_name());
     let options = CreateContainerOptions { name, ..Default::default() };
-    let created = create_empty(&shared.docker, options, body).await;
-    let created =
-        created.map_err(|error| failed("cannot create a container for a volume", error))?;
-    Ok(created.id)
+    let context = "cannot create a container for a volume";
+    let created = async {
+        let created = create_empty(&shared.docker, options, body).await;
+        Ok(created.map_err(|error| failed(context, error))?.id)
+    };
+    shared.unless_lost(|| context.to_owned(), created).await
 }

@@ -1,13 +1,16 @@
 //! Engines of other machines: the way to them, and volumes that no directory of this one has.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ci::driver::docker::DockerConfig;
-use ci::driver::{Driver, DriverConfig};
+use ci::driver::docker::{DockerConfig, DockerDriver};
+use ci::driver::{Driver, DriverConfig, RunIdentity};
 use ci::task::Stream;
-use tokio::net::{TcpListener, UnixStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -96,6 +99,8 @@ async fn volumes_are_read_and_written_as_archives() {
 struct Way {
     address: SocketAddr,
     cut: CancellationToken,
+    /// Whether the engine is taken for one that has lost count of what is in its networks.
+    miscounts: Arc<AtomicBool>,
     /// Ends the connections when it is dropped.
     _open: DropGuard,
 }
@@ -104,11 +109,11 @@ impl Way {
     async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, cut) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let end = CancellationToken::new();
-        let (until, closed) = (cut.clone(), end.clone());
+        let (end, miscounts) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+        let (until, closed, keeps) = (cut.clone(), end.clone(), miscounts.clone());
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
-                let (until, closed) = (until.clone(), closed.clone());
+                let (until, closed, keeps) = (until.clone(), closed.clone(), keeps.clone());
                 tokio::spawn(async move {
                     let path = host();
                     let mut far =
@@ -116,18 +121,80 @@ impl Way {
                     tokio::select! {
                         biased;
                         () = until.cancelled() => closed.cancelled().await,
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        () = relay(&mut near, &mut far, &keeps) => {}
                     }
                 });
             }
         });
-        Self { address, cut, _open: end.drop_guard() }
+        Self { address, cut, miscounts, _open: end.drop_guard() }
     }
 
     fn config(&self, patience: Duration) -> DockerConfig {
         let host = format!("tcp://{}", self.address).parse().ok();
         DockerConfig { host, patience, ..DockerConfig::default() }
     }
+}
+
+/// Passes on what both sides say until one of them ends. If the engine `keeps` networks, whoever removes
+/// one gets the answer of an engine that has lost count instead.
+async fn relay(near: &mut TcpStream, far: &mut UnixStream, keeps: &AtomicBool) {
+    let (mut from_near, mut to_near) = near.split();
+    let (mut from_far, mut to_far) = far.split();
+    let (mut request, mut answer) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    loop {
+        let passed = tokio::select! {
+            read = from_near.read(&mut request) => match read {
+                Ok(1..) if request.starts_with(b"DELETE ")
+                    && String::from_utf8_lossy(&request).lines().next().unwrap().contains("/networks/")
+                    && keeps.load(Ordering::SeqCst) =>
+                {
+                    let message = r#"{"message":"network n id 1 has active endpoints"}"#;
+                    let head = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json";
+                    let length = message.len();
+                    let text = format!("{head}\r\nContent-Length: {length}\r\n\r\n{message}");
+                    to_near.write_all(text.as_bytes()).await
+                }
+                Ok(count @ 1..) => to_far.write_all(&request[..count]).await,
+                _ => return,
+            },
+            read = from_far.read(&mut answer) => match read {
+                Ok(count @ 1..) => to_near.write_all(&answer[..count]).await,
+                _ => return,
+            },
+        };
+        if passed.is_err() {
+            return;
+        }
+    }
+}
+
+/// Engines lose count if containers come and go at the same time, and keep the network until they restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_the_engine_does_not_let_go_fails_no_run() {
+    let way = Way::open().await;
+    let config = way.config(DockerConfig::default().patience);
+    let Run { driver, run, notices } = Run::with(config.clone()).await;
+    succeed(&driver, &sh("true")).await;
+    way.miscounts.store(true, Ordering::SeqCst);
+    driver.close().await.unwrap();
+    let text = format!(
+        "the engine keeps `ci-{run}`, since it counts containers in it although none is left; restart \
+         the engine, then remove it with `ci prune`"
+    );
+    assert_eq!(*notices.lock().unwrap(), [text.as_str()]);
+    let config = DockerConfig { namespace: Some(run.clone()), ..config };
+    let pruned = ci::driver::prune(&DriverConfig::Docker(config.clone())).await;
+    assert_eq!(pruned.unwrap_err().to_string(), text);
+    // The next run of the namespace has nothing to say of it.
+    let identity = RunIdentity { run: format!("{run}-next"), pipeline: "pipeline".into() };
+    let sink = notices.clone();
+    let sink = Arc::new(move |notice| sink.lock().unwrap().push(notice));
+    let next = DockerDriver::start(&config, &identity, sink).await.unwrap();
+    next.close().await.unwrap();
+    assert_eq!(notices.lock().unwrap().len(), 1);
+
+    way.miscounts.store(false, Ordering::SeqCst);
+    prune(&run).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,7 +7,8 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{docker, dsn, objects};
+use super::{Run, docker, dsn, objects};
+use crate::conformance::{sh, succeed};
 use crate::support::Ci;
 
 /// A pipeline that has everything a run can make, and waits.
@@ -158,4 +159,17 @@ interrupted! {
     runs_interrupted_at_any_time_leave_nothing_2 50..100;
     runs_interrupted_at_any_time_leave_nothing_3 100..150;
     runs_interrupted_at_any_time_leave_nothing_4 150..200;
+}
+
+/// Somebody looks at a service that a task runs, from a container of their own.
+#[tokio::test]
+async fn a_network_goes_although_somebody_has_joined_it() {
+    let run = Run::start().await;
+    succeed(&run.driver, &sh("true")).await;
+    let guest = docker(&["run", "--detach", "--rm", "--init", "debian:12", "sleep", "1000"]);
+    let guest = guest.trim();
+    docker(&["network", "connect", &format!("ci-{}", run.run), guest]);
+    run.end().await;
+    assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", guest]), "true\n");
+    docker(&["kill", guest]);
 }
