@@ -189,8 +189,8 @@ pub async fn remove_image(docker: &Docker, id: &str) -> Result<(), Error> {
 /// What became of a network.
 enum Removal {
     Gone,
-    /// Nothing is in it, but the engine counts otherwise. It does so until it restarts where it has lost
-    /// a count, which happens if containers come and go at the same time (moby/moby#42119).
+    /// Nothing is in it, but the engine counts otherwise. Before 28.1 it loses an update if several containers
+    /// come and go at the same time, and does not notice until it restarts (moby/moby#42119).
     Miscounted,
 }
 
@@ -215,8 +215,9 @@ async fn remove_network(docker: &Docker, id: &str, wait: bool) -> Result<Removal
     }
 }
 
+/// Engines say `has active endpoints`, or since 28.1 `has 1 active endpoint (name)`.
 fn is_in_use(error: &Error) -> bool {
-    error.to_string().contains("active endpoints")
+    error.to_string().contains("active endpoint")
 }
 
 /// Disconnects whatever is still connected to a network. `false` if nothing is.
