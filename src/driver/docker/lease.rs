@@ -10,7 +10,7 @@ use std::fs::{self, File, TryLockError};
 use std::future::ready;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::body_full;
@@ -21,6 +21,7 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt;
+use nix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{failed, is_missing};
@@ -42,8 +43,8 @@ pub struct Lease {
     /// How long it lasts.
     valid: Duration,
     state: Mutex<State>,
-    /// The engine's time when the lease began, in seconds since 1970, and this machine's.
-    began: (i64, Instant),
+    /// The engine's time when the lease began, in seconds since 1970, and this machine's [`uptime`].
+    began: (i64, i64),
     lock: Option<LockFile>,
 }
 
@@ -82,8 +83,7 @@ impl Lease {
             let options = None::<InspectContainerOptions>;
             let found = docker.inspect_container(&container, options).await;
             let created = found.map_err(|error| failed(context, error))?.created;
-            let began =
-                (created.map_or_else(super::labels::now, |at| seconds(&at)), Instant::now());
+            let began = (created.map_or_else(super::labels::now, |at| seconds(&at)), uptime());
             let lease = Self {
                 docker: docker.clone(),
                 prefix,
@@ -108,7 +108,7 @@ impl Lease {
     /// The engine's time, in seconds since 1970.
     pub fn now(&self) -> i64 {
         let (began, at) = self.began;
-        began.saturating_add(i64::try_from(at.elapsed().as_secs()).unwrap_or(i64::MAX))
+        began.saturating_add(uptime().saturating_sub(at))
     }
 
     /// Renews the lease for ever. `lost` fires when that has not been possible before its end.
@@ -187,6 +187,13 @@ pub async fn create_empty(
         }
         created => created,
     }
+}
+
+/// Seconds since this machine was started, with those for which it has slept: the engine's time goes on
+/// meanwhile.
+fn uptime() -> i64 {
+    // Linux has this clock since 2.6.39.
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec())
 }
 
 /// In seconds.

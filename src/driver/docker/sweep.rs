@@ -31,8 +31,8 @@ pub struct Cleared {
 /// What to do about such networks.
 pub fn miscounted(networks: &[String]) -> String {
     format!(
-        "the engine keeps `{}`, since it counts containers in it although none is left; restart the \
-         engine, then remove it with `ci prune`",
+        "the engine keeps `{}`, since it counts containers there although none is left; restart the \
+         engine, then run `ci prune`",
         networks.join("`, `")
     )
 }

@@ -178,8 +178,8 @@ async fn a_network_that_the_engine_does_not_let_go_fails_no_run() {
     way.miscounts.store(true, Ordering::SeqCst);
     driver.close().await.unwrap();
     let text = format!(
-        "the engine keeps `ci-{run}`, since it counts containers in it although none is left; restart \
-         the engine, then remove it with `ci prune`"
+        "the engine keeps `ci-{run}`, since it counts containers there although none is left; \
+         restart the engine, then run `ci prune`"
     );
     assert_eq!(*notices.lock().unwrap(), [text.as_str()]);
     let config = DockerConfig { namespace: Some(run.clone()), ..config };
