@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use super::attend::{Attendance, Ended, Stop, Streams};
 use super::container::{self, Container};
 use super::exec::Place;
-use super::failure::{failed, is_missing};
+use super::failure::{failed, is_missing, no_such_user, words};
 use super::output::{content, is_complaint, reason};
 use super::plan::{self, Plan, environment};
 use super::shared::{Shared, attended};
@@ -205,8 +205,12 @@ impl Inner {
             turn = self.shared.starts.acquire() => turn,
         };
         let not_started = |error| {
-            let name = &self.plan.spec.name;
-            failed(format!("cannot start `{}` in sandbox `{name}`", spec.command.path), error)
+            let (name, command) = (&self.plan.spec.name, &spec.command.path);
+            if no_such_user(&error) {
+                // Older engines say it in place of the command's output.
+                return DriverError::CannotStart { command: command.clone(), reason: words(error) };
+            }
+            failed(format!("cannot start `{command}` in sandbox `{name}`"), error)
         };
         if spec.work_dir.is_some() {
             self.make_directory(&directory).await.map_err(not_started)?;

@@ -131,6 +131,9 @@ async fn in_image(
     if let Some(host) = &mut body.host_config {
         // What is in volumes that the image asks for is not copied.
         host.volumes_from = Some(vec![kept.container.clone()]);
+        // Or a shell of a fast engine would see none at first. Engines before 23 do not look at this.
+        let WindowSize { rows, columns } = *terminal.size.borrow();
+        host.console_size = Some(vec![rows.into(), columns.into()]);
     }
     let (id, _) = container::create(shared, &task.name, body).await?;
     let context = || format!("cannot run a shell for task `{}`", task.name);
@@ -209,6 +212,8 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
                 () = shared.closing.cancelled() => {}
             }
         } => {
+            // Newer engines do not end what has output that nobody takes.
+            drop(streams);
             let options = KillContainerOptions { signal: "SIGKILL".into() };
             // It may have ended at this moment, and is removed in any case.
             _ = docker.kill_container(id, Some(options)).await;
