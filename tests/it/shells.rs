@@ -92,6 +92,17 @@ pub async fn a_shell_is_there_for_a_command_in_a_sandbox(driver: &dyn Driver) {
     sandbox.close().await;
 }
 
+pub async fn a_shell_shows_every_byte(driver: &dyn Driver) {
+    let spec = kept(sh("exit 1"));
+    finish(driver, &spec).await.unwrap();
+    // These could be lengths and kinds of something.
+    let keys =
+        "for i in $(seq 100); do printf '\\001\\001\\002\\002\\001'; /bin/true; done; exit\n";
+    let text = type_in(driver, &spec, keys).await.unwrap();
+    let count = |byte: char| text.matches(byte).count();
+    assert_eq!((count('\u{1}'), count('\u{2}')), (300, 200), "{text:?}");
+}
+
 pub async fn a_shell_leaves_nothing_running(driver: &dyn Driver) {
     let locks = volume(driver, "locks").await;
     let spec = mounted(kept(sh("exit 1")), &[(&locks, "v")]);

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::ssh::Destination;
+
 /// The settings of `docker://…`, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DockerConfig {
@@ -61,8 +63,7 @@ pub enum Host {
     Unix(PathBuf),
     /// Host and port.
     Tcp(String),
-    /// What follows `ssh://`.
-    Ssh(String),
+    Ssh(Destination),
 }
 
 /// What a host has to look like.
@@ -73,16 +74,18 @@ impl FromStr for Host {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (scheme, rest) = text.split_once("://").ok_or(())?;
+        if scheme == "ssh" {
+            return text.parse().map(Self::Ssh);
+        }
         let rest = rest.trim_end_matches('/');
         match scheme {
             "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
-            "tcp" | "http" | "https" if !rest.is_empty() && !rest.contains('/') => {
+            "tcp" | "http" | "https" if !rest.is_empty() && !rest.contains(['/', '@']) => {
                 // As `docker` has it.
                 let port =
                     rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
                 Ok(Self::Tcp(if port { rest.to_owned() } else { format!("{rest}:2375") }))
             }
-            "ssh" if !rest.is_empty() => Ok(Self::Ssh(rest.to_owned())),
             _ => Err(()),
         }
     }
@@ -93,7 +96,7 @@ impl fmt::Display for Host {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
-            Self::Ssh(address) => write!(f, "ssh://{address}"),
+            Self::Ssh(destination) => destination.fmt(f),
         }
     }
 }

@@ -12,6 +12,7 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 
 use super::attend::Streams;
+use super::engine::unbounded;
 use super::failure::{failed, no_such_user};
 use super::plan::Plan;
 use super::shared::Shared;
@@ -35,9 +36,10 @@ pub async fn start(
     stopped: impl Future<Output = ()>,
 ) -> Result<Option<Container>, DriverError> {
     let ready = async {
-        let image = shared.images.ensure(&plan.spec.image);
-        let (image, network) = tokio::try_join!(image, shared.network())?;
+        let image = shared.images.ensure(&plan.spec.image).await?;
         let turn = shared.starts.acquire().await;
+        // A pull and a turn may take long.
+        let (network, ()) = tokio::try_join!(shared.network(), shared.find_volumes(plan))?;
         Ok::<_, DriverError>((image, network, turn.ok()))
     };
     let lost = || format!("cannot create a container for `{}`", plan.spec.name);
@@ -129,8 +131,9 @@ pub fn remove_soon(shared: &Arc<Shared>, id: String) {
 
 /// Removes a container. What cannot be removed now is looked for again at the end, which reports it.
 pub async fn remove(shared: &Shared, id: &str) {
+    let docker = unbounded(&shared.docker);
     tokio::select! {
-        _ = remove_container(&shared.docker, id) => {}
+        _ = remove_container(&docker, id) => {}
         () = shared.lost.cancelled() => {}
     }
 }

@@ -3,23 +3,33 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bollard::Docker;
 use bollard::errors::Error;
-use bollard::{API_DEFAULT_VERSION, Docker};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::config::{DockerConfig, HOST, Host};
+use super::way::Way;
+use crate::cache::masked;
 use crate::driver::DriverError;
 use crate::state::home;
 
 /// How long an engine may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_millis(1800);
 
+/// The same through ssh, which says by itself that nobody is there.
+const SSH_PATIENCE: Duration = Duration::from_secs(15);
+
+/// For what an engine takes its time for. Whoever waits for that long looks whether the engine is
+/// [lost](super::shared::Shared::lost).
+const UNBOUNDED: Duration = Duration::from_hours(24 * 365);
+
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
 /// An engine that has answered.
 pub struct Engine {
     pub docker: Docker,
+    pub way: Way,
     /// Whether it runs on this machine, as far as its address tells.
     pub is_local: bool,
 }
@@ -43,11 +53,17 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
             candidate.host, candidate.origin
         ),
     };
-    let docker =
-        open(&candidate, config.patience.as_secs()).map_err(|error| unavailable(&error))?;
+    let way = open(&candidate).map_err(|error| unavailable(&error))?;
+    let docker = way.client(config.patience.as_secs()).map_err(|error| unavailable(&error))?;
+    let patience = match candidate.host {
+        Host::Ssh(_) => SSH_PATIENCE,
+        Host::Unix(_) | Host::Tcp(_) => PATIENCE,
+    };
     // Speaks the newest version that both know.
-    match tokio::time::timeout(PATIENCE, docker.negotiate_version()).await {
-        Ok(Ok(docker)) => Ok(Engine { docker, is_local: matches!(candidate.host, Host::Unix(_)) }),
+    match tokio::time::timeout(patience, docker.negotiate_version()).await {
+        Ok(Ok(docker)) => {
+            Ok(Engine { docker, way, is_local: matches!(candidate.host, Host::Unix(_)) })
+        }
         Ok(Err(Error::DockerResponseServerError { message, .. }))
             if message.contains("HTTP request to an HTTPS server") =>
         {
@@ -57,7 +73,7 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
             ))
         }
         Ok(Err(error)) => Err(unavailable(&explained(&error))),
-        Err(_) => Err(unavailable(&format!("no answer within {} s", PATIENCE.as_secs_f32()))),
+        Err(_) => Err(unavailable(&format!("no answer within {} s", patience.as_secs_f32()))),
     }
 }
 
@@ -70,24 +86,18 @@ fn explained(error: &dyn std::error::Error) -> String {
     cause.to_string()
 }
 
-/// `patience` is in seconds.
-fn open(candidate: &Candidate, patience: u64) -> Result<Docker, bollard::errors::Error> {
-    let address = candidate.host.to_string();
-    match (&candidate.host, &candidate.keys) {
-        (Host::Unix(_), _) => Docker::connect_with_unix(&address, patience, API_DEFAULT_VERSION),
-        (Host::Ssh(_), _) => {
-            Docker::connect_with_ssh(&address, patience, API_DEFAULT_VERSION, None)
-        }
-        (Host::Tcp(_), None) => Docker::connect_with_http(&address, patience, API_DEFAULT_VERSION),
-        (Host::Tcp(_), Some(keys)) => Docker::connect_with_ssl(
-            &address,
-            &keys.join("key.pem"),
-            &keys.join("cert.pem"),
-            &keys.join("ca.pem"),
-            patience,
-            API_DEFAULT_VERSION,
-        ),
-    }
+fn open(candidate: &Candidate) -> std::io::Result<Way> {
+    Ok(match (&candidate.host, &candidate.keys) {
+        (Host::Unix(path), _) => Way::unix(path.clone()),
+        (Host::Ssh(destination), _) => Way::ssh(destination.clone()),
+        (Host::Tcp(address), None) => Way::tcp(address),
+        (Host::Tcp(address), Some(keys)) => Way::tls(address, keys)?,
+    })
+}
+
+/// The same client for what may take as long as it likes.
+pub fn unbounded(docker: &Docker) -> Docker {
+    docker.clone().with_timeout(UNBOUNDED)
 }
 
 /// What of this machine decides.
@@ -152,7 +162,7 @@ fn find(config: &DockerConfig, machine: &Machine) -> Result<Candidate, DriverErr
 fn unusable(what: &str, value: &str) -> DriverError {
     DriverError::Unavailable {
         driver: "docker",
-        reason: format!("`{what}` is `{value}`, expected {HOST}"),
+        reason: format!("`{what}` is `{}`, expected {HOST}", masked(value)),
     }
 }
 
@@ -255,6 +265,12 @@ mod tests {
         assert_eq!(found(&plain, &machine), "tcp://near:2375 from `DOCKER_HOST`, /keys");
         let named = DockerConfig { host: "unix:///own".parse().ok(), ..plain.clone() };
         assert_eq!(found(&named, &machine), "unix:///own from `host=`");
+        machine.docker_host = Some("ssh://me:secret@near".into());
+        assert_eq!(
+            found(&plain, &machine),
+            "the `docker` driver is unavailable: `DOCKER_HOST` is `ssh://***@near`, expected \
+             `unix:///path`, `tcp://host` or `ssh://host`"
+        );
         machine.docker_host = Some("near".into());
         assert_eq!(
             found(&plain, &machine),

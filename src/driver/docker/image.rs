@@ -159,6 +159,9 @@ struct Reference {
 /// How docker files credentials for its own registry.
 const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 
+/// What else it is called.
+const DOCKER_HUB_HOSTS: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+
 impl Reference {
     fn new(name: &str) -> Result<Self, DriverError> {
         let refused = |reason: &str| {
@@ -174,7 +177,8 @@ impl Reference {
         }
         let (first, rest) = name.split_once('/').unwrap_or(("", name));
         let is_registry = first.contains(['.', ':']) || first == "localhost";
-        let registry = if is_registry { first } else { DOCKER_HUB };
+        let is_hub = !is_registry || DOCKER_HUB_HOSTS.contains(&first);
+        let registry = if is_hub { DOCKER_HUB } else { first };
         if rest.is_empty() {
             return refused("it has no name after the registry");
         }
@@ -231,6 +235,8 @@ mod tests {
             ("busybox", "busybox:latest", DOCKER_HUB),
             ("node:20", "node:20", DOCKER_HUB),
             ("owner/name", "owner/name:latest", DOCKER_HUB),
+            ("docker.io/owner/name", "docker.io/owner/name:latest", DOCKER_HUB),
+            ("registry-1.docker.io/name:1", "registry-1.docker.io/name:1", DOCKER_HUB),
             ("localhost/name", "localhost/name:latest", "localhost"),
             ("localhost:5000/name", "localhost:5000/name:latest", "localhost:5000"),
             ("ghcr.io/owner/name:1", "ghcr.io/owner/name:1", "ghcr.io"),

@@ -38,6 +38,16 @@ pub fn network_name(run: &str) -> String {
     format!("ci-{run}")
 }
 
+/// The name of a container or volume of a run, with which all of them begin.
+pub fn object_name(run: &str, rest: &str) -> String {
+    format!("ci-{run}-{rest}")
+}
+
+/// Whether a container's name, as the engine lists it, is one that a run has given.
+pub fn is_of_run(name: &str, run: &str) -> bool {
+    name.trim_start_matches('/').starts_with(&object_name(run, ""))
+}
+
 /// Seconds since 1970 by this machine's clock.
 pub fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

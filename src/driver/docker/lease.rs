@@ -22,10 +22,11 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use nix::time::{ClockId, clock_gettime};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::failure::{failed, is_missing};
-use super::labels::Labels;
+use super::labels::{Labels, object_name};
 use super::sweep::remove_container;
 use crate::driver::DriverError;
 
@@ -43,6 +44,10 @@ pub struct Lease {
     /// How long it lasts.
     valid: Duration,
     state: Mutex<State>,
+    /// Held by who renews it.
+    renewing: tokio::sync::Mutex<()>,
+    /// Fires when it is not to be renewed any more.
+    released: CancellationToken,
     /// The engine's time when the lease began, in seconds since 1970, and this machine's [`uptime`].
     began: (i64, i64),
     lock: Option<LockFile>,
@@ -73,7 +78,7 @@ impl Lease {
     ) -> Result<Self, DriverError> {
         // Without a place for the file the container has to do.
         let lock = LockFile::new(directory, run).ok();
-        let prefix = format!("ci-{run}-until-");
+        let prefix = object_name(run, "until-");
         // By this machine's clock, until the engine's is known.
         let until = super::labels::now() + whole(valid);
         let context = "cannot create the run's lease";
@@ -90,6 +95,8 @@ impl Lease {
                 labels: labels.clone(),
                 valid,
                 state: Mutex::new(State { container: container.clone(), until }),
+                renewing: tokio::sync::Mutex::default(),
+                released: CancellationToken::new(),
                 began,
                 lock,
             };
@@ -99,7 +106,7 @@ impl Lease {
         match lease.await {
             Ok(lease) => Ok(lease),
             Err(error) => {
-                _ = remove_container(docker, &container).await;
+                _ = timeout(valid, remove_container(docker, &container)).await;
                 Err(error)
             }
         }
@@ -111,20 +118,30 @@ impl Lease {
         began.saturating_add(uptime().saturating_sub(at))
     }
 
-    /// Renews the lease for ever. `lost` fires when that has not been possible before its end.
+    /// Renews the lease until it is [released](Self::release). `lost` fires when that has not been possible
+    /// before its end, and the engine does not answer either.
     pub async fn keep(&self, lost: &CancellationToken) {
         let pause = self.valid / RENEWALS;
         loop {
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = self.released.cancelled() => return,
+                () = sleep(pause) => {}
+            }
             // The engine may be busy; there are more attempts than one before the lease ends.
-            _ = tokio::time::timeout(pause, self.renew()).await;
-            if self.state().until <= self.now() {
+            _ = timeout(pause, self.renew()).await;
+            if self.state().until <= self.now()
+                && !matches!(timeout(pause, self.docker.ping()).await, Ok(Ok(_)))
+            {
                 lost.cancel();
             }
         }
     }
 
     async fn renew(&self) -> Result<(), Error> {
+        let _here = self.renewing.lock().await;
+        if self.released.is_cancelled() {
+            return Ok(());
+        }
         let State { container, until } = self.state();
         let next = self.now() + whole(self.valid);
         // The engine refuses to give a container the name that it has.
@@ -148,8 +165,16 @@ impl Lease {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Lets the lease run out, when nothing can be removed any more.
+    pub fn abandon(&self) {
+        self.released.cancel();
+    }
+
     /// Gives the lease up, when nothing else of the run is left.
     pub async fn release(&self) -> Result<(), DriverError> {
+        self.released.cancel();
+        // What comes after that renews nothing.
+        drop(self.renewing.lock().await);
         remove_container(&self.docker, &self.state().container)
             .await
             .map_err(|error| failed("cannot remove the run's lease", error))?;

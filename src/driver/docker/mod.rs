@@ -18,9 +18,11 @@ mod plan;
 mod sandbox;
 mod shared;
 mod shell;
+mod ssh;
 mod sweep;
 mod transfer;
 mod volume;
+mod way;
 mod writable;
 
 use std::path::PathBuf;
@@ -54,6 +56,9 @@ pub struct DockerDriver {
 /// How long to wait at the end for an engine that was lost.
 const LAST_TRY: Duration = Duration::from_secs(10);
 
+/// How much longer than a run it may take to remove what others left behind.
+const LAST_SWEEP: Duration = Duration::from_secs(30);
+
 /// Where runs of this machine keep the files that tell whether they are alive.
 fn leases() -> PathBuf {
     crate::state::directory().join("docker")
@@ -78,22 +83,12 @@ impl DockerDriver {
             Arc::new(lease),
             notices,
         ));
-        let (keeper, until) = (shared.clone(), shared.closing.clone());
-        tokio::spawn(async move {
-            // A connection within a machine does not break unnoticed.
-            let unnoticed = CancellationToken::new();
-            let lost = if keeper.is_local { &unnoticed } else { &keeper.lost };
-            tokio::select! {
-                () = keeper.lease.keep(lost) => {}
-                () = until.cancelled() => {}
-            }
-        });
+        let keeper = shared.clone();
+        // Until the very end: volumes are read when tasks have ended.
+        tokio::spawn(async move { keeper.lease.keep(&keeper.lost).await });
         let sweeper = shared.clone();
         shared.tasks.spawn(async move {
-            let Shared { docker, config, run, lease, .. } = &*sweeper;
-            let namespace = Some(config.namespace());
-            let swept = sweep::sweep(docker, &leases(), namespace, Some(run), lease.now()).await;
-            match swept.map(|cleared| cleared.removed) {
+            match sweep_before(&sweeper).await {
                 Ok(removed) if removed.is_empty() => {}
                 Ok(removed) => {
                     (sweeper.notices)(format!("removed {removed} that killed runs left behind"));
@@ -107,18 +102,51 @@ impl DockerDriver {
     }
 }
 
+/// Removes what killed runs of the same namespace left behind, unless it takes longer than this run.
+async fn sweep_before(shared: &Shared) -> Result<Pruned, DriverError> {
+    let Shared { docker, config, run, lease, .. } = shared;
+    let sweep = async {
+        let namespace = Some(config.namespace());
+        let swept = sweep::sweep(docker, &leases(), namespace, Some(run), lease.now()).await?;
+        Ok(swept.removed)
+    };
+    let swept = async {
+        tokio::select! {
+            swept = sweep => swept,
+            () = async {
+                shared.closing.cancelled().await;
+                tokio::time::sleep(LAST_SWEEP).await;
+            } => Err(DriverError::Refused("the engine has not removed it by the end of the run".into())),
+        }
+    };
+    shared.unless_lost(|| "the engine is lost".to_owned(), swept).await
+}
+
 /// Removes what runs left behind that are no more, of one namespace or of all.
 pub async fn prune(config: &DockerConfig) -> Result<Pruned, DriverError> {
     let engine = engine::connect(config).await?;
     let identity =
         RunIdentity { run: uuid::Uuid::new_v4().to_string(), pipeline: "prune".to_owned() };
-    // Its own lease tells the engine's time.
+    // Its own lease tells the engine's time, and whether the engine is lost.
     let labels = labels::of_run(config, &identity);
     let (docker, valid) = (&engine.docker, config.patience);
     let lease = Lease::take(docker, &leases(), &identity.run, &labels, valid).await?;
     let namespace = config.namespace.as_deref();
-    let own = Some(identity.run.as_str());
-    let swept = sweep::sweep(&engine.docker, &leases(), namespace, own, lease.now()).await;
+    let (own, lost) = (Some(identity.run.as_str()), CancellationToken::new());
+    let (directory, now) = (leases(), lease.now());
+    let watch = async {
+        tokio::select! {
+            () = lease.keep(&lost) => {}
+            () = lost.cancelled() => {}
+        }
+    };
+    let swept = tokio::select! {
+        swept = sweep::sweep(docker, &directory, namespace, own, now) => swept,
+        () = watch => {
+            let context = "cannot remove what runs left behind".to_owned();
+            return Err(DriverError::Io { context, source: silent(valid) });
+        }
+    };
     lease.release().await?;
     match swept? {
         Cleared { removed, miscounted } if miscounted.is_empty() => Ok(removed),
@@ -205,21 +233,15 @@ impl Driver for DockerDriver {
     async fn close(&self) -> Result<(), DriverError> {
         let close = async || {
             self.end_tasks().await;
-            let Shared { docker, run, lease, lost, config, notices, .. } = &*self.shared;
-            let clear = async {
-                // All that has the run's label, whatever this process remembers of it.
-                let objects = Objects::find(docker, labels::RUN, Some(run)).await?;
-                let Cleared { miscounted, .. } = objects.remove(docker, true).await?;
-                if !miscounted.is_empty() {
-                    notices(sweep::miscounted(&miscounted));
-                }
-                lease.release().await
-            };
-            if !lost.is_cancelled() {
-                return clear.await;
+            let Shared { lost, config, .. } = &*self.shared;
+            tokio::select! {
+                cleared = clear(&self.shared) => return cleared,
+                () = lost.cancelled() => {}
             }
             // It may be there again.
-            let cleared = tokio::time::timeout(config.patience.min(LAST_TRY), clear).await;
+            let patience = config.patience.min(LAST_TRY);
+            let cleared = tokio::time::timeout(patience, clear(&self.shared)).await;
+            self.shared.lease.abandon();
             let source = match cleared {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => std::io::Error::other(error),
@@ -230,4 +252,18 @@ impl Driver for DockerDriver {
         };
         self.closed.get_or_try_init(close).await.copied()
     }
+}
+
+/// Removes all that has the run's label, whatever this process remembers of it, and the lease last.
+async fn clear(shared: &Shared) -> Result<(), DriverError> {
+    let Shared { docker, run, lease, notices, .. } = shared;
+    let mut objects = Objects::find(docker, labels::RUN, Some(run)).await?;
+    // Removing may take long.
+    let leases = objects.take_leases();
+    let Cleared { miscounted, .. } = objects.remove(docker, true).await?;
+    if !miscounted.is_empty() {
+        notices(sweep::miscounted(&miscounted));
+    }
+    lease.release().await?;
+    leases.remove(docker, false).await.map(drop)
 }

@@ -82,7 +82,9 @@ impl Plan {
         labels.insert(labels::NAME.to_owned(), spec.name.replace('\0', ""));
         let memory = spec.limits.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let host = HostConfig {
-            mounts: Some(mounts.iter().map(|(volume, target)| mount(volume, target)).collect()),
+            mounts: Some(
+                mounts.iter().map(|(volume, target)| mount(&labels, volume, target)).collect(),
+            ),
             network_mode: network,
             privileged: Some(spec.privileged),
             memory,
@@ -119,6 +121,12 @@ impl Plan {
         }
     }
 
+    /// Volumes and the engine's names of them.
+    pub fn volumes(&self) -> impl Iterator<Item = (&VolumeName, &str)> {
+        let names = self.spec.mounts.iter().map(|mount| &mount.volume);
+        names.zip(self.mounts.iter().map(|(volume, _)| volume.as_str()))
+    }
+
     /// The directories that the user has to be able to write to, each after those above it.
     pub fn writable(&self) -> BTreeSet<&Path> {
         let is_below_work = |path: &Path| path.starts_with(WORK) && path != Path::new(WORK);
@@ -130,8 +138,9 @@ impl Plan {
     }
 }
 
-/// A volume by the engine's name at an absolute path.
-pub fn mount(volume: &str, target: &str) -> Mount {
+/// A volume by the engine's name at an absolute path. If somebody removes it at this moment, the engine makes
+/// one with these labels, so that at least it does not stay.
+pub fn mount(labels: &Labels, volume: &str, target: &str) -> Mount {
     Mount {
         typ: Some(MountType::VOLUME),
         source: Some(volume.to_owned()),
@@ -139,6 +148,7 @@ pub fn mount(volume: &str, target: &str) -> Mount {
         volume_options: Some(MountVolumeOptions {
             // A volume holds what tasks put into it, and nothing of an image.
             no_copy: Some(true),
+            labels: Some(labels.clone()),
             ..Default::default()
         }),
         ..Default::default()

@@ -5,27 +5,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::container::AttachContainerResults;
 use bollard::errors::Error;
 use bollard::models::ContainerConfig;
 use bollard::query_parameters::{
-    AttachContainerOptions, CommitContainerOptions, KillContainerOptions,
-    ResizeContainerTTYOptions, StartContainerOptions,
+    CommitContainerOptions, KillContainerOptions, ResizeContainerTTYOptions, StartContainerOptions,
 };
-use futures_util::StreamExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::attempt::code;
-use super::attend::Streams;
 use super::container;
+use super::engine::unbounded;
 use super::failure::failed;
 use super::labels::{IMAGE, SHELL_IMAGE};
-use super::output::{content, is_complaint, reason};
+use super::output::{is_complaint, reason};
 use super::plan::{Plan, environment};
-use super::shared::Shared;
+use super::shared::{Shared, silent};
 use super::sweep::remove_image;
 use crate::driver::{DriverError, SHELL, Terminal, WindowSize, nothing_kept};
 use crate::task::TaskSpec;
@@ -43,11 +41,14 @@ pub struct Kept {
     pub _here: TaskTrackerToken,
 }
 
-/// How long the engine may take to copy a container, which the user can cut short.
-const COPYING: Duration = Duration::from_hours(24);
+/// How much longer the engine may take to copy a container when nobody wants the copy any more.
+const LAST_COPY: Duration = Duration::from_secs(10);
 
 /// More than what the init process says of a command that it could not start.
 const LONGEST_COMPLAINT: usize = 4096;
+
+/// How much of a terminal's output is passed on at once.
+const CHUNK: usize = 16 << 10;
 
 /// Runs a shell to its end, and removes what was made for it.
 pub async fn run(
@@ -61,8 +62,7 @@ pub async fn run(
     let context = || format!("cannot copy the container of task `{}`", task.name);
     let Some(image) = copied.map_err(|error| failed(context(), error))? else { return Ok(()) };
     let ended = in_image(shared, task, &kept, &image, terminal).await;
-    // What cannot be removed now is looked for again at the end, which reports it.
-    _ = remove_image(&shared.docker, &image).await;
+    discard(shared, &image).await;
     ended
 }
 
@@ -80,12 +80,28 @@ async fn copy(
         pause: false,
         ..Default::default()
     };
-    let docker = shared.docker.clone().with_timeout(COPYING);
-    let (told, mut copied) = oneshot::channel();
+    let docker = unbounded(&shared.docker);
+    let (mut told, mut copied) = oneshot::channel();
+    let copier = shared.clone();
     shared.tasks.spawn(async move {
-        let made = docker.commit_container(options, ContainerConfig::default()).await;
+        let make = docker.commit_container(options, ContainerConfig::default());
+        let made = tokio::select! {
+            made = make => made,
+            () = copier.lost.cancelled() => Err(Error::IOError { err: silent(copier.config.patience) }),
+            () = async {
+                told.closed().await;
+                sleep(LAST_COPY).await;
+            } => {
+                (copier.notices)(
+                    "the engine is still copying a container for a shell that is not wanted any more, \
+                     remove the copy with `ci prune` later"
+                        .into(),
+                );
+                return;
+            }
+        };
         if let Err(Ok(unwanted)) = told.send(made.map(|made| made.id)) {
-            _ = remove_image(&docker, &unwanted).await;
+            discard(&copier, &unwanted).await;
         }
     });
     let made = tokio::select! {
@@ -107,6 +123,15 @@ async fn copy(
     made.unwrap_or_else(|_| Err(std::io::Error::other("nobody attended to it").into())).map(Some)
 }
 
+/// Removes an image. What cannot be removed now is looked for again at the end, which reports it.
+async fn discard(shared: &Shared, image: &str) {
+    let docker = unbounded(&shared.docker);
+    tokio::select! {
+        _ = remove_image(&docker, image) => {}
+        () = shared.lost.cancelled() => {}
+    }
+}
+
 async fn in_image(
     shared: &Arc<Shared>,
     task: &TaskSpec,
@@ -114,7 +139,7 @@ async fn in_image(
     image: &str,
     terminal: Terminal,
 ) -> Result<(), DriverError> {
-    let network = shared.network().await?;
+    let (network, ()) = tokio::try_join!(shared.network(), shared.find_volumes(&kept.plan))?;
     let mut body =
         kept.plan.container(&shared.labels, network, SHELL.map(str::to_owned).into(), true);
     body.image = Some(image.to_owned());
@@ -156,17 +181,8 @@ async fn in_image(
 async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Option<String>, Error> {
     let Terminal { mut input, output, mut size, gone, opened, .. } = terminal;
     let docker = &shared.docker;
-    let options = AttachContainerOptions {
-        stream: true,
-        stdin: true,
-        stdout: true,
-        stderr: true,
-        ..Default::default()
-    };
     // Before it starts, so that nothing is missed.
-    let AttachContainerResults { output: chunks, input: keys } =
-        docker.attach_container(id, Some(options)).await?;
-    let mut streams = Streams { output: chunks, input: keys };
+    let (mut screen, mut keys) = shared.way.attach(docker, id).await?;
     docker.start_container(id, None::<StartContainerOptions>).await?;
     opened.cancel();
     let resize = async |WindowSize { rows, columns }| {
@@ -185,20 +201,22 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
     let feed = async {
         while let Some(bytes) = input.recv().await {
             // A shell that does not read has ended, which its output shows.
-            if streams.input.write_all(&bytes).await.is_err()
-                || streams.input.flush().await.is_err()
-            {
+            if keys.write_all(&bytes).await.is_err() || keys.flush().await.is_err() {
                 std::future::pending::<()>().await;
             }
         }
     };
     let mut said = Vec::new();
     let show = async {
-        while let Some(frame) = streams.output.next().await {
-            let Some((_, bytes)) = content(frame?) else { continue };
+        let mut bytes = vec![0; CHUNK];
+        loop {
+            let count = screen.read(&mut bytes).await?;
+            if count == 0 {
+                break;
+            }
             let room = LONGEST_COMPLAINT - said.len();
-            said.extend_from_slice(&bytes[..bytes.len().min(room)]);
-            _ = output.send(bytes.to_vec()).await;
+            said.extend_from_slice(&bytes[..count.min(room)]);
+            _ = output.send(bytes[..count].to_vec()).await;
         }
         code(docker, id).await
     };
@@ -213,7 +231,7 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
             }
         } => {
             // Newer engines do not end what has output that nobody takes.
-            drop(streams);
+            drop((screen, keys));
             let options = KillContainerOptions { signal: "SIGKILL".into() };
             // It may have ended at this moment, and is removed in any case.
             _ = docker.kill_container(id, Some(options)).await;

@@ -12,10 +12,13 @@ use bollard::models::NetworkDisconnectRequest;
 use bollard::query_parameters::{
     InspectNetworkOptions, ListContainersOptions, ListImagesOptions, ListNetworksOptions,
     ListVolumesOptions, RemoveContainerOptions, RemoveImageOptions, RemoveVolumeOptions,
+    WaitContainerOptions,
 };
+use futures_util::StreamExt;
 
+use super::engine::unbounded;
 use super::failure::{failed, is_conflict, is_missing};
-use super::labels::{self, IMAGE, NAMESPACE, RUN, SHELL_IMAGE, network_name};
+use super::labels::{self, IMAGE, NAMESPACE, RUN, SHELL_IMAGE, is_of_run, network_name};
 use super::lease;
 use crate::driver::{DriverError, Pruned};
 
@@ -94,6 +97,10 @@ impl Objects {
             let run = container.labels.and_then(|mut labels| labels.remove(RUN));
             if let (Some(id), Some(run)) = (container.id, run) {
                 let names = container.names.unwrap_or_default();
+                // Those that users make from a copy of a task's container have its labels.
+                if !names.iter().any(|name| is_of_run(name, &run)) {
+                    continue;
+                }
                 match names.iter().find_map(|name| lease::until(name)) {
                     Some(until) => {
                         found.until.insert(run.clone(), until);
@@ -104,6 +111,11 @@ impl Objects {
             }
         }
         Ok(found)
+    }
+
+    /// Takes the leases out.
+    pub fn take_leases(&mut self) -> Self {
+        Self { leases: std::mem::take(&mut self.leases), ..Self::default() }
     }
 
     fn runs(&self) -> HashSet<&str> {
@@ -125,6 +137,8 @@ impl Objects {
     ///
     /// Where containers have `just_ended`, the engine may be about to let go of what they used.
     pub async fn remove(&self, docker: &Docker, just_ended: bool) -> Result<Cleared, DriverError> {
+        // The engine takes its time for what is large.
+        let docker = &unbounded(docker);
         let mut pruned = Pruned::default();
         let mut miscounted = Vec::new();
         let mut first = Ok(());
@@ -169,13 +183,22 @@ impl Objects {
     }
 }
 
-/// Removes a container, whatever it does, with its anonymous volumes.
+/// Removes a container, whatever it does, with its anonymous volumes. Returns when it is gone, even if somebody
+/// else removes it, too: what it has used can be removed then.
 pub async fn remove_container(docker: &Docker, id: &str) -> Result<(), Error> {
     let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
     match docker.remove_container(id, Some(options)).await {
         Err(error) if is_missing(&error) => Ok(()),
-        // Somebody else is about to.
-        Err(error) if is_conflict(&error) && error.to_string().contains("in progress") => Ok(()),
+        Err(error) if is_conflict(&error) && error.to_string().contains("in progress") => {
+            let options = WaitContainerOptions { condition: "removed".into() };
+            let mut answers = std::pin::pin!(docker.wait_container(id, Some(options)));
+            match answers.next().await {
+                // That is the code that it has ended with.
+                None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => Ok(()),
+                Some(Err(error)) if is_missing(&error) => Ok(()),
+                Some(Err(error)) => Err(error),
+            }
+        }
         removed => removed,
     }
 }

@@ -18,11 +18,13 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{mpsc, watch};
 
 use super::container;
-use super::failure::failed;
+use super::engine::unbounded;
+use super::failure::{failed, is_missing};
 use super::lease::{EMPTY_IMAGE, create_empty};
 use super::plan::mount;
-use super::shared::{Shared, silent};
+use super::shared::{Shared, removed, silent};
 use crate::driver::{DriverError, VolumeArchive};
+use crate::volume::VolumeName;
 
 /// Where such a container has the volume.
 const PLACE: &str = "/volume";
@@ -33,12 +35,13 @@ const CONTENT: &str = "/volume/.";
 /// How many chunks wait for whoever reads them.
 const WAITING: usize = 4;
 
-/// All of a volume may take as long as it likes, if only there is progress.
-const UNBOUNDED: Duration = Duration::from_hours(24 * 365);
-
 /// Starts to read a volume, which goes on until the archive ends or is dropped.
-pub async fn read(shared: &Arc<Shared>, volume: &str) -> Result<VolumeArchive, DriverError> {
-    let holder = create(shared, volume).await?;
+pub async fn read(
+    shared: &Arc<Shared>,
+    name: &VolumeName,
+    volume: &str,
+) -> Result<VolumeArchive, DriverError> {
+    let holder = create(shared, name, volume).await?;
     let (sender, archive) = mpsc::channel(WAITING);
     let (reader, patience) = (shared.clone(), shared.config.patience);
     shared.tasks.spawn(async move {
@@ -68,10 +71,11 @@ pub async fn read(shared: &Arc<Shared>, volume: &str) -> Result<VolumeArchive, D
 /// Writes an archive into a volume.
 pub async fn write(
     shared: &Arc<Shared>,
+    name: &VolumeName,
     volume: &str,
     archive: VolumeArchive,
 ) -> Result<(), DriverError> {
-    let holder = create(shared, volume).await?;
+    let holder = create(shared, name, volume).await?;
     let patience = shared.config.patience;
     // Since when something is the engine's to do.
     let (busy, since) = watch::channel(Some(Instant::now()));
@@ -88,7 +92,8 @@ pub async fn write(
         }
     });
     let options = UploadToContainerOptions { path: PLACE.into(), ..Default::default() };
-    let docker = shared.docker.clone().with_timeout(UNBOUNDED);
+    // All of a volume may take as long as it likes, if only there is progress.
+    let docker = unbounded(&shared.docker);
     let written = tokio::select! {
         written = docker.upload_to_container(&holder, Some(options), body_try_stream(chunks)) => written,
         () = idle(since, patience) => Err(stalled(patience)),
@@ -120,21 +125,24 @@ fn not_empty(chunk: &Bytes) -> std::future::Ready<bool> {
     std::future::ready(!chunk.is_empty())
 }
 
-async fn create(shared: &Shared, volume: &str) -> Result<String, DriverError> {
+async fn create(shared: &Shared, name: &VolumeName, volume: &str) -> Result<String, DriverError> {
+    let mount = mount(&shared.labels, volume, PLACE);
     let body = ContainerCreateBody {
         image: Some(EMPTY_IMAGE.into()),
         cmd: Some(vec!["never-started".into()]),
         labels: Some(shared.labels.clone()),
-        host_config: Some(HostConfig {
-            mounts: Some(vec![mount(volume, PLACE)]),
-            ..Default::default()
-        }),
+        host_config: Some(HostConfig { mounts: Some(vec![mount]), ..Default::default() }),
         ..Default::default()
     };
-    let name = Some(shared.container_name());
-    let options = CreateContainerOptions { name, ..Default::default() };
+    let holder = Some(shared.container_name());
+    let options = CreateContainerOptions { name: holder, ..Default::default() };
     let context = "cannot create a container for a volume";
     let created = async {
+        match shared.docker.inspect_volume(volume).await {
+            // The engine would make a new one.
+            Err(error) if is_missing(&error) => return Err(removed(name)),
+            found => found.map_err(|error| failed(context, error))?,
+        };
         let created = create_empty(&shared.docker, options, body).await;
         Ok(created.map_err(|error| failed(context, error))?.id)
     };

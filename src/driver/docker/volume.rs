@@ -10,7 +10,7 @@ use bollard::query_parameters::RemoveVolumeOptions;
 
 use super::failure::failed;
 use super::shared::Shared;
-use super::{labels, transfer};
+use super::{engine, labels, transfer};
 use crate::driver::{DriverError, LocalDirectory, Volume, VolumeArchive};
 use crate::volume::VolumeName;
 
@@ -29,7 +29,7 @@ pub async fn create(
     shared.know(name, created.name, size);
     Ok(Volume {
         name: name.clone(),
-        directory: local(shared, Path::new(&created.mountpoint)),
+        directory: local(shared, Path::new(&created.mountpoint)).await,
         path: created.mountpoint,
     })
 }
@@ -71,7 +71,7 @@ pub async fn fill(
     let context = || format!("cannot fill volume `{name}`");
     let Some((empty, size)) = shared.known(name) else { return Err(unknown(name)) };
     let new = make(shared, name, size).await.map_err(|error| failed(context(), error))?.name;
-    let written = transfer::write(shared, &new, archive).await;
+    let written = transfer::write(shared, name, &new, archive).await;
     let unused = match &written {
         Ok(()) => {
             shared.know(name, new, size);
@@ -81,14 +81,18 @@ pub async fn fill(
     };
     // What cannot be removed now is looked for again at the end, which reports it.
     let options = Some(RemoveVolumeOptions { force: true });
-    _ = shared.docker.remove_volume(&unused, options).await;
+    let docker = engine::unbounded(&shared.docker);
+    tokio::select! {
+        _ = docker.remove_volume(&unused, options) => {}
+        () = shared.lost.cancelled() => {}
+    }
     written
 }
 
 /// Starts to read a volume.
 pub async fn read(shared: &Arc<Shared>, name: &VolumeName) -> Result<VolumeArchive, DriverError> {
     match shared.volume(name) {
-        Some(volume) => transfer::read(shared, &volume).await,
+        Some(volume) => transfer::read(shared, name, &volume).await,
         None => Err(unknown(name)),
     }
 }
@@ -99,12 +103,14 @@ fn unknown(name: &VolumeName) -> DriverError {
 
 /// The volume's directory, if it is one of this machine. The random number of the run in its path
 /// makes sure that it is this engine's.
-fn local(shared: &Shared, mountpoint: &Path) -> Option<LocalDirectory> {
+async fn local(shared: &Shared, mountpoint: &Path) -> Option<LocalDirectory> {
     let above = mountpoint.parent()?;
     // A directory that may be read may be replaced by root alone.
     let usable = shared.is_local
         && mountpoint.is_dir()
-        && rustix::fs::access(above, rustix::fs::Access::WRITE_OK).is_ok();
+        && rustix::fs::access(above, rustix::fs::Access::WRITE_OK).is_ok()
+        // What is written there would have owners that no container knows.
+        && !shared.maps_users().await;
     // The engine removes all that is beside the volume's content with it.
     usable
         .then(|| LocalDirectory { path: PathBuf::from(mountpoint), staging: above.join("staging") })

@@ -1,6 +1,10 @@
 //! Engines of other machines: the way to them, and volumes that no directory of this one has.
 
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,13 +13,16 @@ use bytes::Bytes;
 use ci::driver::docker::{DockerConfig, DockerDriver};
 use ci::driver::{Driver, DriverConfig, RunIdentity};
 use ci::task::Stream;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use super::{Run, host, objects, variable};
-use crate::conformance::{mounted, sh, succeed, volume};
+use crate::conformance::{PATIENCE, mounted, sh, succeed, volume};
 use crate::support::Ci;
 
 #[test]
@@ -46,18 +53,98 @@ fn an_engine_is_reached_by_tls_with_the_keys_of_docker() {
         .stderr_has("it speaks TLS, set `DOCKER_TLS_VERIFY=1`");
 }
 
+/// A directory with an `ssh` that knows the way to the engine's machine, and writes down each process that it
+/// is.
+struct Ssh(tempfile::TempDir);
+
+impl Ssh {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let real = Path::new(&variable("CI_TEST_DOCKER_SSH")).join("ssh");
+        let (pids, real) = (directory.path().join("pids"), real.display());
+        let script = format!("#!/bin/sh\necho $$ >> {}\nexec {real} \"$@\"\n", pids.display());
+        let ssh = directory.path().join("ssh");
+        std::fs::write(&ssh, script).unwrap();
+        std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
+        Self(directory)
+    }
+
+    fn path(&self) -> String {
+        format!("{}:/usr/bin:/bin", self.0.path().display())
+    }
+
+    /// Waits for the end of all that it was. There was one at least.
+    fn ends(&self) {
+        let pids = std::fs::read_to_string(self.0.path().join("pids")).unwrap();
+        assert_ne!(pids, "");
+        for pid in pids.lines() {
+            let process = format!("/proc/{pid}/cmdline");
+            // It is ended a moment after its connection.
+            while std::fs::read_to_string(&process).is_ok_and(|line| line.contains("dial-stdio")) {
+                std::thread::yield_now();
+            }
+        }
+    }
+}
+
 #[test]
 fn an_engine_is_reached_by_ssh() {
-    let path = format!("{}:/usr/bin:/bin", variable("CI_TEST_DOCKER_SSH"));
     let hello = r#"await runtime.run({
         name: "t", image: "busybox", command: { path: "cat" }, stdin: "hello",
     });"#;
-    Ci::pipeline(hello)
-        .args(["--output", "plain", "--driver", "docker://ssh?host=ssh://tests"])
-        .env("PATH", path)
-        .run()
-        .exits(0)
-        .stdout_has("[t] hello");
+    let ssh = Ssh::new();
+    let run = |host: &str| {
+        let driver = format!("docker://ssh?host={host}");
+        let ci = Ci::pipeline(hello).args(["--output", "plain", "--driver", &driver]);
+        ci.env("PATH", ssh.path()).run()
+    };
+    let address = variable("CI_TEST_DOCKER_SSH_ADDRESS");
+    let socket = host();
+    let socket = socket.strip_prefix("unix://").unwrap();
+    for host in ["ssh://tests", &format!("ssh://root@{address}"), &format!("ssh://tests{socket}")] {
+        run(host).exits(0).stdout_has("[t] hello");
+    }
+    // What `ssh`, and the command over there, have to say.
+    let told = |host: &str, reason: &str| {
+        let tried = format!("no engine answers at `{host}` (from `host=`)");
+        run(host).exits(3).stderr_has(&tried).stderr_has(reason);
+    };
+    told("ssh://tests/no/such.sock", "no such file or directory");
+    told(&format!("ssh://nobody-knows@{address}"), "Permission denied");
+    told("ssh://root@127.0.0.1:1", "Connection refused");
+    run("ssh://root:secret@tests").exits(2).stderr_has("`ssh://***@tests`").lacks("secret");
+    ssh.ends();
+}
+
+/// Ctrl-C is for all processes of a terminal.
+#[test]
+fn a_run_through_ssh_may_clean_up_when_it_is_interrupted() {
+    let ssh = Ssh::new();
+    let namespace = format!("ssh-{}", std::process::id());
+    let script = "trap 'echo cleaned up; exit 1' TERM; echo ready; sleep 1000 & wait";
+    let body = format!(
+        r#"await runtime.run({{
+            name: "t", image: "busybox", command: {{ path: "sh", args: ["-c", `{script}`] }},
+        }});"#
+    );
+    let driver = format!("docker://{namespace}?host=ssh://tests");
+    let ci = Ci::pipeline(&body).args(["--output", "plain", "--driver", &driver]);
+    let ci = ci.env("PATH", ssh.path());
+    let mut child = ci.command().process_group(0).stdout(Stdio::piped()).spawn().unwrap();
+    let group = Pid::from_raw(child.id().try_into().unwrap());
+    let mut text = String::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.contains("[t] ready") {
+            killpg(group, Signal::SIGINT).unwrap();
+        }
+        text += &line;
+        text.push('\n');
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{text}");
+    assert!(text.contains("[t] cleaned up") && !text.contains("lost"), "{text}");
+    assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
+    ssh.ends();
 }
 
 /// A volume's content goes through the engine as an archive.
@@ -97,48 +184,87 @@ async fn volumes_are_read_and_written_as_archives() {
 
 /// A way to the engine that can be cut: what is connected stays so, and nothing comes through any more.
 struct Way {
-    address: SocketAddr,
+    host: String,
     cut: CancellationToken,
     /// Whether the engine is taken for one that has lost count of what is in its networks.
     miscounts: Arc<AtomicBool>,
     /// Ends the connections when it is dropped.
-    _open: DropGuard,
+    open: CancellationToken,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.open.cancel();
+    }
 }
 
 impl Way {
+    /// By TCP.
     async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, cut) = (listener.local_addr().unwrap(), CancellationToken::new());
-        let (end, miscounts) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
-        let (until, closed, keeps) = (cut.clone(), end.clone(), miscounts.clone());
+        let way = Self::to(format!("tcp://{}", listener.local_addr().unwrap()));
+        let pass = way.pass();
         tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                let (until, closed, keeps) = (until.clone(), closed.clone(), keeps.clone());
-                tokio::spawn(async move {
-                    let path = host();
-                    let mut far =
-                        UnixStream::connect(path.strip_prefix("unix://").unwrap()).await.unwrap();
-                    tokio::select! {
-                        biased;
-                        () = until.cancelled() => closed.cancelled().await,
-                        () = relay(&mut near, &mut far, &keeps) => {}
-                    }
-                });
+            while let Ok((near, _)) = listener.accept().await {
+                pass(Box::new(near));
             }
         });
-        Self { address, cut, miscounts, _open: end.drop_guard() }
+        way
+    }
+
+    /// By a socket of this machine, as `ssh -L` and virtual machines make one for an engine elsewhere.
+    async fn forwarded() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let way = Self::to(format!("unix://{}", socket.display()));
+        let pass = way.pass();
+        tokio::spawn(async move {
+            // Until the runtime ends.
+            let _directory = directory;
+            while let Ok((near, _)) = listener.accept().await {
+                pass(Box::new(near));
+            }
+        });
+        way
+    }
+
+    fn to(host: String) -> Self {
+        let (cut, miscounts, open) = Default::default();
+        Self { host, cut, miscounts, open }
+    }
+
+    /// Connects somebody with the engine.
+    fn pass(&self) -> impl Fn(Box<dyn Connection>) + Send + 'static {
+        let (cut, open, miscounts) = (self.cut.clone(), self.open.clone(), self.miscounts.clone());
+        move |mut near| {
+            let (cut, open, miscounts) = (cut.clone(), open.clone(), miscounts.clone());
+            tokio::spawn(async move {
+                let host = host();
+                let path = host.strip_prefix("unix://").unwrap();
+                let mut far = UnixStream::connect(path).await.unwrap();
+                tokio::select! {
+                    biased;
+                    () = cut.cancelled() => open.cancelled().await,
+                    () = relay(&mut *near, &mut far, &miscounts) => {}
+                }
+            });
+        }
     }
 
     fn config(&self, patience: Duration) -> DockerConfig {
-        let host = format!("tcp://{}", self.address).parse().ok();
-        DockerConfig { host, patience, ..DockerConfig::default() }
+        DockerConfig { host: self.host.parse().ok(), patience, ..DockerConfig::default() }
     }
 }
 
+trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
 /// Passes on what both sides say until one of them ends. If the engine `keeps` networks, whoever removes
 /// one gets the answer of an engine that has lost count instead.
-async fn relay(near: &mut TcpStream, far: &mut UnixStream, keeps: &AtomicBool) {
-    let (mut from_near, mut to_near) = near.split();
+async fn relay(near: &mut dyn Connection, far: &mut UnixStream, keeps: &AtomicBool) {
+    let (mut from_near, mut to_near) = tokio::io::split(near);
     let (mut from_far, mut to_far) = far.split();
     let (mut request, mut answer) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     loop {
@@ -199,7 +325,15 @@ async fn a_network_that_the_engine_does_not_let_go_fails_no_run() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_on_an_engine_that_is_out_of_reach_is_lost() {
-    let way = Way::open().await;
+    loses(Way::open().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_on_an_engine_that_is_out_of_reach_of_its_socket_is_lost() {
+    loses(Way::forwarded().await).await;
+}
+
+async fn loses(way: Way) {
     let run = Run::with(way.config(Duration::from_secs(5))).await;
     let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
     let task = sh("echo ready; exec sleep 1000");
@@ -219,6 +353,25 @@ async fn a_task_on_an_engine_that_is_out_of_reach_is_lost() {
     let Run { driver, run, .. } = run;
     drop((driver, way));
     prune(&run).await;
+}
+
+/// Volumes are read when tasks have ended, which may take longer than a lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_counts_as_alive_until_its_end() {
+    let patience = Duration::from_secs(4);
+    let run = Run::with(DockerConfig { patience, ..DockerConfig::default() }).await;
+    run.driver.end_tasks().await;
+    let label = format!("--filter=label=ci.run={}", run.run);
+    let mut events = tokio::process::Command::new("/usr/bin/docker")
+        .args(["--host", &host(), "events", "--filter=event=rename", &label])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = tokio::io::BufReader::new(events.stdout.take().unwrap()).lines();
+    let renewed = timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
+    assert!(renewed.contains("rename"), "{renewed}");
+    run.end().await;
 }
 
 /// Removes what a run has left behind, on a way that is not cut.

@@ -4,11 +4,13 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
+use ci::driver::docker::DockerConfig;
+use ci::driver::{Driver, DriverConfig};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::{Run, docker, dsn, objects};
-use crate::conformance::{sh, succeed};
+use super::{Run, docker, dsn, host, objects};
+use crate::conformance::{finish, mounted, sh, succeed, volume};
 use crate::support::Ci;
 
 /// A pipeline that has everything a run can make, and waits.
@@ -172,4 +174,77 @@ async fn a_network_goes_although_somebody_has_joined_it() {
     run.end().await;
     assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", guest]), "true\n");
     docker(&["kill", guest]);
+}
+
+/// A container that a user makes from a copy of a task's has its labels.
+#[tokio::test]
+async fn what_a_user_made_of_a_task_stays() {
+    let run = Run::start().await;
+    let name = format!("own-{}", run.run);
+    let labels = ["ci.run", "ci.namespace"].map(|label| format!("--label={label}={}", run.run));
+    docker(&["create", "--name", &name, &labels[0], &labels[1], "busybox", "true"]);
+    let (own, id) =
+        (docker(&["ps", "--all", "--quiet", "--filter", &format!("name={name}")]), run.run);
+    run.driver.close().await.unwrap();
+    let config = DockerConfig {
+        host: host().parse().ok(),
+        namespace: Some(id.clone()),
+        ..DockerConfig::default()
+    };
+    let pruned = ci::driver::prune(&DriverConfig::Docker(config)).await.unwrap();
+    assert!(pruned.is_empty(), "{pruned}");
+    assert_eq!(objects("ci.run", &id), [own.trim()]);
+    docker(&["rm", &name]);
+}
+
+/// As `docker system prune` does, which many machines run every day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_removes_meanwhile_is_noticed() {
+    let run = Run::start().await;
+    let cache = volume(&run.driver, "cache").await;
+    let task = mounted(sh("echo x > v/file"), &[(&cache, "v")]);
+    succeed(&run.driver, &task).await;
+    // Its container goes a moment later.
+    let first = format!("name=^/ci-{}-[0-9]+$", run.run);
+    while !docker(&["ps", "--all", "--quiet", "--filter", &first]).is_empty() {}
+    docker(&["network", "rm", &format!("ci-{}", run.run)]);
+    succeed(&run.driver, &sh("true")).await;
+
+    let found =
+        docker(&["volume", "ls", "--quiet", "--filter", &format!("label=ci.run={}", run.run)]);
+    docker(&["volume", "rm", found.trim()]);
+    let lost = "lost volume `cache`: somebody has removed it from the engine, as `docker volume prune` does";
+    let error = finish(&run.driver, &task).await.unwrap_err();
+    assert_eq!(error.to_string(), lost);
+    let error = run.driver.read_volume(&cache.name).await.unwrap_err();
+    assert_eq!(error.to_string(), lost);
+    run.end().await;
+}
+
+/// Runs that begin at the same time clear the same.
+#[test]
+fn several_may_remove_the_same() {
+    let namespace = format!("several-{}", std::process::id());
+    let state = tempfile::tempdir().unwrap();
+    let many = r#"
+        const make = async (name) => {
+            const v = await runtime.createVolume({ name });
+            const args = ["-c", "echo ready; exec sleep 1000"];
+            await runtime.run({ name, image: "busybox", mounts: { v }, command: { path: "sh", args } });
+        };
+        await Promise.all(["a", "b", "c", "waits"].map(make));
+    "#;
+    let ci = Ci::pipeline(many).args(["--driver", &dsn(&namespace)]);
+    let ci = ci.env("XDG_CACHE_HOME", state.path());
+    let mut child = waiting(&ci);
+    signal(&child, Signal::SIGKILL);
+    child.wait().unwrap();
+    let prune = Ci::new().args(["prune", "--driver", &dsn(&namespace)]);
+    let prune = prune.env("XDG_CACHE_HOME", state.path());
+    let several: Vec<_> = (0..4).map(|_| prune.spawn()).collect();
+    for one in several {
+        let output = one.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
 }

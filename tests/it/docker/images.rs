@@ -33,7 +33,7 @@ async fn an_image_that_is_missing_is_named() {
 
 /// Of the registry that the setup starts.
 const USER: &str = "ci";
-const PASSWORD: &str = "ci-secret";
+const PASSWORD: &str = "ci-???>>>secret";
 
 /// `ci run` of a pipeline that says hello in an image, with docker's own configuration.
 fn hello(image: &str, pull: &str, config: &Path) -> Outcome {

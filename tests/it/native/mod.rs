@@ -141,7 +141,8 @@ mod shells {
         a_shell_of_another_user_is_that_users
         a_shell_is_there_for_a_command_that_is_not
         a_shell_is_there_for_a_command_in_a_sandbox
-        a_shell_leaves_nothing_running
+        a_shell_shows_every_byte
+    a_shell_leaves_nothing_running
         a_shell_ends_with_its_terminal
         a_shell_whose_terminal_is_stuck_ends_with_its_user
         a_sandbox_waits_for_a_shell

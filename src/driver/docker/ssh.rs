@@ -1,0 +1,292 @@
+//! Engines of other machines, as the `docker` command reaches them by ssh: through
+//! `docker system dial-stdio` there, with one `ssh` for each connection.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::str::FromStr;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use percent_encoding::percent_decode_str;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use url::{Host, Url};
+
+/// How long `ssh` may take to reach the other machine, in seconds: for the first time, when nobody may be
+/// there, and later, when a run depends on it.
+const CONNECTING: (u32, u32) = (2, 30);
+
+/// How long to wait for what `ssh` has said when it has ended. Something that it has started may keep its
+/// output open.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// More than `ssh` has to say.
+const LONGEST: usize = 4096;
+
+/// Who is asked for an engine: `ssh://[user@]host[:port][/path/of/its/socket]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+    /// `None` is the engine that the `docker` command over there finds.
+    socket: Option<String>,
+}
+
+impl FromStr for Destination {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let url = Url::parse(text).map_err(|_| ())?;
+        let extra = url.password().is_some() || url.query().is_some() || url.fragment().is_some();
+        if url.scheme() != "ssh" || extra {
+            return Err(());
+        }
+        let decoded = |text: &str| {
+            let text = percent_decode_str(text).decode_utf8().map_err(|_| ())?.into_owned();
+            if text.contains(char::is_control) { Err(()) } else { Ok(text) }
+        };
+        let host = match url.host() {
+            Some(Host::Domain(name)) => decoded(name)?,
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
+            None => return Err(()),
+        };
+        let user = decoded(url.username())?;
+        let socket = decoded(url.path().trim_end_matches('/'))?;
+        if host.is_empty() {
+            return Err(());
+        }
+        let some = |text: String| (!text.is_empty()).then_some(text);
+        Ok(Self { user: some(user), host, port: url.port(), socket: some(socket) })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ssh://")?;
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.host.contains(':') {
+            true => write!(f, "[{}]", self.host)?,
+            false => f.write_str(&self.host)?,
+        }
+        if let Some(port) = self.port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(self.socket.as_deref().unwrap_or_default())
+    }
+}
+
+impl Destination {
+    fn arguments(&self, seconds: u32) -> Vec<String> {
+        // Nobody can be asked for a password. A connection that others go through, too, would end with the first
+        // request that it was made for; one that is there already is used.
+        let timeout = format!("ConnectTimeout={seconds}");
+        let options = ["BatchMode=yes", "ControlMaster=no", &timeout];
+        let mut arguments = vec!["-T".to_owned()];
+        arguments.extend(options.iter().flat_map(|option| ["-o".to_owned(), option.to_string()]));
+        if let Some(user) = &self.user {
+            arguments.extend(["-l".to_owned(), user.clone()]);
+        }
+        if let Some(port) = self.port {
+            arguments.extend(["-p".to_owned(), port.to_string()]);
+        }
+        arguments.extend(["--", &self.host, "docker"].map(str::to_owned));
+        if let Some(socket) = &self.socket {
+            // A shell reads it over there.
+            let quoted = format!("'unix://{}'", socket.replace('\'', r"'\''"));
+            arguments.extend(["--host".to_owned(), quoted]);
+        }
+        arguments.extend(["system", "dial-stdio"].map(str::to_owned));
+        arguments
+    }
+}
+
+/// Starts a connection. Whether it comes about shows when something is read from it.
+pub fn connect(to: &Destination, is_first: bool) -> io::Result<Stream> {
+    let seconds = if is_first { CONNECTING.0 } else { CONNECTING.1 };
+    let started = Command::new("ssh")
+        .args(to.arguments(seconds))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        // Ctrl-C is for the run, which needs the engine to clean up.
+        .process_group(0)
+        .spawn();
+    let mut child =
+        started.map_err(|error| io::Error::other(format!("cannot run `ssh`: {error}")))?;
+    match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
+        (stdin @ Some(_), Some(stdout), Some(stderr)) => {
+            Ok(Stream { stdin, stdout, said: Vec::new(), state: State::Open(child, stderr) })
+        }
+        _ => Err(io::Error::other("`ssh` has no streams")),
+    }
+}
+
+/// Both ways of a connection, and the `ssh` that it goes through.
+pub struct Stream {
+    stdin: Option<ChildStdin>,
+    stdout: ChildStdout,
+    /// What `ssh` has said, as far as it fits.
+    said: Vec<u8>,
+    state: State,
+}
+
+enum State {
+    Open(Child, ChildStderr),
+    /// Ends with why the connection did, if that is not the usual end.
+    Ending(Pin<Box<dyn Future<Output = Option<String>> + Send>>),
+    Ended(Option<String>),
+}
+
+impl Stream {
+    /// Takes what `ssh` has said by now, which would have to wait otherwise.
+    fn listen(&mut self, cx: &mut Context<'_>) {
+        let State::Open(_, stderr) = &mut self.state else { return };
+        let mut bytes = [0; 512];
+        loop {
+            let mut buffer = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut *stderr).poll_read(cx, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    keep(&mut self.said, buffer.filled())
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Why the connection has ended, if it was not the other side that closed it.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.state, State::Open(..))
+            && let State::Open(child, stderr) =
+                std::mem::replace(&mut self.state, State::Ended(None))
+        {
+            let said = std::mem::take(&mut self.said);
+            self.state = State::Ending(Box::pin(last_words(child, stderr, said)));
+        }
+        if let State::Ending(words) = &mut self.state {
+            self.state = State::Ended(ready!(words.as_mut().poll(cx)));
+        }
+        Poll::Ready(match &self.state {
+            State::Ended(Some(reason)) => Err(io::Error::other(reason.clone())),
+            _ => Ok(()),
+        })
+    }
+}
+
+fn keep(said: &mut Vec<u8>, bytes: &[u8]) {
+    said.extend_from_slice(bytes);
+    // What comes last says why it has ended.
+    said.drain(..said.len().saturating_sub(LONGEST));
+}
+
+/// Why `ssh` has ended, which it says last.
+async fn last_words(
+    mut child: Child,
+    mut stderr: ChildStderr,
+    mut said: Vec<u8>,
+) -> Option<String> {
+    let status = child.wait().await;
+    let mut rest = Vec::new();
+    _ = tokio::time::timeout(LAST_WORDS, stderr.read_to_end(&mut rest)).await;
+    keep(&mut said, &rest);
+    let status = status.ok().filter(|status| !status.success())?;
+    let said = String::from_utf8_lossy(&said);
+    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
+    Some(line.map_or_else(|| format!("`ssh` has ended: {status}"), str::to_owned))
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.listen(cx);
+        if matches!(self.state, State::Open(..)) {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stdout).poll_read(cx, buffer))?;
+            if buffer.filled().len() > before || buffer.remaining() == 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        self.poll_end(cx)
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let stdin = self.stdin.as_mut().ok_or_else(closed)?;
+        match ready!(Pin::new(stdin).poll_write(cx, bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                ready!(self.poll_end(cx))?;
+                Poll::Ready(Err(error))
+            }
+            written => Poll::Ready(written),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stdin {
+            Some(stdin) => Pin::new(stdin).poll_flush(cx),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// The other side sees the end of what is written.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(stdin) = &mut self.stdin {
+            ready!(Pin::new(stdin).poll_shutdown(cx))?;
+            self.stdin = None;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Connection for Stream {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_become_arguments() {
+        let table = [
+            ("ssh://far", "-- far docker system dial-stdio"),
+            ("ssh://me@far", "-l me -- far docker system dial-stdio"),
+            ("ssh://me@far:2222", "-l me -p 2222 -- far docker system dial-stdio"),
+            ("ssh://[::1]:22", "-p 22 -- ::1 docker system dial-stdio"),
+            ("ssh://-oX@-f", "-l -oX -- -f docker system dial-stdio"),
+            (
+                "ssh://far/run/it's.sock",
+                r"-- far docker --host 'unix:///run/it'\''s.sock' system dial-stdio",
+            ),
+        ];
+        let options = "-T -o BatchMode=yes -o ControlMaster=no -o ConnectTimeout=2 ";
+        for (text, expected) in table {
+            let destination: Destination = text.parse().unwrap();
+            assert_eq!(destination.arguments(2).join(" "), format!("{options}{expected}"));
+            assert_eq!(destination.to_string(), text);
+        }
+        for text in
+            ["ssh://", "ssh://me@", "ssh://me:secret@far", "ssh://far?x", "ssh://far:x", "far"]
+        {
+            assert_eq!(text.parse::<Destination>(), Err(()), "{text}");
+        }
+    }
+}
