@@ -54,7 +54,7 @@ pub use frame::FRAME;
 pub use options::{Limits, OutsideLinks, PackOptions, UnpackOptions};
 pub use pack::{PackError, Packed, Sink, pack};
 pub use relay::relay;
-pub use repack::{is_empty_archive, repack, survey_archive};
+pub use repack::{Root, is_empty_archive, repack, survey_archive};
 pub use snapshot::{Snapshot, TreeDigest};
 pub use survey::{Survey, survey};
 pub use trailer::Trailer;

@@ -24,9 +24,27 @@ use super::unpack::{Source, UnpackError, check};
 use super::xattr::Xattr;
 use super::{Compression, Limits, OutsideLinks, PackOptions, UnpackOptions, decompress, extents};
 
+/// Whose what belongs to root is in somebody else's archive. All other numbers are higher by the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Root {
+    pub user: u32,
+    pub group: u32,
+}
+
+/// Whose something is that belongs to nobody there, as Linux has it.
+const NOBODY: u32 = 65_534;
+
+impl Root {
+    fn owners(self, meta: Meta) -> Meta {
+        let own = |id: u32, root: u32| id.checked_sub(root).unwrap_or(NOBODY);
+        Meta { uid: own(meta.uid, self.user), gid: own(meta.gid, self.group), ..meta }
+    }
+}
+
 /// Makes an archive of a plain one.
 pub fn repack(
     source: &mut dyn Source,
+    root: Root,
     options: &PackOptions,
     sink: &mut dyn Sink,
     stop: &AtomicBool,
@@ -37,7 +55,7 @@ pub fn repack(
             if sealed {
                 frames.raw(trailer::announcement())?;
             }
-            let (packed, hashes) = transcribe(source, options, stop, Some(frames))?;
+            let (packed, hashes) = transcribe(source, root, options, stop, Some(frames))?;
             let mut end = Vec::new();
             header::end(&mut end);
             frames.write(&end)?;
@@ -57,7 +75,8 @@ pub fn survey_archive(
     options: &PackOptions,
     stop: &AtomicBool,
 ) -> Result<Survey, PackError> {
-    let (Packed { digest, entries, bytes, .. }, _) = transcribe(source, options, stop, None)?;
+    let (Packed { digest, entries, bytes, .. }, _) =
+        transcribe(source, Root::default(), options, stop, None)?;
     Ok(Survey { digest, entries, bytes, bytes_read: bytes })
 }
 
@@ -80,6 +99,7 @@ pub fn is_empty_archive(
 
 fn transcribe(
     source: &mut dyn Source,
+    root: Root,
     options: &PackOptions,
     stop: &AtomicBool,
     frames: Option<&mut Frames<'_>>,
@@ -87,6 +107,7 @@ fn transcribe(
     members(source, options, stop, |members| {
         let mut transcript = Transcript {
             checks: unbounded(options),
+            root,
             frames,
             digester: Digester::default(),
             hashes: Vec::new(),
@@ -144,6 +165,7 @@ impl From<UnpackError> for PackError {
 
 struct Transcript<'a, 'b> {
     checks: UnpackOptions,
+    root: Root,
     frames: Option<&'a mut Frames<'b>>,
     digester: Digester,
     hashes: Vec<ContentHash>,
@@ -164,6 +186,7 @@ impl Transcript<'_, '_> {
         }
         let path = check(&member, &self.checks)?;
         let Member { kind, meta, xattrs, .. } = member;
+        let meta = self.root.owners(meta);
         let mut content = None;
         let mut record = match &kind {
             MemberKind::Symlink(target) => {

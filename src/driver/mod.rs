@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{DriverConfig, DriverConfigError};
 
+use crate::archive::Root;
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
 
@@ -198,6 +199,8 @@ pub struct Volume {
     pub path: String,
     /// The same as a directory of this machine, for drivers that have one.
     pub directory: Option<LocalDirectory>,
+    /// Whose what belongs to root is where the driver reads the volume. It writes the volume as tasks see it.
+    pub root: Root,
 }
 
 /// A volume's content as a directory that this process can read and write.

@@ -12,7 +12,7 @@ use bollard::query_parameters::{
 use bytes::Bytes;
 
 use super::attend::Streams;
-use super::engine::unbounded;
+use super::engine::patient;
 use super::failure::{failed, no_such_user};
 use super::plan::Plan;
 use super::shared::Shared;
@@ -39,7 +39,7 @@ pub async fn start(
         let image = shared.images.ensure(&plan.spec.image).await?;
         let turn = shared.starts.acquire().await;
         // A pull and a turn may take long.
-        let (network, ()) = tokio::try_join!(shared.network(), shared.find_volumes(plan))?;
+        let network = shared.network().await?;
         Ok::<_, DriverError>((image, network, turn.ok()))
     };
     let lost = || format!("cannot create a container for `{}`", plan.spec.name);
@@ -50,7 +50,7 @@ pub async fn start(
     };
     let spec = &plan.spec;
     let body = plan.container(&shared.labels, network, command, with_stdin);
-    let (id, name) = create(shared, &spec.name, body).await?;
+    let (id, name) = create(shared, plan, body).await?;
     let as_user = spec.user.is_some() || image.user.is_some();
     match attach_and_start(shared, plan, &id, with_stdin, as_user).await {
         Ok(streams) => Ok(Some(Container { id, name, streams })),
@@ -64,14 +64,16 @@ pub async fn start(
 /// Creates a container and returns what the engine knows it by, and its name.
 pub async fn create(
     shared: &Shared,
-    task: &str,
+    plan: &Plan,
     body: ContainerCreateBody,
 ) -> Result<(String, String), DriverError> {
     let name = shared.container_name();
     let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
     let created = shared.docker.create_container(Some(options), body).await;
-    let context = || format!("cannot create a container for `{task}`");
-    Ok((created.map_err(|error| failed(context(), error))?.id, name))
+    let context = || format!("cannot create a container for `{}`", plan.spec.name);
+    let id = created.map_err(|error| failed(context(), error))?.id;
+    shared.confirm(&id, plan.volumes()).await?;
+    Ok((id, name))
 }
 
 async fn attach_and_start(
@@ -131,7 +133,7 @@ pub fn remove_soon(shared: &Arc<Shared>, id: String) {
 
 /// Removes a container. What cannot be removed now is looked for again at the end, which reports it.
 pub async fn remove(shared: &Shared, id: &str) {
-    let docker = unbounded(&shared.docker);
+    let docker = patient(&shared.docker);
     tokio::select! {
         _ = remove_container(&docker, id) => {}
         () = shared.lost.cancelled() => {}

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::config::{DockerConfig, HOST, Host};
+use super::failure::explained;
 use super::way::Way;
 use crate::cache::masked;
 use crate::driver::DriverError;
@@ -22,7 +23,7 @@ const SSH_PATIENCE: Duration = Duration::from_secs(15);
 
 /// For what an engine takes its time for. Whoever waits for that long looks whether the engine is
 /// [lost](super::shared::Shared::lost).
-const UNBOUNDED: Duration = Duration::from_hours(24 * 365);
+const LONG: Duration = Duration::from_hours(2);
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 
@@ -77,15 +78,6 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
     }
 }
 
-/// The innermost cause, which is what a user can act on.
-fn explained(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
-}
-
 fn open(candidate: &Candidate) -> std::io::Result<Way> {
     Ok(match (&candidate.host, &candidate.keys) {
         (Host::Unix(path), _) => Way::unix(path.clone()),
@@ -95,9 +87,9 @@ fn open(candidate: &Candidate) -> std::io::Result<Way> {
     })
 }
 
-/// The same client for what may take as long as it likes.
-pub fn unbounded(docker: &Docker) -> Docker {
-    docker.clone().with_timeout(UNBOUNDED)
+/// The same client for what takes long if there is much of it.
+pub fn patient(docker: &Docker) -> Docker {
+    docker.clone().with_timeout(LONG)
 }
 
 /// What of this machine decides.

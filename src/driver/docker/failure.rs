@@ -16,7 +16,7 @@ pub fn failed(context: impl Into<String>, error: Error) -> DriverError {
             DriverError::Io { context, source: std::io::Error::other(message.trim().to_owned()) }
         }
         Error::IOError { err } => DriverError::Io { context, source: err },
-        error => DriverError::Io { context, source: std::io::Error::other(error) },
+        error => DriverError::Io { context, source: std::io::Error::other(explained(&error)) },
     }
 }
 
@@ -24,8 +24,17 @@ pub fn failed(context: impl Into<String>, error: Error) -> DriverError {
 pub fn words(error: Error) -> String {
     match error {
         Error::DockerResponseServerError { message, .. } => message.trim().to_owned(),
-        error => error.to_string(),
+        error => explained(&error),
     }
+}
+
+/// The innermost cause, which is what a user can act on.
+pub fn explained(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 /// Whether a container could not be started for want of its user.

@@ -18,6 +18,9 @@ pub const SHELL_IMAGE: &str = "shell";
 /// The task's or volume's name.
 pub const NAME: &str = "ci.name";
 
+/// A volume that the engine has made since the run's own was gone.
+pub const SUBSTITUTE: &str = "ci.substitute";
+
 pub type Labels = HashMap<String, String>;
 
 /// The labels of all that a run makes.

@@ -160,6 +160,11 @@ impl Lease {
         Ok(())
     }
 
+    /// What the engine knows it by.
+    pub fn container(&self) -> String {
+        self.state().container
+    }
+
     fn state(&self) -> State {
         // No holder can panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -21,6 +21,7 @@ mod shell;
 mod ssh;
 mod sweep;
 mod transfer;
+mod users;
 mod volume;
 mod way;
 mod writable;
@@ -151,6 +152,12 @@ pub async fn prune(config: &DockerConfig) -> Result<Pruned, DriverError> {
     match swept? {
         Cleared { removed, miscounted } if miscounted.is_empty() => Ok(removed),
         Cleared { miscounted, .. } => Err(DriverError::Refused(sweep::miscounted(&miscounted))),
+    }
+}
+
+impl Drop for DockerDriver {
+    fn drop(&mut self) {
+        self.shared.lease.abandon();
     }
 }
 

@@ -138,9 +138,11 @@ impl Plan {
     }
 }
 
-/// A volume by the engine's name at an absolute path. If somebody removes it at this moment, the engine makes
-/// one with these labels, so that at least it does not stay.
+/// A volume by the engine's name at an absolute path. If somebody has removed it, the engine makes another one,
+/// with these labels and one that tells.
 pub fn mount(labels: &Labels, volume: &str, target: &str) -> Mount {
+    let mut labels = labels.clone();
+    labels.insert(labels::SUBSTITUTE.to_owned(), String::new());
     Mount {
         typ: Some(MountType::VOLUME),
         source: Some(volume.to_owned()),
@@ -148,7 +150,7 @@ pub fn mount(labels: &Labels, volume: &str, target: &str) -> Mount {
         volume_options: Some(MountVolumeOptions {
             // A volume holds what tasks put into it, and nothing of an image.
             no_copy: Some(true),
-            labels: Some(labels.clone()),
+            labels: Some(labels),
             ..Default::default()
         }),
         ..Default::default()

@@ -7,19 +7,20 @@ use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::NetworkCreateRequest;
-use bollard::query_parameters::InspectNetworkOptions;
-use futures_util::future::try_join_all;
+use bollard::query_parameters::{InspectNetworkOptions, RemoveVolumeOptions};
 use tokio::sync::{OnceCell, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::config::DockerConfig;
+use super::container;
+use super::engine::patient;
 use super::failure::{failed, is_missing, words};
 use super::image::Images;
-use super::labels::{Labels, network_name, object_name};
+use super::labels::{Labels, SUBSTITUTE, network_name, object_name};
 use super::lease::Lease;
-use super::plan::Plan;
 use super::shell::Kept;
+use super::users::Users;
 use super::way::Way;
 use crate::driver::kept::AllKept;
 use crate::driver::name::encoded;
@@ -44,8 +45,7 @@ pub struct Shared {
     /// The engine's names of the volumes that exist, and their sizes as far as these were asked for.
     volumes: Mutex<HashMap<VolumeName, (String, Option<u64>)>>,
     network: Mutex<Option<watch::Receiver<Option<Network>>>>,
-    /// Whether users of containers are other ones on the engine's machine.
-    maps_users: OnceCell<bool>,
+    users: OnceCell<Users>,
     /// How many names were given to containers and volumes.
     names: AtomicU64,
     /// What stays of tasks that have ended.
@@ -85,7 +85,7 @@ impl Shared {
             lease,
             volumes: Mutex::default(),
             network: Mutex::default(),
-            maps_users: OnceCell::new(),
+            users: OnceCell::new(),
             names: AtomicU64::new(0),
             kept: AllKept::default(),
             starts: Semaphore::new(STARTS),
@@ -139,29 +139,44 @@ impl Shared {
         self.names.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Makes sure that the volumes of a plan are still there. The engine would make new ones instead of those
-    /// that somebody has removed.
-    pub async fn find_volumes(&self, plan: &Plan) -> Result<(), DriverError> {
-        try_join_all(plan.volumes().map(async |(name, volume)| {
-            match self.docker.inspect_volume(volume).await {
-                Ok(_) => Ok(()),
-                Err(error) if is_missing(&error) => Err(removed(name)),
-                Err(error) => Err(failed(format!("cannot look for volume `{name}`"), error)),
+    /// Makes sure that the volumes of a container that has just been created are the run's, or removes it. The
+    /// engine makes new ones instead of those that somebody has removed.
+    pub async fn confirm<'a>(
+        &self,
+        container: &str,
+        volumes: impl Iterator<Item = (&'a VolumeName, &'a str)>,
+    ) -> Result<(), DriverError> {
+        for (name, volume) in volumes {
+            let (error, is_substitute) = match self.docker.inspect_volume(volume).await {
+                Ok(found) if !found.labels.contains_key(SUBSTITUTE) => continue,
+                Ok(_) => (removed(name), true),
+                Err(error) => (failed(format!("cannot look for volume `{name}`"), error), false),
+            };
+            container::remove(self, container).await;
+            if is_substitute {
+                // Nobody may take it for the volume.
+                self.remove_volume(volume).await;
             }
-        }))
-        .await
-        .map(drop)
+            return Err(error);
+        }
+        Ok(())
     }
 
-    /// Whether files of a container have other owners on the engine's machine, as on engines that do not run
-    /// as root, or map users.
-    pub async fn maps_users(&self) -> bool {
-        let ask = async || match self.docker.info().await {
-            Ok(info) => maps_users(&info.security_options.unwrap_or_default()),
-            // Archives are right in any case.
-            Err(_) => true,
-        };
-        *self.maps_users.get_or_init(ask).await
+    /// Removes a volume. What cannot be removed now is looked for again at the end, which reports it.
+    pub async fn remove_volume(&self, volume: &str) {
+        let options = Some(RemoveVolumeOptions { force: true });
+        let docker = patient(&self.docker);
+        tokio::select! {
+            _ = docker.remove_volume(volume, options) => {}
+            () = self.lost.cancelled() => {}
+        }
+    }
+
+    /// Whose the files of containers are on the engine's machine.
+    pub async fn users(&self) -> Result<Users, DriverError> {
+        let find = async || Users::find(&self.docker, &self.lease.container()).await;
+        let users = self.users.get_or_try_init(find).await.copied();
+        users.map_err(|error| failed("cannot find out how the engine maps users", error))
     }
 
     /// The network of the run's tasks, which see each other and no other run's. `None` is the
@@ -231,19 +246,13 @@ async fn made(mut making: watch::Receiver<Option<Network>>) -> Result<Option<Str
 }
 
 /// What there is to say of a volume that was there before.
-pub fn removed(name: &VolumeName) -> DriverError {
+fn removed(name: &VolumeName) -> DriverError {
     DriverError::Io {
         context: format!("lost volume `{name}`"),
         source: std::io::Error::other(
             "somebody has removed it from the engine, as `docker volume prune` does",
         ),
     }
-}
-
-/// By what `docker info` calls security options, such as `name=seccomp,profile=builtin`.
-fn maps_users(options: &[String]) -> bool {
-    let names = options.iter().filter_map(|option| option.split(',').next());
-    names.into_iter().any(|name| matches!(name, "name=userns" | "name=rootless"))
 }
 
 /// What there is to say of an engine that has been asked something for so long.
@@ -275,22 +284,4 @@ where
             source: std::io::Error::other("the driver stopped attending to it"),
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn engines_say_whether_they_map_users() {
-        for (options, maps) in [
-            (&["name=apparmor", "name=seccomp,profile=builtin"][..], false),
-            (&["name=seccomp,profile=builtin", "name=userns"], true),
-            (&["name=rootless,x=y"], true),
-            (&[], false),
-        ] {
-            let options: Vec<String> = options.iter().map(|&option| option.to_owned()).collect();
-            assert_eq!(maps_users(&options), maps, "{options:?}");
-        }
-    }
 }

@@ -18,7 +18,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::attempt::code;
 use super::container;
-use super::engine::unbounded;
+use super::engine::patient;
 use super::failure::failed;
 use super::labels::{IMAGE, SHELL_IMAGE};
 use super::output::{is_complaint, reason};
@@ -80,7 +80,7 @@ async fn copy(
         pause: false,
         ..Default::default()
     };
-    let docker = unbounded(&shared.docker);
+    let docker = patient(&shared.docker);
     let (mut told, mut copied) = oneshot::channel();
     let copier = shared.clone();
     shared.tasks.spawn(async move {
@@ -125,7 +125,7 @@ async fn copy(
 
 /// Removes an image. What cannot be removed now is looked for again at the end, which reports it.
 async fn discard(shared: &Shared, image: &str) {
-    let docker = unbounded(&shared.docker);
+    let docker = patient(&shared.docker);
     tokio::select! {
         _ = remove_image(&docker, image) => {}
         () = shared.lost.cancelled() => {}
@@ -139,7 +139,7 @@ async fn in_image(
     image: &str,
     terminal: Terminal,
 ) -> Result<(), DriverError> {
-    let (network, ()) = tokio::try_join!(shared.network(), shared.find_volumes(&kept.plan))?;
+    let network = shared.network().await?;
     let mut body =
         kept.plan.container(&shared.labels, network, SHELL.map(str::to_owned).into(), true);
     body.image = Some(image.to_owned());
@@ -160,7 +160,7 @@ async fn in_image(
         let WindowSize { rows, columns } = *terminal.size.borrow();
         host.console_size = Some(vec![rows.into(), columns.into()]);
     }
-    let (id, _) = container::create(shared, &task.name, body).await?;
+    let (id, _) = container::create(shared, &kept.plan, body).await?;
     let context = || format!("cannot run a shell for task `{}`", task.name);
     let interact =
         async { interact(shared, &id, terminal).await.map_err(|error| failed(context(), error)) };

@@ -10,18 +10,25 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::{Connected, Connection};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use url::{Host, Url};
 
 /// How long `ssh` may take to reach the other machine, in seconds: for the first time, when nobody may be
 /// there, and later, when a run depends on it.
 const CONNECTING: (u32, u32) = (2, 30);
 
-/// How long to wait for what `ssh` has said when it has ended. Something that it has started may keep its
-/// output open.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+/// How long to wait for the end of an `ssh` whose connection has ended, and for what it has said. Something
+/// that it has started may keep its output open.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How `ssh` ends if it is the one that has failed, and not the command over there.
+const OWN_FAILURE: i32 = 255;
 
 /// More than `ssh` has to say.
 const LONGEST: usize = 4096;
@@ -87,7 +94,9 @@ impl Destination {
         // Nobody can be asked for a password. A connection that others go through, too, would end with the first
         // request that it was made for; one that is there already is used.
         let timeout = format!("ConnectTimeout={seconds}");
-        let options = ["BatchMode=yes", "ControlMaster=no", &timeout];
+        // A way that is cut says nothing otherwise.
+        let alive = ["ServerAliveInterval=15", "ServerAliveCountMax=4"];
+        let options = ["BatchMode=yes", "ControlMaster=no", &timeout, alive[0], alive[1]];
         let mut arguments = vec!["-T".to_owned()];
         arguments.extend(options.iter().flat_map(|option| ["-o".to_owned(), option.to_string()]));
         if let Some(user) = &self.user {
@@ -107,8 +116,8 @@ impl Destination {
     }
 }
 
-/// Starts a connection. Whether it comes about shows when something is read from it.
-pub fn connect(to: &Destination, is_first: bool) -> io::Result<Stream> {
+/// Starts a connection. Whether it comes about shows when something is read from it, which drops `heard`.
+pub fn connect(to: &Destination, is_first: bool, heard: oneshot::Sender<()>) -> io::Result<Stream> {
     let seconds = if is_first { CONNECTING.0 } else { CONNECTING.1 };
     let started = Command::new("ssh")
         .args(to.arguments(seconds))
@@ -122,17 +131,24 @@ pub fn connect(to: &Destination, is_first: bool) -> io::Result<Stream> {
     let mut child =
         started.map_err(|error| io::Error::other(format!("cannot run `ssh`: {error}")))?;
     match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
-        (stdin @ Some(_), Some(stdout), Some(stderr)) => {
-            Ok(Stream { stdin, stdout, said: Vec::new(), state: State::Open(child, stderr) })
-        }
+        (stdin @ Some(_), Some(stdout), Some(stderr)) => Ok(Stream {
+            stdin,
+            stdout,
+            unheard: Some(heard),
+            said: Vec::new(),
+            state: State::Open(child, stderr),
+        }),
         _ => Err(io::Error::other("`ssh` has no streams")),
     }
 }
 
 /// Both ways of a connection, and the `ssh` that it goes through.
 pub struct Stream {
+    /// `None` when the other side reads no more.
     stdin: Option<ChildStdin>,
     stdout: ChildStdout,
+    /// Until something is read.
+    unheard: Option<oneshot::Sender<()>>,
     /// What `ssh` has said, as far as it fits.
     said: Vec<u8>,
     state: State,
@@ -167,8 +183,9 @@ impl Stream {
             && let State::Open(child, stderr) =
                 std::mem::replace(&mut self.state, State::Ended(None))
         {
-            let said = std::mem::take(&mut self.said);
-            self.state = State::Ending(Box::pin(last_words(child, stderr, said)));
+            self.stdin = None;
+            let (said, nothing) = (std::mem::take(&mut self.said), self.unheard.is_some());
+            self.state = State::Ending(Box::pin(last_words(child, stderr, said, nothing)));
         }
         if let State::Ending(words) = &mut self.state {
             self.state = State::Ended(ready!(words.as_mut().poll(cx)));
@@ -186,20 +203,39 @@ fn keep(said: &mut Vec<u8>, bytes: &[u8]) {
     said.drain(..said.len().saturating_sub(LONGEST));
 }
 
-/// Why `ssh` has ended, which it says last.
+/// Why `ssh` has ended, which it says last. If there has been `nothing` to read, the command over there has
+/// failed to connect; later, it fails to pass on what nobody reads any more.
 async fn last_words(
     mut child: Child,
     mut stderr: ChildStderr,
     mut said: Vec<u8>,
+    nothing: bool,
 ) -> Option<String> {
-    let status = child.wait().await;
+    let status = timeout(LAST_WORDS, child.wait()).await.ok()?.ok()?;
     let mut rest = Vec::new();
-    _ = tokio::time::timeout(LAST_WORDS, stderr.read_to_end(&mut rest)).await;
+    _ = timeout(LAST_WORDS, stderr.read_to_end(&mut rest)).await;
     keep(&mut said, &rest);
-    let status = status.ok().filter(|status| !status.success())?;
+    let is_usual = match status.code() {
+        Some(OWN_FAILURE) | None => false,
+        Some(code) => code == 0 || !nothing,
+    };
+    if is_usual {
+        return None;
+    }
     let said = String::from_utf8_lossy(&said);
     let line = said.lines().map(str::trim).rfind(|line| !line.is_empty());
     Some(line.map_or_else(|| format!("`ssh` has ended: {status}"), str::to_owned))
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let State::Open(child, _) = &self.state
+            && let Some(group) = child.id().and_then(|id| i32::try_from(id).ok())
+        {
+            // What it has started to get there ends with it.
+            _ = killpg(Pid::from_raw(group), Signal::SIGTERM);
+        }
+    }
 }
 
 impl AsyncRead for Stream {
@@ -213,6 +249,7 @@ impl AsyncRead for Stream {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut self.stdout).poll_read(cx, buffer))?;
             if buffer.filled().len() > before || buffer.remaining() == 0 {
+                self.unheard = None;
                 return Poll::Ready(Ok(()));
             }
         }
@@ -226,12 +263,15 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let closed = || io::Error::from(io::ErrorKind::BrokenPipe);
-        let stdin = self.stdin.as_mut().ok_or_else(closed)?;
-        match ready!(Pin::new(stdin).poll_write(cx, bytes)) {
+        let written = match &mut self.stdin {
+            Some(stdin) => ready!(Pin::new(stdin).poll_write(cx, bytes)),
+            None => Ok(bytes.len()),
+        };
+        match written {
+            // Who reads no more may still have something to say, and the end of that says why it does not.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                ready!(self.poll_end(cx))?;
-                Poll::Ready(Err(error))
+                self.stdin = None;
+                Poll::Ready(Ok(bytes.len()))
             }
             written => Poll::Ready(written),
         }
@@ -277,7 +317,8 @@ mod tests {
                 r"-- far docker --host 'unix:///run/it'\''s.sock' system dial-stdio",
             ),
         ];
-        let options = "-T -o BatchMode=yes -o ControlMaster=no -o ConnectTimeout=2 ";
+        let options = "-T -o BatchMode=yes -o ControlMaster=no -o ConnectTimeout=2 \
+                       -o ServerAliveInterval=15 -o ServerAliveCountMax=4 ";
         for (text, expected) in table {
             let destination: Destination = text.parse().unwrap();
             assert_eq!(destination.arguments(2).join(" "), format!("{options}{expected}"));

@@ -15,12 +15,16 @@ use bollard::query_parameters::{
     WaitContainerOptions,
 };
 use futures_util::StreamExt;
+use tokio::time::timeout;
 
-use super::engine::unbounded;
+use super::engine::patient;
 use super::failure::{failed, is_conflict, is_missing};
 use super::labels::{self, IMAGE, NAMESPACE, RUN, SHELL_IMAGE, is_of_run, network_name};
 use super::lease;
 use crate::driver::{DriverError, Pruned};
+
+/// How often to wait for others that remove the same.
+const OTHERS: usize = 3;
 
 /// What became of the objects of some runs.
 #[derive(Debug, Default)]
@@ -138,7 +142,7 @@ impl Objects {
     /// Where containers have `just_ended`, the engine may be about to let go of what they used.
     pub async fn remove(&self, docker: &Docker, just_ended: bool) -> Result<Cleared, DriverError> {
         // The engine takes its time for what is large.
-        let docker = &unbounded(docker);
+        let docker = &patient(docker);
         let mut pruned = Pruned::default();
         let mut miscounted = Vec::new();
         let mut first = Ok(());
@@ -187,20 +191,19 @@ impl Objects {
 /// else removes it, too: what it has used can be removed then.
 pub async fn remove_container(docker: &Docker, id: &str) -> Result<(), Error> {
     let options = RemoveContainerOptions { v: true, force: true, ..Default::default() };
-    match docker.remove_container(id, Some(options)).await {
-        Err(error) if is_missing(&error) => Ok(()),
-        Err(error) if is_conflict(&error) && error.to_string().contains("in progress") => {
-            let options = WaitContainerOptions { condition: "removed".into() };
-            let mut answers = std::pin::pin!(docker.wait_container(id, Some(options)));
-            match answers.next().await {
-                // That is the code that it has ended with.
-                None | Some(Ok(_) | Err(Error::DockerContainerWaitError { .. })) => Ok(()),
-                Some(Err(error)) if is_missing(&error) => Ok(()),
-                Some(Err(error)) => Err(error),
+    for _ in 0..OTHERS {
+        match docker.remove_container(id, Some(options.clone())).await {
+            Err(error) if is_missing(&error) => return Ok(()),
+            Err(error) if is_conflict(&error) && error.to_string().contains("in progress") => {
+                let options = WaitContainerOptions { condition: "removed".into() };
+                let mut answers = std::pin::pin!(docker.wait_container(id, Some(options)));
+                // Whether they have removed it shows when it is removed again.
+                _ = timeout(docker.timeout(), answers.next()).await;
             }
+            removed => return removed,
         }
-        removed => removed,
     }
+    docker.remove_container(id, Some(options)).await
 }
 
 /// Removes an image that a run has made.

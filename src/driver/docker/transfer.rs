@@ -18,11 +18,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::{mpsc, watch};
 
 use super::container;
-use super::engine::unbounded;
-use super::failure::{failed, is_missing};
+use super::failure::failed;
 use super::lease::{EMPTY_IMAGE, create_empty};
 use super::plan::mount;
-use super::shared::{Shared, removed, silent};
+use super::shared::{Shared, silent};
 use crate::driver::{DriverError, VolumeArchive};
 use crate::volume::VolumeName;
 
@@ -31,6 +30,9 @@ const PLACE: &str = "/volume";
 
 /// The same, so that names in archives are relative to it.
 const CONTENT: &str = "/volume/.";
+
+/// All of a volume may take as long as it likes, if only there is progress.
+const UNBOUNDED: Duration = Duration::from_hours(24 * 365);
 
 /// How many chunks wait for whoever reads them.
 const WAITING: usize = 4;
@@ -92,8 +94,7 @@ pub async fn write(
         }
     });
     let options = UploadToContainerOptions { path: PLACE.into(), ..Default::default() };
-    // All of a volume may take as long as it likes, if only there is progress.
-    let docker = unbounded(&shared.docker);
+    let docker = shared.docker.clone().with_timeout(UNBOUNDED);
     let written = tokio::select! {
         written = docker.upload_to_container(&holder, Some(options), body_try_stream(chunks)) => written,
         () = idle(since, patience) => Err(stalled(patience)),
@@ -138,13 +139,10 @@ async fn create(shared: &Shared, name: &VolumeName, volume: &str) -> Result<Stri
     let options = CreateContainerOptions { name: holder, ..Default::default() };
     let context = "cannot create a container for a volume";
     let created = async {
-        match shared.docker.inspect_volume(volume).await {
-            // The engine would make a new one.
-            Err(error) if is_missing(&error) => return Err(removed(name)),
-            found => found.map_err(|error| failed(context, error))?,
-        };
         let created = create_empty(&shared.docker, options, body).await;
-        Ok(created.map_err(|error| failed(context, error))?.id)
+        let id = created.map_err(|error| failed(context, error))?.id;
+        shared.confirm(&id, std::iter::once((name, volume))).await?;
+        Ok(id)
     };
     shared.unless_lost(|| context.to_owned(), created).await
 }

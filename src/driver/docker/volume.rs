@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use bollard::errors::Error;
 use bollard::models::VolumeCreateRequest;
-use bollard::query_parameters::RemoveVolumeOptions;
 
 use super::failure::failed;
 use super::shared::Shared;
-use super::{engine, labels, transfer};
+use super::users::Users;
+use super::{labels, transfer};
+use crate::archive::Root;
 use crate::driver::{DriverError, LocalDirectory, Volume, VolumeArchive};
 use crate::volume::VolumeName;
 
@@ -27,9 +28,14 @@ pub async fn create(
     let created =
         created.map_err(|error| failed(format!("cannot create volume `{name}`"), error))?;
     shared.know(name, created.name, size);
+    let users = shared.users().await?;
     Ok(Volume {
         name: name.clone(),
-        directory: local(shared, Path::new(&created.mountpoint)).await,
+        directory: local(shared, users, Path::new(&created.mountpoint)),
+        root: match users {
+            Users::Mapped(root) => root,
+            Users::Same | Users::Inside => Root::default(),
+        },
         path: created.mountpoint,
     })
 }
@@ -79,13 +85,7 @@ pub async fn fill(
         }
         Err(_) => new,
     };
-    // What cannot be removed now is looked for again at the end, which reports it.
-    let options = Some(RemoveVolumeOptions { force: true });
-    let docker = engine::unbounded(&shared.docker);
-    tokio::select! {
-        _ = docker.remove_volume(&unused, options) => {}
-        () = shared.lost.cancelled() => {}
-    }
+    shared.remove_volume(&unused).await;
     written
 }
 
@@ -103,14 +103,14 @@ fn unknown(name: &VolumeName) -> DriverError {
 
 /// The volume's directory, if it is one of this machine. The random number of the run in its path
 /// makes sure that it is this engine's.
-async fn local(shared: &Shared, mountpoint: &Path) -> Option<LocalDirectory> {
+fn local(shared: &Shared, users: Users, mountpoint: &Path) -> Option<LocalDirectory> {
     let above = mountpoint.parent()?;
     // A directory that may be read may be replaced by root alone.
     let usable = shared.is_local
-        && mountpoint.is_dir()
-        && rustix::fs::access(above, rustix::fs::Access::WRITE_OK).is_ok()
         // What is written there would have owners that no container knows.
-        && !shared.maps_users().await;
+        && users == Users::Same
+        && mountpoint.is_dir()
+        && rustix::fs::access(above, rustix::fs::Access::WRITE_OK).is_ok();
     // The engine removes all that is beside the volume's content with it.
     usable
         .then(|| LocalDirectory { path: PathBuf::from(mountpoint), staging: above.join("staging") })

@@ -3,17 +3,18 @@
 //! They are made here and not by bollard, which gives the streams of terminals to nobody undecoded, and
 //! whose ssh client outlives the run.
 
-use std::future::ready;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bollard::errors::Error;
 use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, body_full};
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{CONNECTION, UPGRADE};
 use hyper::upgrade::Upgraded;
@@ -25,8 +26,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
+use serde::Deserialize;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::ssh::{self, Destination};
@@ -40,6 +44,15 @@ const CREDENTIALS: &str = "x-registry-auth";
 /// How many connections through ssh wait for the next request. Others are made anew for each request, which
 /// costs little, and are never found to have been closed.
 const IDLE: usize = 4;
+
+/// How many connections through ssh are made at the same time, and for how long each counts as such at most.
+/// Servers turn some away when ten have not said yet who they are (`MaxStartups` of `sshd_config`).
+const GREETINGS: usize = 5;
+const GREETING: Duration = Duration::from_secs(3);
+
+/// When to look whether a way that nothing comes from still leads anywhere.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+const KEEPALIVE_RETRIES: u32 = 4;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Error>> + Send>>;
 
@@ -65,13 +78,13 @@ impl Way {
 
     /// To a host and port.
     pub fn tcp(address: &str) -> Self {
-        Self::new(HttpConnector::new(), 0, format!("http://{address}"))
+        Self::new(http(), 0, format!("http://{address}"))
     }
 
     /// To a host and port, with the keys in a directory: `ca.pem`, and `cert.pem` and `key.pem` if there are
     /// any.
     pub fn tls(address: &str, keys: &Path) -> io::Result<Self> {
-        let mut connector = HttpConnector::new();
+        let mut connector = http();
         connector.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls_config(keys)?)
@@ -82,10 +95,21 @@ impl Way {
     }
 
     pub fn ssh(to: Destination) -> Self {
-        let is_first = Arc::new(AtomicBool::new(true));
+        let (is_first, greetings) = (AtomicBool::new(true), Arc::new(Semaphore::new(GREETINGS)));
+        let state = Arc::new((to, is_first));
         let connect = move || {
-            let stream = ssh::connect(&to, is_first.swap(false, Ordering::Relaxed));
-            ready(stream.map(TokioIo::new))
+            let (state, greetings) = (state.clone(), greetings.clone());
+            Box::pin(async move {
+                let turn = greetings.acquire_owned().await.map_err(io::Error::other)?;
+                let (heard, first) = oneshot::channel();
+                let (to, is_first) = &*state;
+                let stream = ssh::connect(to, is_first.swap(false, Ordering::Relaxed), heard)?;
+                tokio::spawn(async move {
+                    _ = timeout(GREETING, first).await;
+                    drop(turn);
+                });
+                Ok(TokioIo::new(stream))
+            })
         };
         Self::new(Connector(connect), IDLE, HERE.to_owned())
     }
@@ -134,17 +158,35 @@ impl Way {
             .header(CONNECTION, "Upgrade")
             .header(UPGRADE, "tcp")
             .body(body_full(Bytes::new()))?;
-        let answer = tokio::time::timeout(docker.timeout(), (self.send)(request)).await;
+        let answer = timeout(docker.timeout(), (self.send)(request)).await;
         let answer = answer.map_err(|_| Error::RequestTimeoutError)??;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let message =
-                format!("the engine does not connect to its terminal: {}", answer.status());
             let status_code = answer.status().as_u16();
+            let body = timeout(docker.timeout(), answer.into_body().collect()).await;
+            let body = body.map_err(|_| Error::RequestTimeoutError)??.to_bytes();
+            let message = match serde_json::from_slice::<Refusal>(&body) {
+                Ok(refusal) => refusal.message,
+                Err(_) => String::from_utf8_lossy(&body).into_owned(),
+            };
             return Err(Error::DockerResponseServerError { status_code, message });
         }
         let stream = hyper::upgrade::on(answer).await.map_err(io::Error::other)?;
         Ok(tokio::io::split(TokioIo::new(stream)))
     }
+}
+
+/// What an engine says when it does not do something.
+#[derive(Deserialize)]
+struct Refusal {
+    message: String,
+}
+
+fn http() -> HttpConnector {
+    let mut connector = HttpConnector::new();
+    connector.set_keepalive(Some(KEEPALIVE));
+    connector.set_keepalive_interval(Some(KEEPALIVE));
+    connector.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
+    connector
 }
 
 /// As the `docker` command has it: the engine's authority is in `ca.pem` and nowhere else, and who has no

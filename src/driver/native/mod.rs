@@ -46,6 +46,7 @@ use super::{
     Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox,
     Terminal, Volume,
 };
+use crate::archive::Root;
 use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
 
@@ -174,6 +175,7 @@ impl Driver for NativeDriver {
                 staging: self.shared.directories.staging(name),
                 path: directory,
             }),
+            root: Root::default(),
         })
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::transfer::{CANCELLED, Transfer};
-use crate::archive::{self, PackError, PackOptions, Packed, Sink, Snapshot, Source, Survey};
+use crate::archive::{self, PackError, PackOptions, Packed, Root, Sink, Snapshot, Source, Survey};
 use crate::driver::{Driver, Volume, VolumeArchive};
 
 /// A volume's content, opened for one look at it.
@@ -34,6 +34,7 @@ impl Content {
         let archive = transfer.bounded(driver.read_volume(&volume.name)).await?;
         Ok(Self::Archive(Received {
             archive: archive.map_err(|error| error.to_string())?,
+            root: volume.root,
             over: transfer.over.clone(),
             runtime: Handle::current(),
         }))
@@ -76,7 +77,10 @@ impl Content {
     ) -> Result<Packed, PackError> {
         match self {
             Self::Directory(path) => archive::pack(&path, options, sink, stop),
-            Self::Archive(mut source) => archive::repack(&mut source, options, sink, stop),
+            Self::Archive(mut source) => {
+                let root = source.root;
+                archive::repack(&mut source, root, options, sink, stop)
+            }
         }
     }
 }
@@ -84,6 +88,7 @@ impl Content {
 /// What a driver sends, as a thread reads it.
 pub struct Received {
     archive: VolumeArchive,
+    root: Root,
     over: CancellationToken,
     runtime: Handle,
 }

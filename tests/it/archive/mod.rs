@@ -15,8 +15,8 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use ci::archive::{
-    self, Budget, Compression, Limits, OutsideLinks, PackError, PackOptions, Packed, Sink, Source,
-    Survey, UnpackError, UnpackOptions, Unpacked,
+    self, Budget, Compression, Limits, OutsideLinks, PackError, PackOptions, Packed, Root, Sink,
+    Source, Survey, UnpackError, UnpackOptions, Unpacked,
 };
 use tempfile::TempDir;
 
@@ -108,9 +108,13 @@ fn relay(bytes: &[u8], compression: Compression) -> Vec<u8> {
 }
 
 fn repack(plain: &[u8], compression: Compression) -> Vec<u8> {
+    repack_of(plain, Root::default(), compression)
+}
+
+fn repack_of(plain: &[u8], root: Root, compression: Compression) -> Vec<u8> {
     let mut buffer = Buffer::default();
     let options = pack_options(compression);
-    archive::repack(&mut parts(plain), &options, &mut buffer, &RUNNING).unwrap();
+    archive::repack(&mut parts(plain), root, &options, &mut buffer, &RUNNING).unwrap();
     buffer.0
 }
 

@@ -6,9 +6,9 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ci::archive::Compression;
+use ci::archive::{Compression, Root};
 
-use super::{listing, pack, unpack_options, unpack_with};
+use super::{listing, pack, repack, repack_of, unpack_options, unpack_with};
 
 fn tree(root: &Path) {
     fs::write(root.join("file"), "content\n").unwrap();
@@ -101,4 +101,25 @@ fn other_tools_unpack_our_archives() {
         // The directory itself was there before.
         assert_eq!(listing(target.path())[1..], listing(source.path())[1..], "{command}");
     }
+}
+
+/// An engine that maps users names others than tasks do.
+#[test]
+fn owners_are_those_that_tasks_see() {
+    let of = |owners: [(u64, u64); 3]| {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, (user, group)) in ["a", "b", "c"].into_iter().zip(owners) {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(0);
+            header.set_mode(0o644);
+            header.set_uid(user);
+            header.set_gid(group);
+            archive.append_data(&mut header, name, &[][..]).unwrap();
+        }
+        archive.into_inner().unwrap()
+    };
+    let mapped = of([(300_000, 400_000), (301_000, 400_001), (5, 5)]);
+    let seen = of([(0, 0), (1000, 1), (65_534, 65_534)]);
+    let root = Root { user: 300_000, group: 400_000 };
+    assert!(repack_of(&mapped, root, Compression::None) == repack(&seen, Compression::None));
 }

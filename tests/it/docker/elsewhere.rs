@@ -116,6 +116,25 @@ fn an_engine_is_reached_by_ssh() {
     ssh.ends();
 }
 
+/// The way back stays open for what a command writes.
+#[test]
+fn a_command_through_ssh_need_not_read_its_input() {
+    let ssh = Ssh::new();
+    let body = r#"
+        const args = ["-c", "head -c 1; exec <&-; seq 200000; seq 200000 >&2"];
+        const count = { stdout: 0, stderr: 0 };
+        const { code } = await runtime.run({
+            name: "t", image: "busybox", command: { path: "sh", args }, stdin: "x".repeat(8 << 20),
+            onOutput: (stream, data) => { count[stream] += data.length },
+        });
+        console.log("all", code, count.stdout, count.stderr);
+    "#;
+    let ci =
+        Ci::pipeline(body).args(["--output", "json", "--driver", "docker://ssh?host=ssh://tests"]);
+    ci.env("PATH", ssh.path()).run().exits(0).stdout_has("all 0 1288896 1288895");
+    ssh.ends();
+}
+
 /// Ctrl-C is for all processes of a terminal.
 #[test]
 fn a_run_through_ssh_may_clean_up_when_it_is_interrupted() {
