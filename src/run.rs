@@ -41,6 +41,8 @@ pub struct RunOptions {
     /// In bytes.
     pub heap_limit: u64,
     pub args: Vec<String>,
+    /// Tells the user that a second signal ends the run without cleaning up.
+    pub abandoned: fn(&DriverConfig),
 }
 
 /// Why a run did not succeed.
@@ -281,6 +283,7 @@ fn watch(stop: &Arc<Stop>, options: &RunOptions) -> std::io::Result<()> {
     // Under `nohup` a hangup is ignored, and stays so.
     let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
     let (signalled, seat) = (stop.clone(), options.seat.clone());
+    let (driver, abandoned) = (options.driver.clone(), options.abandoned);
     tokio::spawn(async move {
         let mut next = async || {
             tokio::select! {
@@ -295,6 +298,7 @@ fn watch(stop: &Arc<Stop>, options: &RunOptions) -> std::io::Result<()> {
         if let Some(seat) = seat {
             seat.leave();
         }
+        abandoned(&driver);
         // Without this process, the driver's own safeguards end the tasks.
         std::process::exit(130);
     });

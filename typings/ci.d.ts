@@ -317,7 +317,8 @@ interface RunOptions extends ContainerOptions, CommandOptions {
 interface SandboxOptions extends ContainerOptions {
   /**
    * What messages call the sandbox, and reports and logs its commands unless these have names of their
-   * own. Any text but the empty one; several sandboxes may share it.
+   * own. Any text but the empty one; several sandboxes may share it. On docker other tasks of the run
+   * reach it by this name, with `-` for what a host name does not have.
    *
    * @example "database tests"
    */

@@ -1,3 +1,4 @@
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -97,6 +98,7 @@ impl Run {
             format: Format::choose(self.output),
             heap_limit: self.js_heap.as_u64(),
             args: self.args,
+            abandoned,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -117,6 +119,23 @@ impl Run {
             },
         })
     }
+}
+
+fn abandoned(driver: &DriverConfig) {
+    let diagnostic = Diagnostic::new("ended at once by a second signal, without cleaning up");
+    let diagnostic = match driver {
+        // Its supervisor does that.
+        DriverConfig::Native(_) => Diagnostic::new("ended at once by a second signal"),
+        DriverConfig::Docker(_) => diagnostic.help(
+            "remove what it has left on the engine with `ci prune` and the same `--driver`; the next \
+             run of the same namespace does so, too",
+        ),
+    };
+    if std::io::stderr().is_terminal() {
+        // The line of the running tasks may be there.
+        eprintln!();
+    }
+    super::print(Problem::Diagnostic(Box::new(diagnostic)));
 }
 
 impl Run {

@@ -122,8 +122,9 @@ fn a_second_ctrl_c_does_not_wait_for_tasks_that_will_not_end() {
     run.until("] ready");
     run.signal(Signal::SIGINT);
     run.signal(Signal::SIGTERM);
-    let (log, _, status) = run.end();
+    let (log, stderr, status) = run.end();
     assert_eq!(status.code(), Some(130), "{log}");
+    assert_eq!(stderr, "error: ended at once by a second signal\n");
     told(&log).into_iter().for_each(gone);
 }
 

@@ -74,7 +74,16 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
             ))
         }
         Ok(Err(error)) => Err(unavailable(&explained(&error))),
-        Err(_) => Err(unavailable(&format!("no answer within {} s", patience.as_secs_f32()))),
+        Err(_) => Err(DriverError::Unavailable {
+            driver: "docker",
+            reason: format!(
+                "the engine at `{}` ({}) has not answered within {} s, try again when it has less to do, \
+                 restart it, or name another with `host=`",
+                candidate.host,
+                candidate.origin,
+                patience.as_secs_f32()
+            ),
+        }),
     }
 }
 

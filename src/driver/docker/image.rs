@@ -55,7 +55,7 @@ impl Images {
     async fn find(&self, reference: &Reference) -> Result<Image, DriverError> {
         let full = &reference.full;
         if self.pull != Pull::Always {
-            match self.docker.inspect_image(full).await {
+            match self.docker.inspect_image(&reference.given).await {
                 Ok(found) => return Ok(Image::new(found)),
                 Err(error) if is_missing(&error) => {}
                 Err(error) => return Err(failed(format!("cannot look for image `{full}`"), error)),
@@ -67,7 +67,7 @@ impl Images {
             )));
         }
         self.fetch(reference).await?;
-        let found = self.docker.inspect_image(full).await;
+        let found = self.docker.inspect_image(&reference.given).await;
         found.map(Image::new).map_err(|error| failed(format!("cannot use image `{full}`"), error))
     }
 
@@ -95,7 +95,10 @@ impl Images {
                 let text = error.to_string();
                 match DENIED.iter().any(|denied| text.contains(denied)) {
                     true => failed(format!("{}, log in with `{login}`", context()), error),
-                    false => failed(context(), error),
+                    false => failed(
+                        format!("{}, check its name and the way to its registry", context()),
+                        error,
+                    ),
                 }
             })?);
             if told.elapsed() >= PROGRESS {
@@ -151,6 +154,8 @@ impl std::fmt::Display for Layers {
 /// A name of an image, with the tag that it means.
 #[derive(Debug, PartialEq)]
 struct Reference {
+    /// The engine takes it as a name, or else as the beginning of an id.
+    given: String,
     full: String,
     /// As credentials are filed under it.
     registry: String,
@@ -187,7 +192,7 @@ impl Reference {
         let is_id = name.len() == 64 + 7 && name.starts_with("sha256:");
         let tagged = last.contains([':', '@']) || is_id;
         let full = if tagged { name.to_owned() } else { format!("{name}:latest") };
-        Ok(Self { full, registry: registry.to_owned() })
+        Ok(Self { given: name.to_owned(), full, registry: registry.to_owned() })
     }
 }
 
@@ -243,7 +248,8 @@ mod tests {
             ("ghcr.io/a/b@sha256:00", "ghcr.io/a/b@sha256:00", "ghcr.io"),
         ];
         for (name, full, registry) in table {
-            let expected = Reference { full: full.into(), registry: registry.into() };
+            let (given, full, registry) = (name.into(), full.into(), registry.into());
+            let expected = Reference { given, full, registry };
             assert_eq!(Reference::new(name).unwrap(), expected);
         }
         for name in ["", "a b", "ghcr.io/", "a\n"] {

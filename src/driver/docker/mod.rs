@@ -84,6 +84,10 @@ impl DockerDriver {
             Arc::new(lease),
             notices,
         ));
+        if let Err(error) = shared.find_network().await {
+            shared.lease.release().await?;
+            return Err(error);
+        }
         let keeper = shared.clone();
         // Until the very end: volumes are read when tasks have ended.
         tokio::spawn(async move { keeper.lease.keep(&keeper.lost).await });

@@ -1,11 +1,11 @@
 //! What a task or a sandbox becomes as a container.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
 use bollard::models::{
-    ContainerCreateBody, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountType,
-    MountVolumeOptions,
+    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
+    MountType, MountVolumeOptions, NetworkingConfig,
 };
 
 use super::labels::{self, Labels};
@@ -17,6 +17,20 @@ use crate::volume::VolumeName;
 /// Where the working directories of tasks are. A task's own is the same in every run, since tools
 /// keep absolute paths in their caches.
 const WORK: &str = "/ci";
+
+/// In cores. The kernel counts in 1 ms of 100.
+const LEAST_CPU: f64 = 0.01;
+
+/// What a container is connected to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Network {
+    /// The engine's own.
+    Default,
+    /// One that the user has named.
+    Named(String),
+    /// The run's, in which its tasks reach each other by their names.
+    Own(String),
+}
 
 /// Surroundings that have been checked.
 pub struct Plan {
@@ -33,6 +47,11 @@ impl Plan {
         find: impl Fn(&VolumeName) -> Option<String>,
     ) -> Result<Self, DriverError> {
         check::variables(&spec.env)?;
+        if spec.limits.cpu.is_some_and(|cores| cores < LEAST_CPU) {
+            return Err(DriverError::Refused(format!(
+                "a container has at least {LEAST_CPU} of a core, raise its limit of `cpu`"
+            )));
+        }
         let own = Path::new(WORK).join(encoded(&spec.name));
         let work = directory(&own, spec.work_dir.as_deref())?;
         let mut mounts: Vec<(String, String)> = Vec::with_capacity(spec.mounts.len());
@@ -73,19 +92,29 @@ impl Plan {
     pub fn container(
         &self,
         labels: &Labels,
-        network: Option<String>,
+        network: Network,
         command: Vec<String>,
         with_stdin: bool,
     ) -> ContainerCreateBody {
         let Self { spec, work, mounts } = self;
         let mut labels = labels.clone();
         labels.insert(labels::NAME.to_owned(), spec.name.replace('\0', ""));
+        let (network_mode, networking_config) = match network {
+            Network::Default => (None, None),
+            Network::Named(name) => (Some(name), None),
+            Network::Own(id) => {
+                let aliases = Some(host_name(&spec.name).into_iter().collect());
+                let endpoint = EndpointSettings { aliases, ..Default::default() };
+                let endpoints_config = Some(HashMap::from([(id.clone(), endpoint)]));
+                (Some(id), Some(NetworkingConfig { endpoints_config }))
+            }
+        };
         let memory = spec.limits.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let host = HostConfig {
             mounts: Some(
                 mounts.iter().map(|(volume, target)| mount(&labels, volume, target)).collect(),
             ),
-            network_mode: network,
+            network_mode,
             privileged: Some(spec.privileged),
             memory,
             // No swap on top of it.
@@ -117,6 +146,7 @@ impl Plan {
             }),
             labels: Some(labels),
             host_config: Some(host),
+            networking_config,
             ..Default::default()
         }
     }
@@ -167,6 +197,14 @@ pub fn command(spec: &TaskSpec) -> Result<Vec<String>, DriverError> {
         });
     }
     Ok(std::iter::once(&spec.command.path).chain(&spec.command.args).cloned().collect())
+}
+
+/// A task's name as one of a machine, if anything of it can be part of that.
+fn host_name(name: &str) -> Option<String> {
+    let usual = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let name: String = name.chars().map(|c| if usual(c) { c } else { '-' }).take(63).collect();
+    let name = name.trim_matches(['-', '.']);
+    (!name.is_empty()).then(|| name.to_ascii_lowercase())
 }
 
 fn directory(base: &Path, given: Option<&str>) -> Result<String, DriverError> {

@@ -196,6 +196,42 @@ impl Inner {
         directory: String,
         output: OutputSink,
         cancel: CancellationToken,
+        abandoned: oneshot::Receiver<()>,
+    ) -> Result<TaskExit, DriverError> {
+        let ended = self.attempt(spec, command, directory, output, cancel, abandoned).await;
+        // What the engine says of the command has another reason then.
+        match ended {
+            Err(error) if self.shared.lost.is_cancelled() => Err(error),
+            Err(_) if self.has_ended().await => match self.closing.is_cancelled() {
+                true => Ok(TaskExit::Cancelled),
+                false => Err(self.lost()),
+            },
+            ended => ended,
+        }
+    }
+
+    async fn has_ended(&self) -> bool {
+        let Place { docker, container, .. } = &self.place;
+        match docker.inspect_container(container, None::<InspectContainerOptions>).await {
+            Ok(found) => found.state.and_then(|state| state.running) == Some(false),
+            Err(error) => is_missing(&error),
+        }
+    }
+
+    fn lost(&self) -> DriverError {
+        DriverError::Io {
+            context: format!("lost sandbox `{}`", self.plan.spec.name),
+            source: std::io::Error::other("its container has ended, or somebody has removed it"),
+        }
+    }
+
+    async fn attempt(
+        self: &Arc<Self>,
+        spec: TaskSpec,
+        command: Vec<String>,
+        directory: String,
+        output: OutputSink,
+        cancel: CancellationToken,
         mut abandoned: oneshot::Receiver<()>,
     ) -> Result<TaskExit, DriverError> {
         let mut stop = Stop { cancel: &cancel, closing: &self.closing, abandoned: &mut abandoned };
@@ -215,7 +251,7 @@ impl Inner {
         if spec.work_dir.is_some() {
             self.make_directory(&directory).await.map_err(not_started)?;
         }
-        let number = Number::take(&self);
+        let number = Number::take(self);
         let options = CreateExecOptions {
             attach_stdin: Some(spec.stdin.is_some()),
             env: Some(environment(&spec.env)),
@@ -267,10 +303,7 @@ impl Inner {
         let found = docker.inspect_container(container, None::<InspectContainerOptions>).await;
         let state = found.ok().and_then(|found| found.state).unwrap_or_default();
         if state.running != Some(true) {
-            return Err(DriverError::Io {
-                context: format!("lost task `{}`", spec.name),
-                source: std::io::Error::other("the container of its sandbox has ended"),
-            });
+            return Err(self.lost());
         }
         // The engine hears of it a moment later, and never forgets; only an event says when it was.
         if state.oom_killed == Some(true) || spec.limits.memory.is_some() {

@@ -19,6 +19,7 @@ use super::failure::{failed, is_missing, words};
 use super::image::Images;
 use super::labels::{Labels, SUBSTITUTE, network_name, object_name};
 use super::lease::Lease;
+use super::plan::Network;
 use super::shell::Kept;
 use super::users::Users;
 use super::way::Way;
@@ -28,8 +29,8 @@ use crate::driver::{DriverError, NoticeSink};
 use crate::task::TaskExit;
 use crate::volume::VolumeName;
 
-/// The network of a run, or why there is none. `None` is the engine's default.
-type Network = Result<Option<String>, String>;
+/// What tasks are connected to, or why there is nothing.
+type Made = Result<Network, String>;
 
 pub struct Shared {
     pub docker: Docker,
@@ -44,7 +45,7 @@ pub struct Shared {
     pub lease: Arc<Lease>,
     /// The engine's names of the volumes that exist, and their sizes as far as these were asked for.
     volumes: Mutex<HashMap<VolumeName, (String, Option<u64>)>>,
-    network: Mutex<Option<watch::Receiver<Option<Network>>>>,
+    network: Mutex<Option<watch::Receiver<Option<Made>>>>,
     users: OnceCell<Users>,
     /// How many names were given to containers and volumes.
     names: AtomicU64,
@@ -172,6 +173,24 @@ impl Shared {
         }
     }
 
+    /// Makes sure that the network is there that the user has named.
+    pub async fn find_network(&self) -> Result<(), DriverError> {
+        let Some(name) = &self.config.network else { return Ok(()) };
+        // Ways of the engine to have none of its own.
+        if matches!(name.as_str(), "host" | "none" | "default" | "bridge") || name.contains(':') {
+            return Ok(());
+        }
+        match self.docker.inspect_network(name, None::<InspectNetworkOptions>).await {
+            Err(error) if is_missing(&error) => Err(DriverError::Refused(format!(
+                "the engine has no network `{name}`, create it with `docker network create {name}`, or name \
+                 another with `network=`"
+            ))),
+            found => found
+                .map(drop)
+                .map_err(|error| failed(format!("cannot look for network `{name}`"), error)),
+        }
+    }
+
     /// Whose the files of containers are on the engine's machine.
     pub async fn users(&self) -> Result<Users, DriverError> {
         let find = async || Users::find(&self.docker, &self.lease.container()).await;
@@ -179,45 +198,45 @@ impl Shared {
         users.map_err(|error| failed("cannot find out how the engine maps users", error))
     }
 
-    /// The network of the run's tasks, which see each other and no other run's. `None` is the
-    /// engine's default.
-    pub async fn network(self: &Arc<Self>) -> Result<Option<String>, DriverError> {
+    /// The network of the run's tasks, which see each other and no other run's.
+    pub async fn network(self: &Arc<Self>) -> Result<Network, DriverError> {
         if let Some(network) = &self.config.network {
-            return Ok(Some(network.clone()));
+            return Ok(Network::Named(network.clone()));
         }
         loop {
             // Whoever asks first may go away before the engine has answered, but the network is made all
             // the same, and once.
             let making = self.lock_network().get_or_insert_with(|| self.start_network()).clone();
-            let Some(network) = made(making.clone()).await? else { return Ok(None) };
-            let found = self.docker.inspect_network(&network, None::<InspectNetworkOptions>).await;
+            let network = made(making.clone()).await?;
+            let Network::Own(id) = &network else { return Ok(network) };
+            let found = self.docker.inspect_network(id, None::<InspectNetworkOptions>).await;
             if !found.is_err_and(|error| is_missing(&error)) {
-                return Ok(Some(network));
+                return Ok(network);
             }
             // Somebody has removed it while nothing was in it, as `docker network prune` does.
             self.lock_network().take_if(|current| current.same_channel(&making));
         }
     }
 
-    fn lock_network(&self) -> MutexGuard<'_, Option<watch::Receiver<Option<Network>>>> {
+    fn lock_network(&self) -> MutexGuard<'_, Option<watch::Receiver<Option<Made>>>> {
         // No holder can panic.
         self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_network(self: &Arc<Self>) -> watch::Receiver<Option<Network>> {
+    fn start_network(self: &Arc<Self>) -> watch::Receiver<Option<Made>> {
         let (shared, (told, made)) = (self.clone(), watch::channel(None));
         self.tasks.spawn(async move { told.send_replace(Some(shared.make_network().await)) });
         made
     }
 
-    async fn make_network(&self) -> Network {
+    async fn make_network(&self) -> Made {
         let request = NetworkCreateRequest {
             name: network_name(&self.run),
             labels: Some(self.labels.clone()),
             ..Default::default()
         };
         match self.docker.create_network(request).await {
-            Ok(made) => Ok(Some(made.id)),
+            Ok(made) => Ok(Network::Own(made.id)),
             // Engines have some thirty address ranges by default.
             Err(error) if error.to_string().contains("address pool") => {
                 (self.notices)(
@@ -226,14 +245,14 @@ impl Shared {
                      with `docker network prune`"
                         .into(),
                 );
-                Ok(None)
+                Ok(Network::Default)
             }
             Err(error) => Err(words(error)),
         }
     }
 }
 
-async fn made(mut making: watch::Receiver<Option<Network>>) -> Result<Option<String>, DriverError> {
+async fn made(mut making: watch::Receiver<Option<Made>>) -> Result<Network, DriverError> {
     let lost = || "the driver stopped attending to it".to_owned();
     let made = match making.wait_for(Option::is_some).await {
         Ok(made) => made.clone().unwrap_or_else(|| Err(lost())),

@@ -48,6 +48,41 @@ fn an_interrupted_run_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_run_that_is_interrupted_twice_says_what_is_left() {
+    let namespace = format!("twice-{}", std::process::id());
+    let state = tempfile::tempdir().unwrap();
+    let ci = Ci::pipeline(
+        r#"
+        const args = ["-c", "trap 'echo asked' TERM; echo ready; while :; do sleep 0.1; done"];
+        await runtime.run({ name: "waits", image: "busybox", command: { path: "sh", args } });
+        "#,
+    );
+    let driver = format!("docker://{namespace}?host={}&grace=1h", host());
+    let ci = ci.args(["--output", "plain", "--driver", &driver]);
+    let ci = ci.env("XDG_CACHE_HOME", state.path());
+    let mut child = ci.spawn();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        match line.unwrap() {
+            line if line.contains("[waits] ready") => signal(&child, Signal::SIGINT),
+            line if line.contains("[waits] asked") => signal(&child, Signal::SIGINT),
+            _ => {}
+        }
+    }
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("ended at once by a second signal, without cleaning up"), "{stderr}");
+    assert!(stderr.contains("`ci prune` and the same `--driver`"), "{stderr}");
+    assert_ne!(objects("ci.namespace", &namespace), Vec::<String>::new());
+    Ci::new()
+        .args(["prune", "--driver", &driver])
+        .env("XDG_CACHE_HOME", state.path())
+        .run()
+        .exits(0);
+    assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
+}
+
+#[test]
 fn what_a_killed_run_left_is_removed_and_a_living_run_is_not() {
     let namespace = format!("killed-{}", std::process::id());
     let state = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use ci::driver::docker::{DockerConfig, Pull};
 use ci::task::TaskSpec;
 
 use super::{Run, docker, host, variable};
-use crate::conformance::{finish, sh, task};
+use crate::conformance::{finish, sh, succeed, task};
 use crate::support::{Ci, Outcome};
 
 #[tokio::test]
@@ -91,6 +91,15 @@ fn images_are_pulled_as_the_policy_says() {
         .exits(0)
         .stdout_has(&format!("pulled image `{digest}`"))
         .stdout_has("[t] hello");
+}
+
+/// As `docker images` shows it.
+#[tokio::test]
+async fn an_image_may_be_named_by_its_id() {
+    let run = Run::with(DockerConfig { pull: Pull::Never, ..DockerConfig::default() }).await;
+    let id = docker(&["images", "--quiet", "busybox:latest"]);
+    succeed(&run.driver, &TaskSpec { image: id.trim().into(), ..sh("true") }).await;
+    run.end().await;
 }
 
 #[test]

@@ -13,7 +13,7 @@ use ci::driver::docker::{DockerConfig, DockerDriver};
 use ci::driver::{Driver, DriverError, RunIdentity};
 use ci::task::{Limits, TaskExit, TaskSpec};
 
-use crate::conformance::{finish, mounted, sh, succeed, volume};
+use crate::conformance::{finish, mounted, sh, succeed, task, volume};
 use crate::support::Ci;
 
 /// The engine that the suite's setup starts.
@@ -242,6 +242,12 @@ async fn limits_hold_and_say_so() {
     let spec = TaskSpec { limits: Limits { memory: Some(1), cpu: None }, ..sh("true") };
     let error = finish(&run.driver, &spec).await.unwrap_err();
     assert!(matches!(error, DriverError::Refused(_)), "{error:?}");
+    let spec = TaskSpec { limits: Limits { memory: None, cpu: Some(0.001) }, ..sh("true") };
+    let error = finish(&run.driver, &spec).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "a container has at least 0.01 of a core, raise its limit of `cpu`"
+    );
     let spec = sh("mount -t tmpfs tmpfs /tmp");
     assert_ne!(finish(&run.driver, &spec).await.unwrap().exit, TaskExit::Code(0));
     succeed(&run.driver, &TaskSpec { privileged: true, ..spec }).await;
@@ -288,4 +294,33 @@ fn an_engine_that_is_not_there_is_told_with_what_was_tried() {
         .run()
         .exits(0)
         .stdout_has("docker");
+}
+
+#[tokio::test]
+async fn tasks_and_sandboxes_reach_each_other_by_their_names() {
+    let run = Run::start().await;
+    let spec = TaskSpec { name: "The database!".into(), ..sh("true") }.surroundings();
+    let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
+    // Nothing listens there, but somebody is there to say so.
+    let script = |host: &str| format!("(exec 3<>/dev/tcp/{host}/1) 2>&1; true");
+    let look = |host: &str| task("look", "bash", &["-c", &script(host)]);
+    let text = succeed(&run.driver, &look("the-database")).await;
+    assert!(text.contains("Connection refused"), "{text}");
+    let text = succeed(&run.driver, &look("elsewhere")).await;
+    assert!(!text.contains("Connection refused"), "{text}");
+    sandbox.close().await;
+    run.end().await;
+}
+
+#[test]
+fn a_network_that_is_not_there_is_named_before_anything_runs() {
+    let driver = format!("docker://?host={}&network=nowhere", host());
+    Ci::pipeline(r#"console.log("runs")"#)
+        .args(["--driver", &driver])
+        .run()
+        .exits(3)
+        .lacks("runs")
+        .stderr_has(
+            "the engine has no network `nowhere`, create it with `docker network create nowhere`",
+        );
 }

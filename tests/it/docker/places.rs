@@ -74,7 +74,7 @@ async fn a_command_that_cannot_be_ended_alone_takes_its_sandbox_with_it() {
         "a command of sandbox `test` could not be ended alone, so all of the sandbox was ended"
     );
     let error = finish_in(&*sandbox, &command(&spec, "true")).await.unwrap_err();
-    assert!(error.to_string().starts_with("cannot start `sh`"), "{error}");
+    assert!(error.to_string().starts_with("lost sandbox `test`: "), "{error}");
     sandbox.close().await;
     run.end().await;
 }
@@ -87,7 +87,10 @@ async fn a_command_whose_container_is_gone_has_not_succeeded() {
     let end = async { docker(&["kill", sandbox.id()]) };
     let script = "echo ready; exec sleep 1000";
     let error = when_ready(&*sandbox, &command(&spec, script), end).await.unwrap_err();
-    assert_eq!(error.to_string(), "lost task `test`: the container of its sandbox has ended");
+    assert_eq!(
+        error.to_string(),
+        "lost sandbox `test`: its container has ended, or somebody has removed it"
+    );
     run.end().await;
 }
 
