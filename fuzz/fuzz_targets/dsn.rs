@@ -53,6 +53,8 @@ mod driver {
     pub mod docker {
         #[path = "../../src/driver/docker/config.rs"]
         mod config;
+        #[path = "../../src/driver/docker/destination.rs"]
+        mod destination;
 
         pub use config::{DockerConfig, HOST, Pull};
     }

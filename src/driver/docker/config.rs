@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::ssh::Destination;
+use super::destination::Destination;
 
 /// The settings of `docker://…`, checked.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,6 +7,7 @@ mod attempt;
 mod attend;
 mod config;
 mod container;
+mod destination;
 mod engine;
 mod exec;
 mod failure;

@@ -33,7 +33,8 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::ssh::{self, Destination};
+use super::destination::Destination;
+use super::ssh;
 
 /// What an engine is called that needs no name.
 const HERE: &str = "http://localhost";
