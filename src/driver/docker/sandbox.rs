@@ -31,6 +31,9 @@ use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
 /// nobody is connected to it any more.
 const KEEPER: &str = "cat";
 
+/// How `runc` says that a container has ended.
+const STOPPED: &str = "cannot exec in a stopped";
+
 /// How much the engine's time, as a run knows it, may be wrong, in seconds.
 const INACCURACY: i64 = 2;
 
@@ -202,10 +205,12 @@ impl Inner {
         // What the engine says of the command has another reason then.
         match ended {
             Err(error) if self.shared.lost.is_cancelled() => Err(error),
-            Err(_) if self.has_ended().await => match self.closing.is_cancelled() {
-                true => Ok(TaskExit::Cancelled),
-                false => Err(self.lost()),
-            },
+            Err(error) if is_about_the_end(&error) || self.has_ended().await => {
+                match self.closing.is_cancelled() {
+                    true => Ok(TaskExit::Cancelled),
+                    false => Err(self.lost()),
+                }
+            }
             ended => ended,
         }
     }
@@ -318,6 +323,12 @@ impl Inner {
         }
         ended.exit(spec)
     }
+}
+
+/// Whether a command could not be started since its container has ended, which the engine may learn later
+/// than what runs its containers.
+fn is_about_the_end(error: &DriverError) -> bool {
+    matches!(error, DriverError::CannotStart { reason, .. } if reason.starts_with(STOPPED))
 }
 
 /// The number of a command that is running, more than 0.
