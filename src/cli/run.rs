@@ -121,14 +121,17 @@ impl Run {
     }
 }
 
+/// Says that a second signal has ended the run, and what that leaves.
 fn abandoned(driver: &DriverConfig) {
-    let diagnostic = Diagnostic::new("ended at once by a second signal, without cleaning up");
     let diagnostic = match driver {
-        // Its supervisor does that.
+        // The supervisor of its processes cleans up all the same.
         DriverConfig::Native(_) => Diagnostic::new("ended at once by a second signal"),
-        DriverConfig::Docker(_) => diagnostic.help(
-            "remove what it has left on the engine with `ci prune` and the same `--driver`; the next \
-             run of the same namespace does so, too",
+        DriverConfig::Docker(_) => Diagnostic::new(
+            "ended at once by a second signal, without cleaning up",
+        )
+        .help(
+            "remove what it has left on the engine with `ci prune` and the same `--driver`; the \
+                 next run of the same namespace does so, too",
         ),
     };
     if std::io::stderr().is_terminal() {

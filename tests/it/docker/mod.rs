@@ -4,6 +4,7 @@ mod elsewhere;
 mod endings;
 mod images;
 mod places;
+mod ssh;
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
