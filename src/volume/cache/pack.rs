@@ -9,13 +9,15 @@ use super::VolumeCache;
 use super::content::Content;
 use super::transfer::Transfer;
 use crate::archive::{self, PackOptions, Packed, Sink, Snapshot, Survey};
-use crate::cache::{CacheKey, Metadata, Upload, UploadSender};
+use crate::cache::{CacheKey, Metadata, PutCondition, StoreError, Upload, UploadSender};
 
 /// How a persist ended that did not fail.
 pub enum Outcome {
     Published(Packed),
     /// Files changed, so that the metadata would have been of another tree; nothing was published.
     Changing,
+    /// The condition of the upload does not hold any more; nothing was published.
+    Replaced,
 }
 
 /// How many compressed frames wait for the store.
@@ -53,6 +55,7 @@ pub async fn from(
     content: Content,
     key: &CacheKey,
     metadata: Metadata,
+    condition: &PutCondition,
     transfer: Transfer,
 ) -> Result<Outcome, String> {
     let (sender, parts) = Upload::channel(WAITING);
@@ -74,9 +77,10 @@ pub async fn from(
     // Side by side: the store takes parts while later ones are being packed. A store that fails drops
     // its end, which ends the packing, and the other way round.
     let (packed, stored) =
-        tokio::join!(pack, transfer.bounded(cache.store.put(key, &metadata, parts)));
-    let (packed, publish) = match (packed?, &stored) {
+        tokio::join!(pack, transfer.bounded(cache.store.put(key, &metadata, condition, parts)));
+    let (mut packed, publish) = match (packed?, &stored) {
         (Ok(packed), _) => packed,
+        (_, Ok(Err(StoreError::Replaced { .. }))) => return Ok(Outcome::Replaced),
         // The store's reason is why the sink failed.
         (Err(archive::PackError::Sink(_)), Ok(Err(error))) => return Err(error.to_string()),
         (Err(error), _) => return Err(error.to_string()),
@@ -84,7 +88,8 @@ pub async fn from(
     if !publish {
         return Ok(Outcome::Changing);
     }
-    stored?.map_err(|error| error.to_string())?;
+    let stored = stored?.map_err(|error| error.to_string())?;
+    packed.notices.extend(stored.notice);
     Ok(Outcome::Published(packed))
 }
 

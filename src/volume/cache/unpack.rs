@@ -5,6 +5,7 @@ use std::path::Path;
 use super::VolumeCache;
 use super::content::Sent;
 use super::download::{Downloaded, unpack_options};
+use super::failure::{RestoreError, confirmed};
 use super::transfer::Transfer;
 use crate::archive::{self, UnpackError, Unpacked};
 use crate::cache::Download;
@@ -18,7 +19,7 @@ pub async fn into(
     volume: &Volume,
     download: Download,
     transfer: Transfer,
-) -> Result<Unpacked, String> {
+) -> Result<Unpacked, RestoreError> {
     match &volume.directory {
         Some(directory) => into_directory(cache, directory, download, transfer).await,
         None => into_driver(cache, driver, volume, download, transfer).await,
@@ -30,30 +31,34 @@ async fn into_directory(
     directory: &LocalDirectory,
     download: Download,
     transfer: Transfer,
-) -> Result<Unpacked, String> {
+) -> Result<Unpacked, RestoreError> {
     let LocalDirectory { path, staging } = directory.clone();
     let compression = cache.config.compression;
     let options = unpack_options(&cache.config, cache.budget.clone());
     let mut source = Downloaded::until(download, transfer.over.clone());
     transfer
         .blocking(move |stop| {
-            let mut unpack = || -> Result<Unpacked, String> {
+            let mut unpack = || -> Result<Unpacked, RestoreError> {
                 std::fs::create_dir(&staging).map_err(|error| error.to_string())?;
                 let unpacked = archive::unpack(&mut source, compression, &staging, &options, stop)
-                    .map_err(|error| error.to_string())?;
+                    .map_err(|error| confirmed(error, &mut source))?;
                 std::fs::rename(&staging, &path).map_err(|error| error.to_string())?;
                 Ok(unpacked)
             };
-            unpack().map_err(|reason| cleared(&staging, reason))
+            unpack().map_err(|error| cleared(&staging, error))
         })
         .await?
 }
 
 /// Removes what was unpacked in vain, and adds to the reason if that fails too.
-fn cleared(staging: &Path, reason: String) -> String {
+fn cleared(staging: &Path, error: RestoreError) -> RestoreError {
     match remove(staging) {
-        Ok(()) => reason,
-        Err(error) => format!("{reason}; cannot remove `{}`: {error}", staging.display()),
+        Ok(()) => error,
+        // A local reason, whatever the archive is like.
+        Err(removing) => RestoreError::Other(format!(
+            "{error}; cannot remove `{}`: {removing}",
+            staging.display()
+        )),
     }
 }
 
@@ -64,7 +69,7 @@ async fn into_driver(
     volume: &Volume,
     download: Download,
     transfer: Transfer,
-) -> Result<Unpacked, String> {
+) -> Result<Unpacked, RestoreError> {
     let compression = cache.config.compression;
     let options = unpack_options(&cache.config, cache.budget.clone());
     let mut source = Downloaded::until(download, transfer.over.clone());
@@ -74,14 +79,16 @@ async fn into_driver(
         if relayed.is_ok() {
             sent.finish();
         }
-        relayed
+        relayed.map_err(|error| confirmed(error, &mut source))
     });
     let write = transfer.bounded(driver.write_volume(&volume.name, archive));
     let (relayed, written) = tokio::join!(relay, write);
     match (relayed?, written?) {
         (Ok(relayed), Ok(())) => Ok(relayed),
         // The driver's reason is why it did not take more.
-        (Ok(_) | Err(UnpackError::Sink(_)), Err(error)) => Err(error.to_string()),
-        (Err(error), _) => Err(error.to_string()),
+        (Ok(_) | Err(RestoreError::Unpack(UnpackError::Sink(_))), Err(error)) => {
+            Err(RestoreError::Other(error.to_string()))
+        }
+        (Err(error), _) => Err(error),
     }
 }
