@@ -14,6 +14,7 @@ pub mod context;
 pub mod diagnostic;
 pub mod driver;
 pub mod dsn;
+mod duration;
 pub mod event;
 pub mod output;
 pub mod pipeline;

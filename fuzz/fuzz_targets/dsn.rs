@@ -5,6 +5,8 @@
 
 #[path = "../../src/dsn.rs"]
 mod dsn;
+#[path = "../../src/duration.rs"]
+mod duration;
 #[path = "../../src/suggest.rs"]
 mod suggest;
 

@@ -213,9 +213,11 @@ pub fn dsn(text: &str) -> Result<Dsn, Failure> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
+    let expected = "expected a duration longer than zero, such as `90s` or `1h 30m`";
+    match crate::duration::parse(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("expected a duration longer than zero, such as `90s` or `1h 30m`".to_owned()),
+        Ok(_) => Err(expected.to_owned()),
+        Err(error) => Err(format!("{expected}{}", error.hint())),
     }
 }
 
