@@ -21,6 +21,7 @@ mod remove;
 pub mod report;
 pub mod run;
 pub mod script;
+mod secrets;
 mod shell;
 mod state;
 mod suggest;
