@@ -16,6 +16,7 @@ pub mod driver;
 pub mod dsn;
 pub mod event;
 pub mod output;
+mod panic;
 pub mod pipeline;
 mod remove;
 pub mod report;
