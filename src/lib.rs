@@ -15,6 +15,7 @@ pub mod diagnostic;
 pub mod driver;
 pub mod dsn;
 pub mod event;
+mod limits;
 pub mod output;
 mod panic;
 pub mod pipeline;
