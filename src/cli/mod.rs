@@ -14,6 +14,7 @@ use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
 
 use crate::diagnostic::Diagnostic;
+use crate::secrets;
 
 /// Runs CI pipelines written in TypeScript, JavaScript or Concourse-style YAML.
 #[derive(Parser)]
@@ -36,7 +37,9 @@ enum Command {
 /// Does what the command line says, and returns how it went.
 pub fn run() -> ExitCode {
     // clap prints its own errors and ends the process with 2.
-    let result = match Cli::parse().command {
+    let command = Cli::parse().command;
+    secrets::hide();
+    let result = match command {
         Command::Run(command) => command.execute(),
         Command::Cache(command) => command.execute(),
         Command::Prune(command) => command.execute(),

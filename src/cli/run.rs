@@ -11,6 +11,7 @@ use super::{Failure, Problem};
 use crate::diagnostic::Diagnostic;
 use crate::driver::DriverConfig;
 use crate::dsn::{Dsn, DsnError};
+use crate::limits;
 use crate::pipeline::yaml::Selection;
 use crate::pipeline::{self, Language, Program, Source};
 use crate::report::{Format, Output};
@@ -83,6 +84,8 @@ pub struct Run {
 
 impl Run {
     pub fn execute(self) -> Result<(), Failure> {
+        let failed = |message| Failure { problem: Problem::Message(message), exit_code: 3 };
+        limits::check().map_err(|reason| failed(format!("cannot start the run: {reason}")))?;
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver)?;
         let (program, notices) = self.program(&source, &dsn.driver)?;
@@ -104,10 +107,7 @@ impl Run {
             .worker_threads(2)
             .enable_all()
             .build()
-            .map_err(|error| Failure {
-                problem: Problem::Message(format!("cannot start the run: {error}")),
-                exit_code: 3,
-            })?;
+            .map_err(|error| failed(format!("cannot start the run: {error}")))?;
         let result = runtime.block_on(run::run(options));
         // The isolate's thread and reads that nobody waits for must not hold up the end.
         runtime.shutdown_background();
@@ -124,8 +124,11 @@ impl Run {
 /// Says that a second signal has ended the run, and what that leaves.
 fn abandoned(driver: &DriverConfig) {
     let diagnostic = match driver {
-        // The supervisor of its processes cleans up all the same.
-        DriverConfig::Native(_) => Diagnostic::new("ended at once by a second signal"),
+        // The supervisor ends its processes all the same.
+        DriverConfig::Native(_) => Diagnostic::new("ended at once by a second signal").help(
+            "its directories are left; the next run of the same namespace removes them, and so does \
+             `ci prune`",
+        ),
         DriverConfig::Docker(_) => Diagnostic::new(
             "ended at once by a second signal, without cleaning up",
         )
