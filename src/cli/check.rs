@@ -16,7 +16,7 @@ Exit codes:
     0  the pipeline can be run
     2  the command line or the pipeline's file is wrong")]
 pub struct Check {
-    /// The pipeline's file
+    /// The pipeline's file; `-` for YAML on the standard input
     file: PathBuf,
 
     /// Print the problems as JSON

@@ -1,7 +1,9 @@
 //! The command line: one file per subcommand, and the one place that prints an error.
 
+mod attended;
 mod cache;
 mod check;
+mod mistake;
 mod prune;
 mod run;
 mod schema;
@@ -35,8 +37,11 @@ enum Command {
 
 /// Does what the command line says, and returns how it went.
 pub fn run() -> ExitCode {
-    // clap prints its own errors and ends the process with 2.
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return mistake::explain(&error),
+    };
+    let result = match cli.command {
         Command::Run(command) => command.execute(),
         Command::Cache(command) => command.execute(),
         Command::Prune(command) => command.execute(),
