@@ -1,7 +1,7 @@
 // How many run at the same time, and what ends the others.
 
 import { ending, Ended, worst } from "ext:ci/plan/outcomes.ts";
-import type { Branch, Ends, Outcome, Release, Scope, Slots } from "ext:ci/plan/types.ts";
+import type { Branch, Ends, Outcome, Scope, Slots } from "ext:ci/plan/types.ts";
 
 /** Lets `count` run at a time, in the order in which they came. */
 export function slots(count: number): Slots {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, printable};
 
 /// Runs CI pipelines written in TypeScript, JavaScript or Concourse-style YAML.
 #[derive(Parser)]
@@ -93,7 +93,7 @@ fn print(problem: Problem) {
         Problem::Told => return,
         Problem::Message(message) => {
             let style = Style::new().bold().fg_color(Some(AnsiColor::BrightRed.into()));
-            format!("{style}error{style:#}: {message}")
+            format!("{style}error{style:#}: {}", printable(&message))
         }
     };
     // Nobody is left to tell when the error output is closed.

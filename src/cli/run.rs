@@ -1,4 +1,4 @@
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -147,7 +147,8 @@ fn abandoned(driver: &DriverConfig) {
     };
     if std::io::stderr().is_terminal() {
         // The line of the running tasks may be there.
-        eprintln!();
+        // It may be gone, which must not hold up the end.
+        _ = writeln!(std::io::stderr());
     }
     super::print(Problem::Diagnostic(Box::new(diagnostic)));
 }
