@@ -1,8 +1,8 @@
 //! What a running pipeline can reach: its tasks, its volumes and the log.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -85,6 +85,9 @@ pub struct EventSink {
     /// Nobody reads the log any more.
     abandoned: Arc<AtomicBool>,
     seen: Arc<Mutex<HashSet<String>>>,
+    /// What had no room when it was told by somebody who cannot wait. Whatever is sent after it waits
+    /// for it, so that the last event of a run is no earlier.
+    overflow: Arc<Mutex<VecDeque<RunEvent>>>,
 }
 
 impl EventSink {
@@ -97,10 +100,36 @@ impl EventSink {
 
     pub fn new(stop: Arc<Stop>) -> (Self, mpsc::Receiver<Message>) {
         let (sender, receiver) = mpsc::channel(Self::CAPACITY);
-        (Self { sender, stop, abandoned: Arc::default(), seen: Arc::default() }, receiver)
+        (
+            Self {
+                sender,
+                stop,
+                abandoned: Arc::default(),
+                seen: Arc::default(),
+                overflow: Arc::default(),
+            },
+            receiver,
+        )
     }
 
     pub async fn send(&self, event: RunEvent) {
+        self.flush().await;
+        self.send_now(event).await;
+    }
+
+    /// Sends what had no room before.
+    async fn flush(&self) {
+        loop {
+            let Some(event) = self.overflow().pop_front() else { return };
+            self.send_now(event).await;
+        }
+    }
+
+    fn overflow(&self) -> MutexGuard<'_, VecDeque<RunEvent>> {
+        self.overflow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send_now(&self, event: RunEvent) {
         // The reporter reads up to the event that ends the run; what comes later has no reader.
         if let Err(TrySendError::Full(event)) = self.sender.try_send(event.into())
             && !self.abandoned.load(Ordering::Relaxed)
@@ -158,8 +187,9 @@ impl EventSink {
             if let Err(TrySendError::Full(Message::Event(event))) =
                 self.sender.try_send(event.into())
             {
+                self.overflow().push_back(event);
                 let sink = self.clone();
-                tokio::spawn(async move { sink.send(event).await });
+                tokio::spawn(async move { sink.flush().await });
             }
         }
     }

@@ -1,13 +1,13 @@
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use clap::Args;
 
 use super::vars::VarArgs;
-use super::{Failure, Problem};
+use super::{Failure, Problem, attended};
 use crate::diagnostic::Diagnostic;
 use crate::driver::DriverConfig;
 use crate::dsn::{Dsn, DsnError};
@@ -29,7 +29,7 @@ Exit codes:
   124  the run timed out
   130  the run was interrupted")]
 pub struct Run {
-    /// The pipeline's file: .ts, .mts, .js, .mjs, .yml or .yaml
+    /// The pipeline's file: .ts, .mts, .js, .mjs, .yml or .yaml; `-` for YAML on the standard input
     file: PathBuf,
 
     /// Where tasks run and volumes are cached, as a DSN such as `native`, `docker` or
@@ -88,7 +88,23 @@ impl Run {
         limits::check().map_err(|reason| failed(format!("cannot start the run: {reason}")))?;
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver)?;
-        let (program, notices) = self.program(&source, &dsn.driver)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .map_err(|error| failed(format!("cannot start the run: {error}")))?;
+        let started = Instant::now();
+        let (program, notices) = match source.language {
+            Language::Script => self.script(&source)?,
+            Language::Yaml => {
+                let work = self.plan(source.clone(), dsn.driver.clone());
+                attended::run(&runtime, self.timeout, work)?
+            }
+        };
+        // Reading the file is part of the run. A timeout of nothing still is one.
+        let rest = self
+            .timeout
+            .map(|timeout| timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(1)));
         let options = RunOptions {
             source,
             program,
@@ -96,18 +112,13 @@ impl Run {
             driver: dsn.driver,
             cache: dsn.cache,
             cache_strict: self.cache_strict,
-            timeout: self.timeout,
+            timeout: rest,
             seat: self.seat()?,
             format: Format::choose(self.output),
             heap_limit: self.js_heap.as_u64(),
             args: self.args,
             abandoned,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|error| failed(format!("cannot start the run: {error}")))?;
         let result = runtime.block_on(run::run(options));
         // The isolate's thread and reads that nobody waits for must not hold up the end.
         runtime.shutdown_background();
@@ -139,7 +150,8 @@ fn abandoned(driver: &DriverConfig) {
     };
     if std::io::stderr().is_terminal() {
         // The line of the running tasks may be there.
-        eprintln!();
+        // It may be gone, which must not hold up the end.
+        _ = writeln!(std::io::stderr());
     }
     super::print(Problem::Diagnostic(Box::new(diagnostic)));
 }
@@ -164,41 +176,38 @@ impl Run {
         Ok(Some(Arc::new(seat)))
     }
 
-    /// What to run, checked as far as that is possible without running it.
-    fn program(
+    /// A script, which is read by the engine that runs it.
+    fn script(&self, source: &Source) -> Result<(Program, Vec<String>), Failure> {
+        let given = [
+            (self.job.is_some(), "--job"),
+            (self.max_in_flight.is_some(), "--max-in-flight"),
+            (self.vars.is_given(), "--var"),
+        ];
+        match given.into_iter().find(|(given, _)| *given) {
+            Some((_, option)) => Err(Failure::invalid(Box::new(
+                Diagnostic::new(format!("`{option}` is for YAML pipelines"))
+                    .help("pass values to a script after `--`, as in `ci run x.ts -- a b`"),
+            ))),
+            None => Ok((Program::Module(source.file.clone()), Vec::new())),
+        }
+    }
+
+    /// Reads a YAML pipeline, and checks it as far as that is possible without running it.
+    fn plan(
         &self,
-        source: &Source,
-        driver: &DriverConfig,
-    ) -> Result<(Program, Vec<String>), Failure> {
+        source: Source,
+        driver: DriverConfig,
+    ) -> impl FnOnce() -> Result<(Program, Vec<String>), Failure> + Send + 'static {
         let selection = Selection { job: self.job.clone(), max_in_flight: self.max_in_flight };
-        match source.language {
-            Language::Script => {
-                let given = [
-                    (self.job.is_some(), "--job"),
-                    (self.max_in_flight.is_some(), "--max-in-flight"),
-                    (self.vars.is_given(), "--var"),
-                ];
-                match given.into_iter().find(|(given, _)| *given) {
-                    Some((_, option)) => Err(Failure::invalid(Box::new(
-                        Diagnostic::new(format!("`{option}` is for YAML pipelines"))
-                            .help("pass values to a script after `--`, as in `ci run x.ts -- a b`"),
-                    ))),
-                    None => Ok((Program::Module(source.file.clone()), Vec::new())),
-                }
+        let vars = self.vars.clone();
+        move || {
+            let mut checked = vars.load(&source)?;
+            checked.select(&selection).map_err(Failure::invalid)?;
+            match driver {
+                DriverConfig::Native(_) => checked.without_images().map_err(Failure::invalid)?,
+                DriverConfig::Docker(_) => checked.with_images().map_err(Failure::invalid)?,
             }
-            Language::Yaml => {
-                let mut checked = self.vars.load(source)?;
-                checked.select(&selection).map_err(Failure::invalid)?;
-                match driver {
-                    DriverConfig::Native(_) => {
-                        checked.without_images().map_err(Failure::invalid)?;
-                    }
-                    DriverConfig::Docker(_) => {
-                        checked.with_images().map_err(Failure::invalid)?;
-                    }
-                }
-                Ok((Program::Plan(checked.to_json().to_string()), checked.notices))
-            }
+            Ok((Program::Plan(checked.to_json()), checked.notices))
         }
     }
 }
