@@ -210,7 +210,7 @@ impl Lines {
             columns(&line)
         });
         if returned {
-            row.to_start();
+            row.carriage_return();
         }
         row
     }

@@ -52,9 +52,10 @@ where
         let was_corrected = clock.is_corrected();
         let sent = match patience.limit {
             None => send().await,
-            Some(limit) => tokio::time::timeout(limit, send())
-                .await
-                .unwrap_or_else(|elapsed| Err(SdkError::timeout_error(elapsed))),
+            Some(limit) => match tokio::time::timeout(limit, send()).await {
+                Ok(sent) => sent,
+                Err(elapsed) => Err(SdkError::timeout_error(elapsed)),
+            },
         };
         let error = match sent {
             Ok(answer) => return Ok(answer),

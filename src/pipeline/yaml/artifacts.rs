@@ -34,13 +34,9 @@ struct Known {
 impl Known {
     fn add(&mut self, name: Option<&Rc<Node>>) {
         match name.and_then(|name| name.scalar()) {
-            Some(name) if !is_open(&name) => {
-                if self.names.insert(name.clone()) {
-                    self.added.push(name);
-                }
-            }
-            Some(_) => self.others = true,
-            None => {}
+            Some(name) if is_open(&name) => self.others = true,
+            Some(name) if self.names.insert(name.clone()) => self.added.push(name),
+            Some(_) | None => {}
         }
     }
 
