@@ -10,6 +10,7 @@ pub mod archive;
 pub mod cache;
 pub mod cli;
 mod clock;
+mod closing;
 pub mod context;
 pub mod diagnostic;
 pub mod driver;

@@ -1,7 +1,6 @@
 //! The story of one run.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cache::{self, CacheConfig};
+use crate::closing::{close, within};
 use crate::context::{EventSink, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
 use crate::driver::{self, Driver, DriverConfig, DriverError, NoticeSink, RunIdentity};
@@ -32,9 +32,6 @@ const CLEANUP: Duration = Duration::from_secs(30);
 
 /// How long a run that has to stop waits for the cache to let go of what it was doing.
 const CACHE_END: Duration = Duration::from_secs(10);
-
-/// How long removing what the run has made may take before the user is told that it goes on.
-const SLOW: Duration = Duration::from_secs(5);
 
 pub struct RunOptions {
     pub source: Source,
@@ -123,7 +120,8 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
 
     let (events, log) = EventSink::new(stop.clone());
     let reporter = Reporter::start(options.format, log).map_err(RunError::Start)?;
-    let result = execute(&options, &stop, &events).await;
+    let result = AssertUnwindSafe(execute(&options, &stop, &events)).catch_unwind().await;
+    let result = result.unwrap_or(Err(RunError::Stopped(StopReason::Broken)));
     let mut result = match (stop.panic(), result) {
         // The user or the clock came first.
         (_, Err(RunError::Stopped(reason))) if reason != StopReason::Broken => {
@@ -153,18 +151,6 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
             }
             result
         }
-    }
-}
-
-/// Waits for `work` until the run has to stop, and for this long after that.
-async fn within<T>(stop: &Stop, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = async {
-            stop.outside().cancelled().await;
-            tokio::time::sleep(limit).await;
-        } => None,
     }
 }
 
@@ -226,7 +212,7 @@ async fn execute(
     let live = live(&mut engine, stop, &context, &*driver, cache.as_deref());
     let outcome = AssertUnwindSafe(live).catch_unwind().await;
     let outcome = outcome.unwrap_or(Err(RunError::Stopped(StopReason::Broken)));
-    let closed = close(&*driver, stop, events).await;
+    let closed = close(&*driver, stop, events, CLEANUP).await;
     outcome?;
     closed?;
     if let Some(reason) = stop.reason() {
@@ -295,42 +281,6 @@ async fn connect_driver(
         connecting.abort();
     }
     Err(stopped(stop))
-}
-
-/// Ends what still runs, and removes what the run has made. That may be a lot: the user hears that it
-/// goes on, and a run that has to stop leaves the rest to the next one.
-async fn close(driver: &dyn Driver, stop: &Stop, events: &EventSink) -> Result<(), RunError> {
-    driver.end_tasks().await;
-    let started = tokio::time::Instant::now();
-    let mut closed = pin!(within(stop, CLEANUP, driver.close()));
-    let mut pause = SLOW;
-    loop {
-        tokio::select! {
-            biased;
-            closed = &mut closed => {
-                if closed.is_none() {
-                    events.warning(format!(
-                        "gave up removing what the run has made after {}, the next run of the same \
-                         namespace removes the rest, and so does `ci prune`",
-                        seconds(started.elapsed())
-                    ));
-                }
-                return Ok(closed.unwrap_or(Ok(()))?);
-            }
-            () = tokio::time::sleep_until(started + pause) => {
-                events.notice(format!(
-                    "removing what the run has made goes on after {}; to interrupt the run twice \
-                     leaves the rest to the next one",
-                    seconds(started.elapsed())
-                ));
-                pause *= 2;
-            }
-        }
-    }
-}
-
-fn seconds(duration: Duration) -> humantime::FormattedDuration {
-    humantime::format_duration(Duration::from_secs(duration.as_secs()))
 }
 
 /// Starts to ask the store whether it can be used. Who insists on the cache waits for the answer.

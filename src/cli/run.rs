@@ -90,6 +90,8 @@ impl Run {
         let dsn = dsn(&self.driver)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            // Tasks may leave no room for further threads, and without any of these it would panic.
+            .thread_keep_alive(Duration::from_secs(24 * 60 * 60))
             .enable_all()
             .build()
             .map_err(|error| failed(format!("cannot start the run: {error}")))?;

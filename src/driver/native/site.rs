@@ -48,19 +48,24 @@ impl Plan {
         sandbox: Option<Work>,
     ) -> Result<Self, DriverError> {
         check::command(spec)?;
+        let is_absolute = |path: &String| Path::new(path).is_absolute();
+        if spec.command.user.is_none() && !spec.work_dir.as_ref().is_some_and(is_absolute) {
+            return Self::new(shared, spec.clone(), sandbox);
+        }
         let (shared, spec) = (shared.clone(), spec.clone());
-        // The user database and the working directory may be on machines that do not answer.
-        blocking(move || {
-            let work = Work::new(spec.work_dir.as_deref())?;
-            let (work, start) = match (sandbox, work) {
-                (None, work) => (work, PathBuf::new()),
-                (Some(sandbox), Work::Own(start) | Work::Foreign(start)) => (sandbox, start),
-            };
-            let owner = owner(spec.command.user.as_deref())?;
-            let mounts = MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
-            Ok(Self { spec, owner, mounts, work, start })
-        })
-        .await?
+        // The user database and the directory may be on machines that do not answer.
+        blocking(move || Self::new(&shared, spec, sandbox)).await?
+    }
+
+    fn new(shared: &Shared, spec: TaskSpec, sandbox: Option<Work>) -> Result<Self, DriverError> {
+        let work = Work::new(spec.work_dir.as_deref())?;
+        let (work, start) = match (sandbox, work) {
+            (None, work) => (work, PathBuf::new()),
+            (Some(sandbox), Work::Own(start) | Work::Foreign(start)) => (sandbox, start),
+        };
+        let owner = owner(spec.command.user.as_deref())?;
+        let mounts = MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
+        Ok(Self { spec, owner, mounts, work, start })
     }
 
     /// How many mount points have to be held open.

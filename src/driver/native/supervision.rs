@@ -181,10 +181,15 @@ impl Supervision {
         }
     }
 
-    /// The same for all reapers.
+    /// The same for all reapers, and for what is about to execute a command below them.
     fn wake_all(&self) {
         self.wake_supervisor();
-        descendants::children_of(self.pid).into_iter().for_each(descendants::wake);
+        for reaper in descendants::children_of(self.pid) {
+            descendants::wake(reaper);
+            let children = descendants::children_of(reaper.pid).into_iter();
+            // A command may well have stopped itself.
+            children.filter(|child| child.is_reaper()).for_each(descendants::wake);
+        }
     }
 
     fn wake_supervisor(&self) {

@@ -185,18 +185,19 @@ fn what_a_user_keeps_below_dir_is_left_alone() {
     let driver = format!("native://?dir={}", ci.dir().join("app").display());
     let ci = ci.args(["--driver", &driver]);
     // Parts of the user's project have the names that runs use, and one even has a lock.
-    let user = ["app/native/android/app/lock", "app/native/default/pipeline/lock", "app/native/x"];
+    let user =
+        ["app/native/android/app/src/lock", "app/native/default/site/0/lock", "app/native/x"];
     for file in user {
         let path = ci.dir().join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "the user's").unwrap();
     }
-    fs::write(ci.dir().join("app/native/android/app/main.kt"), "the user's").unwrap();
+    fs::write(ci.dir().join("app/native/android/app/src/main.kt"), "the user's").unwrap();
     let output = ci.command().output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let prune = Command::new(supervisor()).args(["prune", "--driver", &driver]).output().unwrap();
     assert!(prune.status.success(), "{prune:?}");
-    for file in user.iter().chain(&["app/native/android/app/main.kt"]) {
+    for file in user.iter().chain(&["app/native/android/app/src/main.kt"]) {
         assert_eq!(fs::read_to_string(ci.dir().join(file)).unwrap(), "the user's");
     }
 }

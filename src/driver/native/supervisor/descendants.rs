@@ -1,5 +1,6 @@
 //! The processes below a process, and their end.
 
+use std::ffi::CStr;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,6 +32,13 @@ impl Process {
         matches!(self.state, b'T' | b't')
     }
 
+    /// Whether this is a reaper, or a process that a reaper has made and that has not executed its
+    /// command yet.
+    pub fn is_reaper(self) -> bool {
+        let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
+        name.trim_ascii() == REAPER_NAME.to_bytes()
+    }
+
     /// Whether it has ended, and only waits for its parent to ask how.
     fn has_ended(self) -> bool {
         matches!(self.state, b'Z' | b'X')
@@ -59,6 +67,9 @@ pub fn wake(process: Process) {
         let _ = kill(process.pid, Signal::SIGCONT);
     }
 }
+
+/// What reapers are called in `ps`.
+pub const REAPER_NAME: &CStr = c"ci-reaper";
 
 /// How long to keep trying before a process counts as one that cannot be killed: it belongs to
 /// another user, or waits in the kernel for a device or a network file system.

@@ -55,7 +55,7 @@ const BEFORE_LOOKING: Duration = Duration::from_millis(10);
 impl Reaper {
     fn new(control: OwnedFd) -> io::Result<Self> {
         prctl::set_child_subreaper(true)?;
-        prctl::set_name(c"ci-reaper")?;
+        prctl::set_name(descendants::REAPER_NAME)?;
         // A stopped reaper would not see that nobody is left to serve.
         prctl::set_pdeathsig(Signal::SIGCONT)?;
         let mut child = SigSet::empty();
