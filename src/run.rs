@@ -43,6 +43,8 @@ pub struct RunOptions {
     /// Whether a cache that does not work fails the run.
     pub cache_strict: bool,
     pub timeout: Option<Duration>,
+    /// When the timeout began to count: reading a pipeline's file is a part of the run.
+    pub asked: Instant,
     /// Where the user wants a shell if a task fails.
     pub seat: Option<Arc<Seat>>,
     pub format: Format,
@@ -389,9 +391,9 @@ fn watch(stop: &Arc<Stop>, options: &RunOptions) -> std::io::Result<()> {
         std::process::exit(130);
     });
     if let Some(after) = options.timeout {
-        let stop = stop.clone();
+        let (stop, asked) = (stop.clone(), options.asked);
         tokio::spawn(async move {
-            stop.clock().sleep(after).await;
+            stop.clock().sleep(after.saturating_sub(asked.elapsed())).await;
             stop.request(StopReason::TimedOut(after));
         });
     }

@@ -25,8 +25,9 @@ fn without_run(kind: ErrorKind, arguments: &[OsString]) -> Option<Diagnostic> {
     if !matches!(kind, ErrorKind::InvalidSubcommand | ErrorKind::UnknownArgument) {
         return None;
     }
-    let known = ["run", "cache", "prune", "check", "transpile", "schema"];
-    if arguments.first().is_some_and(|first| known.iter().any(|name| first == name)) {
+    // Another word in its place is a misspelt subcommand, for which clap has a suggestion.
+    let first = arguments.first()?;
+    if !is_pipeline(Path::new(first)) && !first.to_string_lossy().starts_with('-') {
         return None;
     }
     let file = arguments.iter().find(|argument| is_pipeline(Path::new(argument)))?;

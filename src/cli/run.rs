@@ -95,7 +95,7 @@ impl Run {
             .enable_all()
             .build()
             .map_err(|error| failed(format!("cannot start the run: {error}")))?;
-        let started = Instant::now();
+        let asked = Instant::now();
         let (program, notices) = match source.language {
             Language::Script => self.script(&source)?,
             Language::Yaml => {
@@ -103,10 +103,6 @@ impl Run {
                 attended::run(&runtime, self.timeout, work)?
             }
         };
-        // Reading the file is part of the run. A timeout of nothing still is one.
-        let rest = self
-            .timeout
-            .map(|timeout| timeout.saturating_sub(started.elapsed()).max(Duration::from_millis(1)));
         let options = RunOptions {
             source,
             program,
@@ -114,7 +110,8 @@ impl Run {
             driver: dsn.driver,
             cache: dsn.cache,
             cache_strict: self.cache_strict,
-            timeout: rest,
+            timeout: self.timeout,
+            asked,
             seat: self.seat()?,
             format: Format::choose(self.output),
             heap_limit: self.js_heap.as_u64(),

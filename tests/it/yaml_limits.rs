@@ -124,18 +124,20 @@ fn counts_have_limits() {
 fn text_counts_as_often_as_an_alias_or_a_variable_repeats_it() {
     let long = "x".repeat(1024 * 1024);
     let mut aliases = format!("jobs: []\nlong: &long {long}\nall:\n");
-    let mut variables = "jobs: []\nall:\n".to_owned();
+    let start = "jobs:\n- name: a\n  plan: [{ task: t, config: { run: { path: x, args: [";
+    let mut variables = start.to_owned();
     for _ in 0..1000 {
         aliases.push_str("- *long\n");
-        variables.push_str("- ((long))\n");
+        variables.push_str("((long)), ");
     }
+    variables.push_str("] } } }]\n");
     refused(&check(&aliases, &[]), "the document has more than 67108864 bytes");
     let ci = Ci::new().file("p.yml", variables).file("vars.yml", format!("long: {long}\n"));
     refused(
         &output(ci, &["--vars-file", "vars.yml"]),
         "with its variables the document has more than",
     );
-    let nodes = format!("jobs: []\nall: [{}]\n", vec!["((list))"; 1000].join(", "));
+    let nodes = format!("{start}{}] }} }} }}]\n", vec!["((list))"; 1000].join(", "));
     let ci = Ci::new().file("p.yml", nodes).file("vars.yml", format!("list: {}\n", list(1000)));
     refused(
         &output(ci, &["--vars-file", "vars.yml"]),
