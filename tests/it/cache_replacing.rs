@@ -2,7 +2,7 @@
 
 use ci::cache::{Metadata, PutCondition, StoreError};
 
-use crate::cache::{BUILD, FILL, LIST, file_cache, run};
+use crate::cache::{FILL, LIST, file_cache, run};
 use crate::cache_faults::SmallDisk;
 use crate::cache_store::{behind, content, get, key, on_each_store, open, put, put_if};
 use crate::proxy::{Answer, Fault, Proxy};
