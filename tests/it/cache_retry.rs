@@ -387,8 +387,8 @@ async fn a_listing_that_goes_round_in_circles_is_an_error() {
         Some(Fault::Answer(Answer::new(200, if n % 2 == 0 { a } else { b })))
     });
     let (store, _) = behind(&proxy, "circle", &state);
-    let prefix = "".parse().unwrap();
-    let listed = tokio::time::timeout(Duration::from_secs(60), store.list(&prefix));
+    let everything = "".parse().unwrap();
+    let listed = tokio::time::timeout(Duration::from_secs(60), store.list(&everything));
     let error = listed.await.expect("it ends").unwrap_err().to_string();
     assert!(error.contains("the same token again"), "{error}");
 }

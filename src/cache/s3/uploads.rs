@@ -41,10 +41,12 @@ pub async fn list(
             let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
             let Some(key) = key.parse::<CacheKey>().ok().filter(has_our_form) else { continue };
             let this = Live { key: key.to_string(), upload: id.to_owned() };
-            let writer = match () {
-                () if alive.contains(&this) => UploadWriter::Alive,
-                () if left.contains(&this) => UploadWriter::Gone,
-                () => UploadWriter::Unknown,
+            let writer = if alive.contains(&this) {
+                UploadWriter::Alive
+            } else if left.contains(&this) {
+                UploadWriter::Gone
+            } else {
+                UploadWriter::Unknown
             };
             found.push(UploadInfo {
                 key,
