@@ -112,8 +112,10 @@ fn start(
     let place = root::place(&config, identity, &notices)?;
     let open_files = limits::open_files();
     let program = config.supervisor.as_deref();
-    let supervision = Supervision::start(program, open_files.inherited, place.slot.lock.as_fd())
-        .map_err(unavailable("cannot start the supervisor"))?;
+    let slot = &place.slot;
+    let supervision =
+        Supervision::start(program, open_files.inherited, &slot.path, slot.lock.as_fd())
+            .map_err(unavailable("cannot start the supervisor"))?;
     let directories = Directories::new(&place.slot.path)
         .map_err(unavailable("cannot prepare the run's directory"))?;
     // A start takes a processor about as long as a short command does. More of them at the same
@@ -227,9 +229,10 @@ impl Driver for NativeDriver {
             let shared = self.shared.clone();
             blocking(move || {
                 let io = |context: String| move |source| DriverError::Io { context, source };
-                shared.supervision.end().map_err(io("cannot end the supervisor".into()))?;
-                shared.fixtures.release_all();
                 let slot = &shared.place.slot;
+                let ended = shared.supervision.end(&slot.path);
+                ended.map_err(io("cannot end the supervisor".into()))?;
+                shared.fixtures.release_all();
                 let context = format!("cannot remove `{}`", slot.path.display());
                 slot.remove(&shared.place.root).map_err(io(context))
             })

@@ -39,9 +39,14 @@ const MAX_IDLE: usize = 16;
 const LOOK: Duration = Duration::from_secs(1);
 
 impl Supervision {
-    /// Starts a supervisor, without waiting until it can do something. It holds a copy of `lock`
-    /// until it and all of its reapers have ended.
-    pub fn start(program: Option<&Path>, nofile: u64, lock: BorrowedFd<'_>) -> io::Result<Self> {
+    /// Starts a supervisor for the run whose directory is `run`, without waiting until it can do
+    /// something. It holds a copy of `lock` until it and all of its reapers have ended.
+    pub fn start(
+        program: Option<&Path>,
+        nofile: u64,
+        run: &Path,
+        lock: BorrowedFd<'_>,
+    ) -> io::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         // Messages wait in the socket until there is somebody to read them. When too many wait, because
@@ -54,6 +59,8 @@ impl Supervision {
             .args([SUPERVISOR_ARG, &nofile.to_string()])
             // Its memory and that of the reapers show what this process has been told in secret.
             .env_clear()
+            // Tells whose it is, and whose its reapers are.
+            .env("TMPDIR", run)
             .stdin(theirs)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -64,6 +71,8 @@ impl Supervision {
                 command.env(name, value);
             }
         }
+        // What a killed supervisor leaves is this process's then, and not beyond reach.
+        nix::sys::prctl::set_child_subreaper(true)?;
         let process = command.spawn()?;
         // SAFETY: an `OwnedFd` has one number for its whole life, and stays open until it is dropped,
         // which is after the end of its registration.
@@ -200,8 +209,27 @@ impl Supervision {
         }
     }
 
-    /// Ends the supervisor with everything below it and waits for that.
-    pub fn end(&self) -> io::Result<()> {
+    /// Ends the supervisor with everything below it and waits for that. If somebody has killed it, also ends
+    /// what it has left: processes whose temporary files are below `run`, reapers among them.
+    pub fn end(&self, run: &Path) -> io::Result<()> {
+        let result = self.end_supervisor();
+        let is_left = |child: &descendants::Process| child.is_alive() && child.has_files_below(run);
+        let start = Instant::now();
+        loop {
+            let mut left = descendants::children_of(Pid::this());
+            left.retain(is_left);
+            if left.is_empty() || start.elapsed() > descendants::PERSISTENCE {
+                return result;
+            }
+            for child in left {
+                // What is below it comes to this process when it ends.
+                _ = kill(child.pid, Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn end_supervisor(&self) -> io::Result<()> {
         lock(&self.idle).clear();
         shutdown(self.socket.as_raw_fd(), Shutdown::Both)?;
         let Some(mut process) = lock(&self.process).take() else { return Ok(()) };

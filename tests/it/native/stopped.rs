@@ -208,6 +208,28 @@ fn nothing_stays_of_a_run_that_is_killed_while_its_supervisor_is_stopped() {
     }
 }
 
+#[test]
+fn nothing_stays_when_the_supervisor_and_a_reaper_are_killed() {
+    let script = r#"
+        supervisor=$(cut -d ' ' -f 4 /proc/$PPID/stat)
+        numbers="$PPID $supervisor" setsid sh -c '
+            trap "" TERM; echo "numbers $numbers $$"; while :; do sleep 1000; done' &
+        wait"#;
+    let ci = Ci::new().file("work.sh", script).args(["run", "pipeline.ts"]);
+    let pipeline = format!(
+        r#"export const pipeline = async () => {{
+            const command = {{ path: "sh", args: ["{}/work.sh"] }};
+            await runtime.run({{ name: "work", image: "busybox", command }}).catch(() => undefined);
+        }};"#,
+        ci.dir().display()
+    );
+    let ci = ci.file("pipeline.ts", pipeline);
+    let run = Running::start(&ci);
+    signal(&run.supervisor, Signal::SIGKILL);
+    signal(&run.reaper, Signal::SIGKILL);
+    assert_eq!(run.end(), Some(0));
+}
+
 #[tokio::test]
 async fn what_forks_all_the_time_is_ended() {
     let run = Run::start(MountMode::Auto).await;

@@ -1,7 +1,9 @@
 //! The processes below a process, and their end.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,19 @@ impl Process {
     pub fn is_reaper(self) -> bool {
         let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
         name.trim_ascii() == REAPER_NAME.to_bytes()
+    }
+
+    /// Whether it was started with a directory for temporary files below this one.
+    pub fn has_files_below(self, directory: &Path) -> bool {
+        let variables = fs::read(format!("/proc/{}/environ", self.pid)).unwrap_or_default();
+        variables.split(|byte| *byte == 0).any(|variable| {
+            let path = variable.strip_prefix(b"TMPDIR=").map(OsStr::from_bytes);
+            path.is_some_and(|path| Path::new(path).starts_with(directory))
+        })
+    }
+
+    pub fn is_alive(self) -> bool {
+        !self.has_ended()
     }
 
     /// Whether it has ended, and only waits for its parent to ask how.
