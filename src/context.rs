@@ -205,6 +205,8 @@ pub struct Stop {
     /// Cancelled when not even tasks that tidy up may go on.
     last: CancellationToken,
     reason: OnceLock<StopReason>,
+    /// What a thread or a task of this process panicked with first, and where.
+    panic: OnceLock<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,6 +217,8 @@ pub enum StopReason {
     TimedOut(Duration),
     /// The pipeline has failed; what it left running is not waited for.
     Failed,
+    /// Something in this process panicked.
+    Broken,
 }
 
 impl Stop {
@@ -224,8 +228,21 @@ impl Stop {
         self.token.cancel();
         match reason {
             StopReason::Failed => self.last.cancel(),
-            StopReason::Interrupted | StopReason::TimedOut(_) => self.outside.cancel(),
+            StopReason::Interrupted | StopReason::TimedOut(_) | StopReason::Broken => {
+                self.outside.cancel();
+            }
         }
+    }
+
+    /// Ends the run because of a panic. The first one counts.
+    pub fn panicked(&self, message: String) {
+        _ = self.panic.set(message);
+        self.request(StopReason::Broken);
+    }
+
+    /// What the first panic said, and where it was.
+    pub fn panic(&self) -> Option<&str> {
+        self.panic.get().map(String::as_str)
     }
 
     /// Ends the time that tasks have to tidy up.
@@ -265,6 +282,7 @@ impl std::fmt::Display for StopReason {
                 write!(f, "the run timed out after {}", humantime::format_duration(*after))
             }
             Self::Failed => write!(f, "the pipeline failed"),
+            Self::Broken => write!(f, "an internal error ended the run"),
         }
     }
 }

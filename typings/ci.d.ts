@@ -93,7 +93,8 @@ interface VolumeOptions {
   name?: string | undefined;
 
   /**
-   * How much the volume holds at most, where the driver can limit that.
+   * How much the volume holds at most, where the driver can limit that. To ask for the same volume
+   * with another size is an error; without one, the volume has the size that it was created with.
    *
    * @example "1GiB"
    */

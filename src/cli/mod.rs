@@ -16,6 +16,7 @@ use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
 
 use crate::diagnostic::{Diagnostic, printable};
+use crate::secrets;
 
 /// Runs CI pipelines written in TypeScript, JavaScript or Concourse-style YAML.
 #[derive(Parser)]
@@ -41,6 +42,7 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return mistake::explain(&error),
     };
+    secrets::hide();
     let result = match cli.command {
         Command::Run(command) => command.execute(),
         Command::Cache(command) => command.execute(),

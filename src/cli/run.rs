@@ -11,6 +11,7 @@ use super::{Failure, Problem, attended};
 use crate::diagnostic::Diagnostic;
 use crate::driver::DriverConfig;
 use crate::dsn::{Dsn, DsnError};
+use crate::limits;
 use crate::pipeline::yaml::Selection;
 use crate::pipeline::{self, Language, Program, Source};
 use crate::report::{Format, Output};
@@ -83,16 +84,17 @@ pub struct Run {
 
 impl Run {
     pub fn execute(self) -> Result<(), Failure> {
+        let failed = |message| Failure { problem: Problem::Message(message), exit_code: 3 };
+        limits::check().map_err(|reason| failed(format!("cannot start the run: {reason}")))?;
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
+            // Tasks may leave no room for further threads, and without any of these it would panic.
+            .thread_keep_alive(Duration::from_secs(24 * 60 * 60))
             .enable_all()
             .build()
-            .map_err(|error| Failure {
-                problem: Problem::Message(format!("cannot start the run: {error}")),
-                exit_code: 3,
-            })?;
+            .map_err(|error| failed(format!("cannot start the run: {error}")))?;
         let asked = Instant::now();
         let (program, notices) = match source.language {
             Language::Script => self.script(&source)?,
@@ -132,8 +134,11 @@ impl Run {
 /// Says that a second signal has ended the run, and what that leaves.
 fn abandoned(driver: &DriverConfig) {
     let diagnostic = match driver {
-        // The supervisor of its processes cleans up all the same.
-        DriverConfig::Native(_) => Diagnostic::new("ended at once by a second signal"),
+        // The supervisor ends its processes all the same.
+        DriverConfig::Native(_) => Diagnostic::new("ended at once by a second signal").help(
+            "its directories are left; the next run of the same namespace removes them, and so does \
+             `ci prune`",
+        ),
         DriverConfig::Docker(_) => Diagnostic::new(
             "ended at once by a second signal, without cleaning up",
         )
@@ -219,9 +224,11 @@ pub fn dsn(text: &str) -> Result<Dsn, Failure> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
+    let expected = "expected a duration longer than zero, such as `90s` or `1h 30m`";
+    match crate::duration::parse(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("expected a duration longer than zero, such as `90s` or `1h 30m`".to_owned()),
+        Ok(_) => Err(expected.to_owned()),
+        Err(error) => Err(format!("{expected}{}", error.hint())),
     }
 }
 

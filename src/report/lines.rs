@@ -211,7 +211,7 @@ impl Lines {
             columns(&line)
         });
         if returned {
-            row.to_start();
+            row.carriage_return();
         }
         row
     }

@@ -42,7 +42,7 @@ impl Row {
     }
 
     /// Goes back to the first column, as a carriage return does.
-    pub fn to_start(&mut self) {
+    pub fn carriage_return(&mut self) {
         self.cursor = 0;
     }
 

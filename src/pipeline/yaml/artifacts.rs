@@ -39,13 +39,9 @@ impl Known {
             self.from_var.insert(text);
         }
         match name.and_then(|name| name.scalar()) {
-            Some(name) if !is_open(&name) => {
-                if self.names.insert(name.clone()) {
-                    self.added.push(name);
-                }
-            }
-            Some(_) => self.others = true,
-            None => {}
+            Some(name) if is_open(&name) => self.others = true,
+            Some(name) if self.names.insert(name.clone()) => self.added.push(name),
+            Some(_) | None => {}
         }
     }
 
