@@ -307,6 +307,8 @@ jobs:
     let outcome = Ci::new().file("p.yml", yaml).args(["run", "p.yml"]).run().exits(1);
     let expected = "error: the pipeline failed\n  `a` failed\n    `broken`: exit code 9\n";
     assert_eq!(outcome.stderr, expected);
+    // Nor are attempts before the last one failures in the summary.
+    outcome.stdout_has(": 5 tasks, 2 retried, 2 failed\n").stdout_has(", is tried again\n");
 }
 
 #[test]

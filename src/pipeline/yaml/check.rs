@@ -113,6 +113,7 @@ struct Names<'a> {
     /// Those that messages may repeat: not from a variable.
     list: Vec<&'a str>,
     set: HashSet<&'a str>,
+    from_var: HashSet<String>,
 }
 
 impl<'a> Names<'a> {
@@ -121,16 +122,15 @@ impl<'a> Names<'a> {
             .iter()
             .filter_map(|entry| entry.get("name").filter(|name| name.from_var)?.scalar())
             .collect();
-        let set: HashSet<&str> = names.collect();
-        let mut list: Vec<&str> =
-            set.iter().copied().filter(|name| !from_var.contains(*name)).collect();
-        list.sort_unstable();
-        Self { what, list, set }
+        let all: Vec<&str> = names.collect();
+        let set = all.iter().copied().collect();
+        let list = all.into_iter().filter(|name| !from_var.contains(*name)).collect();
+        Self { what, list, set, from_var }
     }
 
     /// A name as messages may show it.
     fn shown(&self, name: &'a str) -> &'a str {
-        if self.list.binary_search(&name).is_ok() { name } else { "((…))" }
+        if self.from_var.contains(name) { "((…))" } else { name }
     }
 
     fn need(&self, node: &Node, problems: &mut Problems) {
