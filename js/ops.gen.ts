@@ -23,6 +23,10 @@ export type ExecutionRequest = { command: CommandRequest, stdin: Uint8Array | nu
  */
 cleanup: boolean, 
 /**
+ * Whether the pipeline tries again if it fails.
+ */
+willRetry: boolean, 
+/**
  * Whether the output is asked for with `op_task_output` while the task runs.
  */
 streamOutput: boolean, };

@@ -70,6 +70,7 @@ export const commandShape = {
   timeout: optional(duration),
   signal: optional(signal),
   cleanup: optional(boolean),
+  willRetry: optional(boolean),
   onOutput: optional(callback<OnOutput>()),
 } satisfies Shape<CommandOptions>;
 
@@ -90,7 +91,7 @@ export function execute(
   site: CallSite,
   start: (execution: ExecutionRequest) => number,
 ): Promise<RunResult> {
-  const { command, stdin, timeout, signal, cleanup, onOutput } = options;
+  const { command, stdin, timeout, signal, cleanup, willRetry, onOutput } = options;
   let task: number;
   try {
     task = start({
@@ -98,6 +99,7 @@ export function execute(
       stdin,
       timeoutMs: timeout,
       cleanup: cleanup ?? false,
+      willRetry: willRetry ?? false,
       streamOutput: onOutput !== null,
     });
   } catch (error) {

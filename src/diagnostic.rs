@@ -52,14 +52,21 @@ impl Diagnostic {
 
     fn part(&self, renderer: &Renderer, level: Level<'_>) -> String {
         let (heading, details) = self.message.split_once('\n').unwrap_or((&self.message, ""));
-        let mut group: Group<'_> = Group::with_title(level.primary_title(heading));
-        if let Some(place) = &self.place {
+        // The renderer shows the others in its own way.
+        let heading = without_c1(heading);
+        let place = self.place.as_ref().map(|place| Place {
+            path: printable(&place.path),
+            text: without_c1(&place.text),
+            ..place.clone()
+        });
+        let mut group: Group<'_> = Group::with_title(level.primary_title(&*heading));
+        if let Some(place) = &place {
             let at = place.byte_offset();
             let len = place.text[at..].chars().next().map_or(0, char::len_utf8);
             group = group.element(
                 Snippet::source(&place.text)
                     .line_start(place.line)
-                    .path(printable(&place.path))
+                    .path(&place.path)
                     .annotation(AnnotationKind::Primary.span(at..at + len)),
             );
         }
@@ -78,6 +85,12 @@ impl Diagnostic {
         }
         text
     }
+}
+
+/// Without the control characters from U+0080 on, which are short for sequences.
+fn without_c1(text: &str) -> String {
+    let shown = |c| if matches!(c, '\u{80}'..='\u{9f}') { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(shown).collect()
 }
 
 /// Without what would make a terminal do something: messages may repeat what a task wrote.

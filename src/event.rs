@@ -77,6 +77,9 @@ pub enum RunEvent {
         /// Why, when there is more to say than the code.
         #[serde(skip_serializing_if = "String::is_empty")]
         message: String,
+        /// Whether it did not succeed and is tried again.
+        #[serde(skip_serializing_if = "is_false")]
+        retried: bool,
     },
     /// What the pipeline itself wrote with `console`.
     Console {
@@ -101,6 +104,10 @@ pub enum RunEvent {
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What the cache did for a volume.

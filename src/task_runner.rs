@@ -82,6 +82,8 @@ pub struct TaskOptions {
     pub timeout: Option<Duration>,
     /// Whether the task tidies up: it starts although the run is to end, and is not ended at once.
     pub cleanup: bool,
+    /// Whether the pipeline tries again if it fails.
+    pub will_retry: bool,
     /// Where the task runs, unless that is a place of its own.
     pub sandbox: Option<Arc<dyn Sandbox>>,
     pub listener: Option<mpsc::Sender<TextChunk>>,
@@ -215,7 +217,7 @@ impl TaskRunner {
     async fn run(
         &self,
         spec: &TaskSpec,
-        TaskOptions { timeout, listener, sandbox, .. }: TaskOptions,
+        TaskOptions { timeout, listener, sandbox, will_retry, .. }: TaskOptions,
         cancel: CancellationToken,
     ) -> Result<TaskResult, TaskError> {
         // Not part of the task's own time.
@@ -298,8 +300,9 @@ impl TaskRunner {
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {
-                self.finished(spec, TaskStatus::Error, None, None, duration, error.to_string())
-                    .await;
+                let status = TaskStatus::Error;
+                let reason = error.to_string();
+                self.finished(spec, status, None, None, duration, reason, will_retry).await;
                 return Err(error.into());
             }
         };
@@ -330,7 +333,13 @@ impl TaskRunner {
         };
         // The event has the signal in a field of its own.
         let reason = if signal.is_some() { String::new() } else { message.clone() };
-        self.finished(spec, status, Some(code), signal, duration, reason).await;
+        let retried = match status {
+            TaskStatus::Success => false,
+            // What ends it from outside ends its attempts, too.
+            TaskStatus::Abort => will_retry && timed_out,
+            TaskStatus::Failure | TaskStatus::Error => will_retry,
+        };
+        self.finished(spec, status, Some(code), signal, duration, reason, retried).await;
         Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration })
     }
 
@@ -354,6 +363,7 @@ impl TaskRunner {
         TaskError::NotStarted { name, reason }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is a field of the event")]
     async fn finished(
         &self,
         spec: &TaskSpec,
@@ -362,6 +372,7 @@ impl TaskRunner {
         signal: Option<&'static str>,
         duration: Duration,
         message: String,
+        retried: bool,
     ) {
         self.events
             .send(RunEvent::TaskFinished {
@@ -372,6 +383,7 @@ impl TaskRunner {
                 signal,
                 duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
                 message,
+                retried,
             })
             .await;
     }

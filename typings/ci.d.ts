@@ -270,6 +270,14 @@ interface CommandOptions {
   cleanup?: boolean | undefined;
 
   /**
+   * Whether the pipeline tries again if the task fails: the summary then shows the task as `retried`
+   * and does not count it among the failures. It changes nothing else.
+   *
+   * @example attempt < 3
+   */
+  willRetry?: boolean | undefined;
+
+  /**
    * Called with what the task writes, in the order in which it was read, never in the middle of a
    * character, and never after the call settled. It sees all of the output, also what `stdout` and
    * `stderr` of the result leave out.

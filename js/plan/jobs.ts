@@ -111,6 +111,7 @@ async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
     signal: run.stop.signal,
     deadline: Infinity,
     cleanup: false,
+    willRetry: false,
     report,
     branch: {},
     failing: () => undefined,

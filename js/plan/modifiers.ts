@@ -17,7 +17,8 @@ export function attempts(count: number, step: Step): Step {
       const isLast = attempt >= count;
       const report = newReport();
       const failing = isLast ? scope.failing : () => undefined;
-      const outcome = await caught(step, { ...scope, report, failing });
+      const willRetry = scope.willRetry || !isLast;
+      const outcome = await caught(step, { ...scope, report, failing, willRetry });
       if (isLast || outcome === "success" || outcome === "abort") {
         addReport(scope.report, report);
         return outcome;

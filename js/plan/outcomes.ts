@@ -71,7 +71,7 @@ export async function execute(scope: Scope, options: RunOptions): Promise<RunRes
   if (typeof end === "string") {
     throw new Ended(scope);
   }
-  const result = await runtime.run({ ...options, ...end });
+  const result = await runtime.run({ ...options, ...end, willRetry: scope.willRetry });
   if (result.status === "abort") {
     noteStop(scope);
   }

@@ -20,6 +20,8 @@ export interface Scope {
   readonly deadline: number;
   /** Whether tasks start although the run is to end. */
   readonly cleanup: boolean;
+  /** Whether what fails in here is tried again. */
+  readonly willRetry: boolean;
   /** Why steps did not succeed. */
   readonly report: Report;
   /** The slots of the steps that run one after the other in here. */

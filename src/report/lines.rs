@@ -127,7 +127,8 @@ impl Lines {
                     Step::Edit(last, parameters) => {
                         rest = &rest[1..];
                         // Nothing to move in, and nothing to erase.
-                        if self.started || matches!(last, b'C' | b'G' | b'`' | b'a') {
+                        let moves = matches!(last, b'C' | b'G' | b'`' | b'a');
+                        if self.started || self.row.is_some() || moves {
                             let parameters = parameters.to_vec();
                             self.row().control(last, &parameters);
                         }
@@ -151,7 +152,7 @@ impl Lines {
         match text {
             [b'\n', ..] => self.end_line(out),
             [b'\r', ..] => self.returned = true,
-            [0x08, ..] if self.started => self.row().back(),
+            [0x08, ..] if self.started || self.row.is_some() => self.row().back(),
             [0x1b, ..] => self.escape.open(),
             [0xc2, low @ 0x80..=0x9f, ..] => {
                 self.escape.open_c1(*low);

@@ -81,6 +81,7 @@ impl Plain {
             let row = Row {
                 label: task.label.clone(),
                 status: TaskStatus::Abort,
+                retried: false,
                 code: "-".to_owned(),
                 duration: task.started.map_or(Duration::ZERO, |started| started.elapsed()),
             };
@@ -101,6 +102,7 @@ impl Plain {
         let row = Row {
             label: task.label,
             status: end.status,
+            retried: end.retried,
             code: end.code_cell(),
             duration: end.duration,
         };
@@ -119,8 +121,18 @@ impl Report for Plain {
             RunEvent::TaskOutput { id, task, stream, text } => {
                 self.task(*id, task).stream(*stream).push(text, out);
             }
-            RunEvent::TaskFinished { id, task, status, code, signal, duration_ms, message } => {
+            RunEvent::TaskFinished {
+                id,
+                task,
+                status,
+                code,
+                signal,
+                duration_ms,
+                message,
+                retried,
+            } => {
                 let end = End {
+                    retried: *retried,
                     status: *status,
                     code: *code,
                     signal: *signal,
@@ -189,6 +201,7 @@ struct End<'a> {
     signal: Option<&'static str>,
     duration: Duration,
     message: &'a str,
+    retried: bool,
 }
 
 impl End<'_> {
@@ -210,6 +223,9 @@ impl End<'_> {
         if !self.message.is_empty() {
             text.push_str(": ");
             text.push_str(&escape(self.message));
+        }
+        if self.retried {
+            text.push_str(", is tried again");
         }
         text
     }
@@ -278,6 +294,7 @@ run succeeded in 3.4s: 1 task
                 signal,
                 duration_ms: 30_000,
                 message: String::from(message),
+                retried: false,
             };
             report(false, &[event])
         };

@@ -202,6 +202,7 @@ pub mod events {
             signal: None,
             duration_ms,
             message: String::new(),
+            retried: false,
         }
     }
 

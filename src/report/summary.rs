@@ -30,6 +30,8 @@ pub struct Summary {
 pub struct Row {
     pub label: String,
     pub status: TaskStatus,
+    /// Whether it failed and was tried again, which makes it no failure.
+    pub retried: bool,
     /// Such as `2` or `137 (SIGKILL)`.
     pub code: String,
     pub duration: Duration,
@@ -40,8 +42,8 @@ type Rows = BTreeMap<u64, Row>;
 
 impl Summary {
     pub fn add(&mut self, id: u64, row: Row) {
-        self.counts.add(row.status);
-        let rows = if row.status == TaskStatus::Success { &mut self.good } else { &mut self.bad };
+        *self.counts.of(&row) += 1;
+        let rows = if row.is_bad() { &mut self.bad } else { &mut self.good };
         rows.insert(id, row);
         if rows.len() > MAX_ROWS {
             rows.pop_last();
@@ -85,10 +87,14 @@ impl Summary {
         let mut left_out = self.counts;
         let mut styles = vec![style::QUIET];
         for row in good.chain(self.bad.values()) {
-            let (status, duration) = (word(row.status).to_owned(), human(row.duration));
+            let (status, duration) = (row.word().to_owned(), human(row.duration));
             rows.push([row.label.clone(), status, row.code.clone(), duration]);
-            styles.push(if row.status == TaskStatus::Success { style::GOOD } else { style::BAD });
-            left_out.remove(row.status);
+            styles.push(match row.status {
+                _ if row.is_bad() => style::BAD,
+                TaskStatus::Success => style::GOOD,
+                _ => style::NOTICE,
+            });
+            *left_out.of(row) -= 1;
         }
         let lines = table::lines(["TASK", "STATUS", "CODE", "DURATION"], rows);
         let mut text = paint.lines(lines.zip(styles));
@@ -100,13 +106,21 @@ impl Summary {
     }
 }
 
-/// The same word as in the JSON events.
-fn word(status: TaskStatus) -> &'static str {
-    match status {
-        TaskStatus::Success => "success",
-        TaskStatus::Failure => "failure",
-        TaskStatus::Abort => "abort",
-        TaskStatus::Error => "error",
+impl Row {
+    /// Whether it is a reason to look at the run.
+    fn is_bad(&self) -> bool {
+        self.status != TaskStatus::Success && !self.retried
+    }
+
+    /// The same word as in the JSON events, as far as it is the last of its attempts.
+    fn word(&self) -> &'static str {
+        match self.status {
+            TaskStatus::Success => "success",
+            _ if self.retried => "retried",
+            TaskStatus::Failure => "failure",
+            TaskStatus::Abort => "abort",
+            TaskStatus::Error => "error",
+        }
     }
 }
 
@@ -114,31 +128,25 @@ fn word(status: TaskStatus) -> &'static str {
 #[derive(Clone, Copy, Default)]
 struct Counts {
     succeeded: u64,
+    retried: u64,
     failed: u64,
     aborted: u64,
     not_started: u64,
 }
 
 impl Counts {
-    fn of(&mut self, status: TaskStatus) -> &mut u64 {
-        match status {
+    fn of(&mut self, row: &Row) -> &mut u64 {
+        match row.status {
             TaskStatus::Success => &mut self.succeeded,
+            _ if row.retried => &mut self.retried,
             TaskStatus::Failure => &mut self.failed,
             TaskStatus::Abort => &mut self.aborted,
             TaskStatus::Error => &mut self.not_started,
         }
     }
 
-    fn add(&mut self, status: TaskStatus) {
-        *self.of(status) += 1;
-    }
-
-    fn remove(&mut self, status: TaskStatus) {
-        *self.of(status) -= 1;
-    }
-
     fn total(&self) -> u64 {
-        self.succeeded + self.failed + self.aborted + self.not_started
+        self.succeeded + self.retried + self.failed + self.aborted + self.not_started
     }
 
     /// `12 tasks, 1 failed`.
@@ -155,6 +163,7 @@ impl Counts {
     fn each(&self) -> String {
         let ways = [
             (self.succeeded, "succeeded"),
+            (self.retried, "retried"),
             (self.failed, "failed"),
             (self.aborted, "aborted"),
             (self.not_started, "not run"),
@@ -173,7 +182,7 @@ mod tests {
 
     fn row(label: &str, status: TaskStatus, code: &str, millis: u64) -> Row {
         let duration = Duration::from_millis(millis);
-        Row { label: label.to_owned(), status, code: code.to_owned(), duration }
+        Row { label: label.to_owned(), status, retried: false, code: code.to_owned(), duration }
     }
 
     fn render(summary: &Summary, status: RunStatus) -> String {
@@ -206,6 +215,23 @@ run failed in 3.4s: 4 tasks, 1 failed, 1 aborted
         let summary = Summary::default();
         assert_eq!(render(&summary, RunStatus::Success), "run succeeded in 3.4s: no tasks\n");
         assert_eq!(render(&summary, RunStatus::Abort), "run aborted after 3.4s: no tasks\n");
+    }
+
+    #[test]
+    fn what_was_tried_again_is_no_failure() {
+        let mut summary = Summary::default();
+        summary.add(1, Row { retried: true, ..row("flaky", TaskStatus::Failure, "7", 12) });
+        summary.add(2, row("flaky", TaskStatus::Success, "0", 12));
+        assert_eq!(
+            render(&summary, RunStatus::Success),
+            "
+TASK   STATUS   CODE  DURATION
+flaky  retried  7     12ms
+flaky  success  0     12ms
+
+run succeeded in 3.4s: 2 tasks, 1 retried
+"
+        );
     }
 
     #[test]

@@ -15,13 +15,20 @@ fn script(script: &str) -> String {
 
 #[test]
 fn arithmetic_of_a_shell_is_text() {
-    let text = "n=2; i=3; echo $(( n )) $(( n-1 )) $(( \"${i}\" + 1 )) $((n + 1)) $((n || 0))";
+    let text = "n=2; i=3; echo $(( n )) $(( n-1 )) $(( ${i} + 1 )) $((n + 1)) $((n || 0))";
     Ci::new()
         .file("p.yml", script(text))
         .args(["run", "p.yml"])
         .run()
         .exits(0)
         .stdout_has("[t] 2 1 4 3 1\n");
+    // bash takes quotes there.
+    Ci::new()
+        .file("p.yml", script("echo '$(( \"${i}\" + 1 ))'"))
+        .args(["run", "p.yml"])
+        .run()
+        .exits(0)
+        .stdout_has("[t] $(( \"${i}\" + 1 ))\n");
     // A local variable has no blanks either.
     Ci::new()
         .file("p.yml", script("echo '(( .:x )) ((.: x))' '(( n-- ))'"))
@@ -46,7 +53,7 @@ größe: five
     Ci::new()
         .file("p.yml", text)
         .file("vars.yml", vars)
-        .args(["run", "p.yml", "--vars-file", "vars.yml", "--var", "a.b=one"])
+        .args(["run", "p.yml", "--vars-file", "vars.yml"])
         .run()
         .exits(0)
         .stdout_has("[t] one two three four five six none\n");
@@ -277,7 +284,7 @@ fn a_file_without_a_subcommand_is_a_run_that_was_meant() {
         let expected = format!("did you mean `{meant}`?");
         Ci::new().args(args).run().exits(2).stderr_has(&expected);
     }
-    Ci::new().args(["rnu", "p.ts"]).run().exits(2).stderr_has("ci run");
+    Ci::new().args(["rnu", "p.ts"]).run().exits(2).stderr_has("unrecognized subcommand 'rnu'");
     Ci::new().args(["nonsense"]).run().exits(2).stderr_has("unrecognized subcommand");
     Ci::new().args(["run", "p.ts", "--nope"]).run().exits(2).stderr_has("unexpected argument");
     Ci::new().args(["--version"]).run().exits(0).stdout_has("ci ");
@@ -300,6 +307,8 @@ jobs:
     let outcome = Ci::new().file("p.yml", yaml).args(["run", "p.yml"]).run().exits(1);
     let expected = "error: the pipeline failed\n  `a` failed\n    `broken`: exit code 9\n";
     assert_eq!(outcome.stderr, expected);
+    // Nor are attempts before the last one failures in the summary.
+    outcome.stdout_has(": 5 tasks, 2 retried, 2 failed\n").stdout_has(", is tried again\n");
 }
 
 #[test]

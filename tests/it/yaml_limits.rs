@@ -228,7 +228,10 @@ fn a_timeout_is_heard_while_a_file_is_read() {
         .stderr_has("the run timed out after 100ms");
     let ci = Ci::new().args(["run", "-", "--timeout", "100ms"]);
     let mut child = ci.command().stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Nothing comes, and it is not closed either.
+    let stdin = child.stdin.take();
     assert_eq!(child.wait().unwrap().code(), Some(124));
+    drop(stdin);
 }
 
 #[test]

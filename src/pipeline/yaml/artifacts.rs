@@ -25,6 +25,8 @@ const HOOKS: [&str; 5] = ["on_success", "on_failure", "on_error", "on_abort", "e
 #[derive(Default)]
 struct Known {
     names: BTreeSet<String>,
+    /// Those that come from variables, whose values no message repeats.
+    from_var: BTreeSet<String>,
     /// The names in the order in which they came.
     added: Vec<String>,
     /// Whether there may be others too: what a task's file says is known no earlier than it runs.
@@ -33,6 +35,9 @@ struct Known {
 
 impl Known {
     fn add(&mut self, name: Option<&Rc<Node>>) {
+        if let Some(text) = name.filter(|name| name.from_var).and_then(|name| name.scalar()) {
+            self.from_var.insert(text);
+        }
         match name.and_then(|name| name.scalar()) {
             Some(name) if is_open(&name) => self.others = true,
             Some(name) if self.names.insert(name.clone()) => self.added.push(name),
@@ -58,12 +63,10 @@ impl Known {
         if found || node.from_var || problems.is_full() {
             return;
         }
-        let hint = did_you_mean(name, self.names.iter().map(String::as_str));
-        let help = match self.names.len() {
-            1..=20 => {
-                let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-                format!("steps before make {}", list_of(&names))
-            }
+        let names: Vec<&str> = self.names.difference(&self.from_var).map(String::as_str).collect();
+        let hint = did_you_mean(name, names.iter().copied());
+        let help = match names.len() {
+            1..=20 => format!("steps before make {}", list_of(&names)),
             _ => "add a `get` step, or a task that has it as an output, before".to_owned(),
         };
         let message = format!("no step before makes the artifact `{name}`{hint}");

@@ -17,8 +17,9 @@ pub fn check(root: &Node, plan: &Plan, problems: &mut Problems) {
     for list in ["jobs", "resources", "resource_types", "groups"] {
         unique_names(root, list, problems);
     }
-    let jobs = Names::new("job", plan.jobs.iter().map(|job| job.name.as_str()));
-    let resources = Names::new("resource", plan.resources.iter().map(|one| one.name.as_str()));
+    let jobs = Names::new("job", plan.jobs.iter().map(|job| job.name.as_str()), root);
+    let resources =
+        Names::new("resource", plan.resources.iter().map(|one| one.name.as_str()), root);
     for entry in entries(root, "jobs") {
         references(entry, &jobs, &resources, problems);
         artifacts::check(entry, problems);
@@ -33,7 +34,7 @@ pub fn check(root: &Node, plan: &Plan, problems: &mut Problems) {
             }
         }
     }
-    cycles(root, plan, problems);
+    cycles(root, plan, &jobs, problems);
 }
 
 /// The jobs that a job waits for, in the order of its steps.
@@ -109,14 +110,27 @@ fn references(node: &Node, jobs: &Names<'_>, resources: &Names<'_>, problems: &m
 /// The names that something of the pipeline may refer to.
 struct Names<'a> {
     what: &'static str,
+    /// Those that messages may repeat: not from a variable.
     list: Vec<&'a str>,
     set: HashSet<&'a str>,
+    from_var: HashSet<String>,
 }
 
 impl<'a> Names<'a> {
-    fn new(what: &'static str, names: impl Iterator<Item = &'a str>) -> Self {
-        let list: Vec<&str> = names.collect();
-        Self { what, set: list.iter().copied().collect(), list }
+    fn new(what: &'static str, names: impl Iterator<Item = &'a str>, root: &Node) -> Self {
+        let from_var: HashSet<String> = entries(root, &format!("{what}s"))
+            .iter()
+            .filter_map(|entry| entry.get("name").filter(|name| name.from_var)?.scalar())
+            .collect();
+        let all: Vec<&str> = names.collect();
+        let set = all.iter().copied().collect();
+        let list = all.into_iter().filter(|name| !from_var.contains(*name)).collect();
+        Self { what, list, set, from_var }
+    }
+
+    /// A name as messages may show it.
+    fn shown(&self, name: &'a str) -> &'a str {
+        if self.from_var.contains(name) { "((…))" } else { name }
     }
 
     fn need(&self, node: &Node, problems: &mut Problems) {
@@ -142,13 +156,13 @@ impl<'a> Names<'a> {
 }
 
 /// Tells each circle of jobs that wait for each other once.
-fn cycles(root: &Node, plan: &Plan, problems: &mut Problems) {
-    let waits: HashMap<&str, Vec<&str>> =
+fn cycles<'a>(root: &Node, plan: &'a Plan, names: &Names<'a>, problems: &mut Problems) {
+    let waits: HashMap<&'a str, Vec<&'a str>> =
         plan.jobs.iter().map(|job| (job.name.as_str(), passed(job))).collect();
     let mut done: HashSet<&str> = HashSet::new();
     for job in &plan.jobs {
         // The path from this job down to the one that is looked at, with what is left to visit.
-        let mut path: Vec<(&str, std::slice::Iter<'_, &str>)> = Vec::new();
+        let mut path: Vec<(&'a str, std::slice::Iter<'_, &'a str>)> = Vec::new();
         let mut on_path: HashSet<&str> = HashSet::new();
         if done.insert(&job.name) {
             path.push((&job.name, waits[job.name.as_str()].iter()));
@@ -162,7 +176,7 @@ fn cycles(root: &Node, plan: &Plan, problems: &mut Problems) {
             };
             if on_path.contains(next) {
                 if !problems.is_full() {
-                    problems.add(circle(root, path.iter().map(|(name, _)| *name), next));
+                    problems.add(circle(root, path.iter().map(|(name, _)| *name), next, names));
                 }
             } else if done.insert(next)
                 && let Some(waits) = waits.get(next)
@@ -175,8 +189,17 @@ fn cycles(root: &Node, plan: &Plan, problems: &mut Problems) {
 }
 
 /// The end of the path waits for `start`, which is on it.
-fn circle<'a>(root: &Node, path: impl Iterator<Item = &'a str>, start: &'a str) -> Problem {
-    let circle: Vec<&str> = path.skip_while(|name| *name != start).chain([start]).collect();
+fn circle<'a>(
+    root: &Node,
+    path: impl Iterator<Item = &'a str>,
+    start: &'a str,
+    names: &Names<'a>,
+) -> Problem {
+    let circle: Vec<&str> = path
+        .skip_while(|name| *name != start)
+        .chain([start])
+        .map(|name| names.shown(name))
+        .collect();
     let mark = entries(root, "jobs")
         .iter()
         .find(|entry| entry.get("name").and_then(|name| name.scalar()).as_deref() == Some(start))

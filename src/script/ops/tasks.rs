@@ -49,6 +49,8 @@ pub struct ExecutionRequest {
     timeout_ms: Option<f64>,
     /// Whether it starts although the run is to end.
     cleanup: bool,
+    /// Whether the pipeline tries again if it fails.
+    will_retry: bool,
     /// Whether the output is asked for with `op_task_output` while the task runs.
     stream_output: bool,
 }
@@ -146,7 +148,8 @@ pub fn start(
     execution: ExecutionRequest,
     task: impl FnOnce(TaskId, Command, Option<Vec<u8>>) -> TaskSpec,
 ) -> Result<u32, JsErrorBox> {
-    let ExecutionRequest { command, stdin, timeout_ms, cleanup, stream_output } = execution;
+    let ExecutionRequest { command, stdin, timeout_ms, cleanup, will_retry, stream_output } =
+        execution;
     let context = state.borrow::<Arc<RunContext>>().clone();
     let id = context.tasks.next_id();
     let key = u32::try_from(id.0).map_err(|_| JsErrorBox::generic("too many tasks in one run"))?;
@@ -164,7 +167,7 @@ pub fn start(
     let CommandRequest { path, args, user } = command;
     let stdin = stdin.map(|bytes| bytes.to_vec());
     let spec = task(id, Command { path, args, user }, stdin);
-    let options = TaskOptions { timeout, cleanup, sandbox, listener };
+    let options = TaskOptions { timeout, cleanup, will_retry, sandbox, listener };
     let task = context.runtime.spawn(context.tasks.start(spec, options));
     state.borrow_mut::<Tasks>().0.insert(key, Started { result: Some(task), output });
     Ok(key)
