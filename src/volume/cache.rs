@@ -21,7 +21,7 @@ pub use self::download::{Downloaded, unpack_options};
 use self::failure::{Replaces, RestoreError};
 use self::transfer::Transfer;
 use super::{Ended, Usage, VolumeName};
-use crate::archive::{Budget, Compression, Snapshot, TreeDigest};
+use crate::archive::{Budget, Compression, Snapshot, Stage, TreeDigest};
 use crate::cache::{
     CacheConfig, CacheKey, CacheStore, CacheWhen, KEY_VERSION, Metadata, ObjectInfo, PutCondition,
     RestoreSource, StoreError,
@@ -34,9 +34,9 @@ use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
 /// connections already; more of them would only need more memory.
 const TURNS: usize = 3;
 
-/// Memory for the content of all archives that are being packed or unpacked, in bytes: two frames for
-/// each of them, packed and unpacked.
-const MEMORY: usize = 96 << 20;
+/// Memory for the content of all archives that are being packed or unpacked, in bytes: a reserve for each
+/// of them, and about as much to be lent.
+const MEMORY: usize = 112 << 20;
 
 /// How the digest of a tree is computed: another way is another number.
 const DIGEST_VERSION: u64 = 1;
@@ -283,7 +283,9 @@ impl VolumeCache {
             let budget = self.config.budget.saturating_sub(started.elapsed());
             let config = CacheConfig { budget, ..self.config.clone() };
             let transfer = Transfer::start(&config, &self.cancel);
+            let downloading = transfer.enter(Stage::Download);
             let found = transfer.bounded(self.store.get(key)).await?;
+            drop(downloading);
             let Some((info, download)) = found.map_err(|error| error.to_string())? else {
                 misses.push(format!("no `{key}`"));
                 return Ok(None);
@@ -424,10 +426,12 @@ impl VolumeCache {
         let mut compare = true;
         loop {
             let transfer = Transfer::start(&self.config, &self.cancel);
+            let downloading = transfer.enter(Stage::Download);
             let stored = transfer
                 .bounded(describe(&*self.store, &key))
                 .await?
                 .map_err(|error| error.to_string())?;
+            drop(downloading);
             if let PutCondition::Version(etag) = &condition
                 && stored.as_ref().is_none_or(|stored| stored.etag != *etag)
             {

@@ -6,8 +6,8 @@ use super::VolumeCache;
 use super::content::Sent;
 use super::download::{Downloaded, unpack_options};
 use super::failure::{RestoreError, confirmed};
-use super::transfer::Transfer;
-use crate::archive::{self, UnpackError, Unpacked};
+use super::transfer::{CANCELLED, Transfer};
+use crate::archive::{self, Stage, UnpackError, Unpacked};
 use crate::cache::Download;
 use crate::driver::{Driver, LocalDirectory, Volume};
 use crate::remove::remove;
@@ -37,15 +37,24 @@ async fn into_directory(
     let options = unpack_options(&cache.config, cache.budget.clone());
     let mut source = Downloaded::until(download, transfer.over.clone());
     transfer
-        .blocking(move |stop| {
+        .blocking(move |control| {
             let mut unpack = || -> Result<Unpacked, RestoreError> {
+                let writing = control.enter(Stage::Write);
                 std::fs::create_dir(&staging).map_err(|error| error.to_string())?;
-                let unpacked = archive::unpack(&mut source, compression, &staging, &options, stop)
-                    .map_err(|error| confirmed(error, &mut source))?;
+                drop(writing);
+                let unpacked =
+                    archive::unpack(&mut source, compression, &staging, &options, control)
+                        .map_err(|error| confirmed(error, &mut source))?;
+                // From here on it is too late to say that the volume is empty.
+                control.commit().map_err(|_| CANCELLED.to_owned())?;
+                let _writing = control.enter(Stage::Write);
                 std::fs::rename(&staging, &path).map_err(|error| error.to_string())?;
                 Ok(unpacked)
             };
-            unpack().map_err(|error| cleared(&staging, error))
+            unpack().map_err(|error| {
+                let _writing = control.enter(Stage::Write);
+                cleared(&staging, error)
+            })
         })
         .await?
 }
@@ -73,9 +82,9 @@ async fn into_driver(
     let compression = cache.config.compression;
     let options = unpack_options(&cache.config, cache.budget.clone());
     let mut source = Downloaded::until(download, transfer.over.clone());
-    let (mut sent, archive) = Sent::channel();
-    let relay = transfer.blocking(move |stop| {
-        let relayed = archive::relay(&mut source, compression, &options, &mut sent, stop);
+    let (mut sent, archive) = Sent::until(&transfer.over);
+    let relay = transfer.blocking(move |control| {
+        let relayed = archive::relay(&mut source, compression, &options, &mut sent, control);
         if relayed.is_ok() {
             sent.finish();
         }
