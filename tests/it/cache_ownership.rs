@@ -186,10 +186,10 @@ fn a_run_aborts_no_upload_that_its_journal_does_not_name() {
     let s3 = S3::from_environment();
     let proxy = Proxy::start(&s3.address, |_, head| {
         let line = head.lines().next().unwrap_or_default();
-        let lists = line.starts_with("GET ") && line.contains("uploads");
+        let lists = line.starts_with("GET ") && line.contains("?uploads");
         lists.then_some(Fault::Answer(Answer::new(200, OLD_UPLOADS)))
     });
-    let url = s3.url("old-uploads").replace(&s3.address, &proxy.address.to_string());
+    let url = s3.url("old-ones").replace(&s3.address, &proxy.address.to_string());
     run(BUILD, &url, &["--cache-strict"]).exits(0);
     cache(&url, &["prune", "--older-than", "1d", "--yes"]).exits(0);
     let aborted = |line: &String| line.starts_with("DELETE ") && !line.contains("/.ci-probe?");
@@ -250,7 +250,7 @@ fn uploads_of_archives_are_listed_and_aborted_on_request() {
 fn commands_with_a_prefix_leave_other_prefixes_alone() {
     let s3 = S3::from_environment();
     let dir = tempfile::tempdir().unwrap();
-    for url in [s3.url("prefixes"), file_cache(dir.path())] {
+    for url in [s3.url("prefixes"), format!("{}?ttl=7d", file_cache(dir.path()))] {
         for prefix in ["ci", "ci/main", "ci-2"] {
             run(BUILD, &format!("{url}&cache_prefix={prefix}"), &["--cache-strict"]).exits(0);
         }

@@ -235,7 +235,7 @@ async fn a_server_that_is_no_store_is_told_as_such() {
     let s3 = S3::from_environment();
     let state = tempfile::tempdir().unwrap();
     let answers = [
-        (Answer::new(200, PAGE), "a web page"),
+        (Answer::new(200, PAGE), ""),
         (Answer::new(404, PAGE), "a web page"),
         (Answer::new(403, PAGE), "a web page"),
         (Answer::new(405, "<html>"), "a web page"),
@@ -387,8 +387,8 @@ async fn a_listing_that_goes_round_in_circles_is_an_error() {
         Some(Fault::Answer(Answer::new(200, if n % 2 == 0 { a } else { b })))
     });
     let (store, _) = behind(&proxy, "circle", &state);
-    let everything = "".parse().unwrap();
-    let listed = tokio::time::timeout(Duration::from_secs(60), store.list(&everything));
+    let prefix = "".parse().unwrap();
+    let listed = tokio::time::timeout(Duration::from_secs(60), store.list(&prefix));
     let error = listed.await.expect("it ends").unwrap_err().to_string();
     assert!(error.contains("the same token again"), "{error}");
 }

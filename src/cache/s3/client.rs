@@ -68,7 +68,6 @@ pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Re
     let clock = Clock::default();
     let config = aws_sdk_s3::config::Builder::from(&config)
         .retry_config(RetryConfig::disabled())
-        .time_source(clock.clone())
         .interceptor(LimitAnswers)
         // A server of one's own seldom has a name for each bucket.
         .force_path_style(location.endpoint.is_some())

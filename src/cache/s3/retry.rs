@@ -62,10 +62,8 @@ where
             Err(error) => error,
         };
         // Another request may have corrected the clock since this one was signed.
-        if !was_corrected
-            && let Some(server) = time_if_skewed(&error)
-            && (clock.correct(server) || clock.is_corrected())
-        {
+        if !was_corrected && is_skewed(&error) {
+            clock.correct();
             continue;
         }
         match pauses.next().filter(|_| is_passing(&error)) {
@@ -108,6 +106,8 @@ where
     let Some(response) = error.raw_response() else { return true };
     match response.status().as_u16() {
         408 | 409 | 425 | 429 => true,
+        // The answer to a HEAD request has no body that could say `RequestTimeout`.
+        400 => error.code().is_none() && response.body().bytes().is_some_and(<[u8]>::is_empty),
         // Not implemented, and a version of HTTP that is not supported.
         501 | 505 => false,
         500.. => true,
@@ -125,24 +125,26 @@ pub fn is_interrupted<E>(error: &SdkError<E, HttpResponse>) -> bool {
     }
 }
 
-/// The server's time, if it refuses a request since the clocks differ.
-fn time_if_skewed<E: ProvideErrorMetadata>(
-    error: &SdkError<E, HttpResponse>,
-) -> Option<SystemTime> {
-    let response = error.raw_response()?;
+/// Whether the server refuses a request since the clocks differ.
+fn is_skewed<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error.code() {
+        Some("RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture") => true,
+        Some(_) => false,
+        // The answer to a HEAD request has no body that could say it.
+        None => {
+            let response = error.raw_response().filter(|answer| answer.status().as_u16() == 403);
+            response.and_then(server_time).is_some_and(|server| {
+                let apart = server.duration_since(SystemTime::now());
+                apart.unwrap_or_else(|error| error.duration()) > SKEW
+            })
+        }
+    }
+}
+
+fn server_time(response: &HttpResponse) -> Option<SystemTime> {
     let date = response.headers().get("date")?;
     let server = DateTime::from_str(date, DateTimeFormat::HttpDate).ok()?;
-    let server = SystemTime::try_from(server).ok()?;
-    match error.code() {
-        Some("RequestTimeTooSkewed" | "RequestExpired" | "RequestInTheFuture") => Some(server),
-        // The answer to a HEAD request has no body that could say it.
-        None if response.status().as_u16() == 403 => {
-            let now = SystemTime::now();
-            let apart = server.duration_since(now).unwrap_or_else(|error| error.duration());
-            (apart > SKEW).then_some(server)
-        }
-        _ => None,
-    }
+    SystemTime::try_from(server).ok()
 }
 
 /// S3 takes requests whose time differs by less than 15 minutes.
