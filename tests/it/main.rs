@@ -6,6 +6,7 @@ mod archive;
 mod cache;
 mod cache_config;
 mod cache_faults;
+mod cache_stall;
 mod cache_store;
 mod cli;
 mod conformance;
