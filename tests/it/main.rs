@@ -9,6 +9,7 @@ mod cache_faults;
 mod cache_ownership;
 mod cache_replacing;
 mod cache_retry;
+mod cache_stall;
 mod cache_store;
 mod cli;
 mod conformance;

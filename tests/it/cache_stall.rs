@@ -1,0 +1,354 @@
+//! Transfers of volumes that stand still, on whichever side: they end with the stage that does not go on,
+//! and the run goes on without.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ci::archive::Root;
+use ci::cache::{
+    self, CacheConfig, CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, StoreError,
+    Upload,
+};
+use ci::context::{EventSink, Stop};
+use ci::driver::{
+    Driver, DriverError, LocalDirectory, OutputSink, Sandbox, Terminal, Volume, VolumeArchive,
+};
+use ci::event::CacheOutcome;
+use ci::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
+use ci::volume::{Ended, Usage, VolumeCache, VolumeName};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::cache::{LIST, file_cache, run};
+
+/// A disk that does not answer: a file system in user space whose server says nothing.
+struct StuckDisk {
+    at: TempDir,
+    /// The kernel ends what waits for an answer when this is closed.
+    server: Option<File>,
+}
+
+impl StuckDisk {
+    fn new() -> Self {
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    fn at(at: TempDir) -> Self {
+        let server = OpenOptions::new().read(true).write(true).open("/dev/fuse").unwrap();
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", server.as_raw_fd());
+        mount(Some("stuck"), at.path(), Some("fuse"), MsFlags::empty(), Some(&*options))
+            .expect("the suite mounts a file system as root");
+        Self { at, server: Some(server) }
+    }
+}
+
+impl Drop for StuckDisk {
+    fn drop(&mut self) {
+        self.server = None;
+        _ = umount2(self.at.path(), MntFlags::MNT_DETACH);
+    }
+}
+
+/// Has volumes that nothing comes out of and nothing goes into.
+struct StuckDriver {
+    /// Never used; without it the archive would have ended.
+    silent: mpsc::Sender<std::io::Result<Bytes>>,
+    archive: std::sync::Mutex<Option<VolumeArchive>>,
+}
+
+impl StuckDriver {
+    fn new() -> Self {
+        let (silent, archive) = mpsc::channel(1);
+        Self { silent, archive: std::sync::Mutex::new(Some(archive)) }
+    }
+}
+
+#[async_trait]
+impl Driver for StuckDriver {
+    fn name(&self) -> &'static str {
+        assert!(!self.silent.is_closed());
+        "stuck"
+    }
+
+    async fn create_volume(&self, _: &VolumeName, _: Option<u64>) -> Result<Volume, DriverError> {
+        unreachable!("volumes are there already")
+    }
+
+    async fn read_volume(&self, _: &VolumeName) -> Result<VolumeArchive, DriverError> {
+        Ok(self.archive.lock().unwrap().take().unwrap())
+    }
+
+    async fn write_volume(
+        &self,
+        _: &VolumeName,
+        _archive: VolumeArchive,
+    ) -> Result<(), DriverError> {
+        std::future::pending().await
+    }
+
+    async fn run(
+        &self,
+        _: &TaskSpec,
+        _: OutputSink,
+        _: CancellationToken,
+    ) -> Result<TaskExit, DriverError> {
+        unreachable!("no task is run")
+    }
+
+    async fn open_sandbox(&self, _: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
+        unreachable!("no sandbox is opened")
+    }
+
+    async fn shell(&self, _: &TaskSpec, _: Terminal) -> Result<(), DriverError> {
+        unreachable!("no shell is opened")
+    }
+
+    async fn discard(&self, _: TaskId) {}
+
+    async fn end_tasks(&self) {}
+
+    async fn close(&self) -> Result<(), DriverError> {
+        Ok(())
+    }
+}
+
+/// A store that takes no uploads, and is like another one in everything else.
+struct StuckStore(Arc<dyn CacheStore>);
+
+#[async_trait]
+impl CacheStore for StuckStore {
+    async fn probe(&self, writes: bool) -> Result<(), StoreError> {
+        self.0.probe(writes).await
+    }
+
+    async fn stat(&self, key: &CacheKey) -> Result<Option<ObjectInfo>, StoreError> {
+        self.0.stat(key).await
+    }
+
+    async fn tail(
+        &self,
+        key: &CacheKey,
+        bytes: u64,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
+        self.0.tail(key, bytes).await
+    }
+
+    async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn put(&self, _: &CacheKey, _: &Metadata, parts: Upload) -> Result<u64, StoreError> {
+        let _parts = parts;
+        std::future::pending().await
+    }
+
+    async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectInfo>, StoreError> {
+        self.0.list(prefix).await
+    }
+
+    async fn delete(&self, key: &CacheKey) -> Result<(), StoreError> {
+        self.0.delete(key).await
+    }
+
+    async fn sweep(&self) -> Result<u64, StoreError> {
+        self.0.sweep().await
+    }
+
+    async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+/// A cache, and a volume `modules` that it may be used for.
+struct Case {
+    top: TempDir,
+    cache: VolumeCache,
+    volume: Volume,
+    /// Takes what would be shown to a user.
+    _events: mpsc::Receiver<ci::context::Message>,
+}
+
+impl Case {
+    fn new(
+        set: impl FnOnce(&mut CacheConfig),
+        store: impl FnOnce(Arc<dyn CacheStore>) -> Arc<dyn CacheStore>,
+    ) -> Self {
+        let top = tempfile::tempdir().unwrap();
+        let url = file_cache(&top.path().join("cache"));
+        let mut config = CacheConfig::from_url(&url).unwrap();
+        config.stall = Duration::from_secs(1);
+        set(&mut config);
+        let store = store(cache::open(&config, top.path().join("state")));
+        let (events, _events) = EventSink::new(Arc::new(Stop::default()));
+        let cancel = CancellationToken::new();
+        let cache = VolumeCache::new(config, store, "test".to_owned(), events, cancel);
+        let path = top.path().join("volume");
+        fs::create_dir(&path).unwrap();
+        let volume = Volume {
+            name: VolumeName::new("modules".to_owned()).unwrap(),
+            path: path.display().to_string(),
+            directory: Some(LocalDirectory { staging: top.path().join("staging"), path }),
+            root: Root::default(),
+        };
+        Self { top, cache, volume, _events }
+    }
+
+    /// Puts a tree with this many random bytes into the cache.
+    async fn fill(&self, bytes: usize) {
+        let mut volume = self.volume.clone();
+        let source = self.top.path().join("source");
+        fs::create_dir(&source).unwrap();
+        let mut content = vec![0; bytes];
+        blake3::Hasher::new().finalize_xof().fill(&mut content);
+        fs::write(source.join("file"), content).unwrap();
+        let staging = self.top.path().join("unused");
+        volume.directory = Some(LocalDirectory { path: source, staging });
+        self.persist(&volume).await;
+        assert_eq!(self.cache.failures(), [""; 0]);
+    }
+
+    async fn persist(&self, volume: &Volume) {
+        let missed = self.cache.restore(&StuckDriver::new(), volume).await;
+        let usage = Usage { mounted: true, ..Usage::default() };
+        let driver = StuckDriver::new();
+        self.cache.persist(&driver, volume, Some(Arc::new(missed)), usage, Ended::Succeeded).await;
+    }
+
+    async fn restore_fails_with(&self, reason: &str) {
+        let restored = self.cache.restore(&StuckDriver::new(), &self.volume).await;
+        assert_eq!(restored.outcome, CacheOutcome::Failed);
+        self.failed_with(reason);
+        assert!(is_empty(self.top.path().join("volume")));
+    }
+
+    #[track_caller]
+    fn failed_with(&self, reason: &str) {
+        let failures = self.cache.failures();
+        assert!(failures.len() == 1 && failures[0].contains(reason), "{failures:?}");
+    }
+}
+
+fn is_empty(directory: impl AsRef<Path>) -> bool {
+    fs::read_dir(directory).unwrap().next().is_none()
+}
+
+/// Runs a test with a bound that only a hang reaches.
+fn bounded(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let ended = runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(120), test).await.is_ok() });
+    runtime.shutdown_background();
+    assert!(ended, "it hangs");
+}
+
+#[test]
+fn a_disk_that_does_not_answer_leaves_the_volume_empty() {
+    bounded(async {
+        let disk = StuckDisk::new();
+        let mut case = Case::new(|_| {}, |store| store);
+        case.fill(1000).await;
+        let directory = case.volume.directory.as_mut().unwrap();
+        directory.staging = disk.at.path().join("staging");
+        case.restore_fails_with("writing the volume made no progress for 1s").await;
+        // The thread that waited for it puts nothing into the volume any more.
+        drop(disk);
+        assert!(is_empty(case.top.path().join("volume")));
+    });
+}
+
+#[test]
+fn a_driver_that_takes_no_archive_leaves_the_volume_empty() {
+    bounded(async {
+        let mut case = Case::new(|_| {}, |store| store);
+        case.fill(30_000_000).await;
+        case.volume.directory = None;
+        case.restore_fails_with("writing the volume made no progress for 1s").await;
+    });
+}
+
+#[test]
+fn a_budget_ends_what_a_stall_would_not() {
+    bounded(async {
+        let set = |config: &mut CacheConfig| {
+            config.stall = Duration::from_secs(1000);
+            config.budget = Duration::from_secs(4);
+        };
+        let mut case = Case::new(set, |store| store);
+        case.fill(30_000_000).await;
+        case.volume.directory = None;
+        case.restore_fails_with("gave up after 4s").await;
+    });
+}
+
+#[test]
+fn a_driver_that_gives_no_archive_ends_the_persist() {
+    bounded(async {
+        let mut case = Case::new(|_| {}, |store| store);
+        case.volume.directory = None;
+        case.persist(&case.volume).await;
+        case.failed_with("reading the volume made no progress for 1s");
+    });
+}
+
+#[test]
+fn a_store_that_takes_no_upload_ends_the_persist() {
+    for bytes in [1000, 60_000_000] {
+        bounded(async {
+            let case = Case::new(|_| {}, |store| Arc::new(StuckStore(store)));
+            let content = vec![1; bytes];
+            fs::write(case.top.path().join("volume/file"), content).unwrap();
+            case.persist(&case.volume).await;
+            case.failed_with("the upload made no progress for 1s");
+        });
+    }
+}
+
+#[test]
+fn a_store_that_does_not_answer_leaves_the_volume_empty_and_the_run_goes_on() {
+    let store = tempfile::tempdir().unwrap();
+    let disk =
+        StuckDisk::at(tempfile::Builder::new().prefix("p").tempdir_in(store.path()).unwrap());
+    let prefix = disk.at.path().file_name().unwrap().to_str().unwrap();
+    let cache = format!("{}&cache_prefix={prefix}&cache_stall=1s", file_cache(store.path()));
+    run(LIST, &cache, &["--timeout", "100s"])
+        .exits(0)
+        .stdout_has("the download made no progress for 1s")
+        .stdout_has("[list] 0");
+}
+
+/// A pipeline that fills volumes with files that do not compress, or counts what is in them.
+fn volumes(count: usize, size: usize) -> String {
+    format!(
+        r#"
+        const names = Array.from({{ length: {count} }}, (_, number) => `v${{number}}`);
+        const volumes = await Promise.all(names.map((name) => runtime.createVolume({{ name }})));
+        const script = `cd v; if [ -e x299 ]; then ls | wc -l; else
+            dd if=/dev/urandom bs={size} count=300 iflag=fullblock status=none | split -b {size} -d -a 3 - x; fi`;
+        const results = await Promise.all(volumes.map((v, number) => runtime.run({{
+            name: `t${{number}}`, image: "busybox", command: {{ path: "sh", args: ["-c", script] }}, mounts: {{ v }},
+        }})));
+        for (const {{ code }} of results) assert.equal(code, 0);
+        console.log(results.map(({{ stdout }}) => stdout.trim()).join(" "));
+        "#
+    )
+}
+
+/// Files that are finished must not keep the memory that the next ones of another volume need.
+#[test]
+fn volumes_of_many_files_are_restored_at_once() {
+    for (count, size) in [(2, 900_000), (3, 512 << 10)] {
+        let store = tempfile::tempdir().unwrap();
+        let cache = file_cache(store.path());
+        let body = volumes(count, size);
+        run(&body, &cache, &["--cache-strict", "--timeout", "300s"]).exits(0);
+        let expected = vec!["300"; count].join(" ");
+        run(&body, &cache, &["--cache-strict", "--timeout", "300s"]).exits(0).stdout_has(&expected);
+    }
+}
