@@ -41,11 +41,11 @@ fn arithmetic_of_a_shell_is_text() {
 #[test]
 fn names_of_variables_are_those_of_concourse() {
     let text = script(
-        "echo ((a.b)) ((a.\"b.c\")) ((\"a.b\".c)) ((source:path.field)) ((größe)) ((1)) ((d || none))",
+        "echo ((a.b)) ((a.\"b.c\")) ((\"x.y\".c)) ((source:path.field)) ((größe)) ((1)) ((d || none))",
     );
     let vars = r#"
 a: { b: one, b.c: two }
-a.b: { c: three }
+x.y: { c: three }
 "source:path": { field: four }
 größe: five
 1: six
