@@ -83,9 +83,9 @@ async fn volumes_are_read_and_written_as_archives() {
 }
 
 /// A way to the engine that can be cut: what is connected stays so, and nothing comes through any more.
-struct Way {
-    host: String,
-    cut: CancellationToken,
+pub struct Way {
+    pub host: String,
+    pub cut: CancellationToken,
     /// Whether the engine is taken for one that has lost count of what is in its networks.
     miscounts: Arc<AtomicBool>,
     /// Ends the connections when it is dropped.
@@ -100,7 +100,7 @@ impl Drop for Way {
 
 impl Way {
     /// By TCP.
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let way = Self::to(format!("tcp://{}", listener.local_addr().unwrap()));
         let pass = way.pass();
@@ -286,7 +286,7 @@ async fn prune(run: &str) {
 }
 
 /// An archive with one file, which has these bytes.
-fn archive(content: &[u8]) -> Vec<u8> {
+pub fn archive(content: &[u8]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_ustar();
     header.set_size(content.len() as u64);
