@@ -30,6 +30,11 @@ pub struct Place {
 }
 
 impl Diagnostic {
+    /// Whether this, or one of its causes, has the text in its message.
+    pub fn mentions(&self, text: &str) -> bool {
+        self.message.contains(text) || self.causes.iter().any(|cause| cause.mentions(text))
+    }
+
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
     }
@@ -59,7 +64,7 @@ impl Diagnostic {
             group = group.element(
                 Snippet::source(&place.text)
                     .line_start(place.line)
-                    .path(&place.path)
+                    .path(printable(&place.path))
                     .annotation(AnnotationKind::Primary.span(at..at + len)),
             );
         }
@@ -81,7 +86,7 @@ impl Diagnostic {
 }
 
 /// Without what would make a terminal do something: messages may repeat what a task wrote.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(
             |c| {

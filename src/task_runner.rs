@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -46,6 +46,36 @@ pub struct TaskRunner {
     running: Mutex<HashMap<TaskId, CancellationToken>>,
     started: Notify,
     ended: Notify,
+    /// What a task needed and nobody could reach, such as a registry.
+    unavailable: OnceLock<String>,
+}
+
+/// A task that counts as running.
+struct Counted {
+    runner: Arc<TaskRunner>,
+    id: TaskId,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.runner.running().remove(&self.id);
+        self.runner.ended.notify_waiters();
+    }
+}
+
+/// The volumes of a task that is running, which are dirty unless it ends by itself.
+struct Dirty<'a> {
+    volumes: &'a VolumeManager,
+    spec: &'a TaskSpec,
+    is_clean: bool,
+}
+
+impl Drop for Dirty<'_> {
+    fn drop(&mut self) {
+        if !self.is_clean {
+            self.volumes.torn(&self.spec.mounts, &self.spec.name);
+        }
+    }
 }
 
 /// What the runner, and not the driver, does for a task.
@@ -105,7 +135,13 @@ impl TaskRunner {
             running: Mutex::default(),
             started: Notify::new(),
             ended: Notify::new(),
+            unavailable: OnceLock::new(),
         }
+    }
+
+    /// The error of the first task that needed something which nobody could reach.
+    pub fn unavailable(&self) -> Option<&str> {
+        self.unavailable.get().map(String::as_str)
     }
 
     pub fn next_id(&self) -> TaskId {
@@ -167,15 +203,15 @@ impl TaskRunner {
         let cancel = stop.child_token();
         self.running().insert(spec.id, cancel.clone());
         self.started.notify_waiters();
+        // Part of the future, so that the task also counts as ended when that panics or is dropped.
+        let counted = Counted { runner: runner.clone(), id: spec.id };
         async move {
-            let id = spec.id;
+            let _counted = counted;
             let spec = TaskSpec { keep: runner.shell.is_some() && !options.cleanup, ..spec };
             let result = runner.run(&spec, options, cancel).await;
             if spec.keep {
                 runner.look_into(&spec, &result).await;
             }
-            runner.running().remove(&id);
-            runner.ended.notify_waiters();
             result
         }
     }
@@ -210,6 +246,7 @@ impl TaskRunner {
                     .collect(),
             })
             .await;
+        let mut dirty = Dirty { volumes: &self.volumes, spec, is_clean: false };
         let started = Instant::now();
         let (sink, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let mut output = TaskOutput::new(spec, self.events.clone(), listener, cancel.clone());
@@ -259,13 +296,19 @@ impl TaskRunner {
             tokio::spawn(log.follow(chunks));
         }
 
-        // It may have been in the middle of a write. A command that was never there was not.
-        if matches!(exit, Ok(TaskExit::Cancelled) | Err(DriverError::Io { .. })) {
-            self.volumes.torn(&spec.mounts, &spec.name);
-        }
+        // A command that was never there has written nothing.
+        dirty.is_clean = match &exit {
+            Ok(exit) => exit.ended_by_itself(),
+            Err(DriverError::CannotStart { .. } | DriverError::Refused(_)) => true,
+            Err(DriverError::Io { .. } | DriverError::Unavailable { .. }) => false,
+        };
+        drop(dirty);
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {
+                if matches!(error, DriverError::Unavailable { .. }) {
+                    _ = self.unavailable.set(error.to_string());
+                }
                 self.finished(spec, TaskStatus::Error, None, None, duration, error.to_string())
                     .await;
                 return Err(error.into());

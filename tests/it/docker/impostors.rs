@@ -53,15 +53,25 @@ fn what_is_no_engine_is_told_as_what_it_is() {
     };
     for (text, reason) in [
         (ok("text/html", page), "is no Docker engine: it answers with a web page"),
-        (ok("application/json", r#"{"status": "ok"}"#), "is no Docker engine: it answers with another JSON document"),
-        (ok("text/plain", ""), "is no Docker engine: it answers with nothing"),
-        (status("404 Not Found", page), "is no Docker engine: it answers with a web page and the status `404 Not Found`"),
         (
-            "HTTP/1.1 302 Found\r\nLocation: https://login.example/\x1b[2J\r\nContent-Length: 0\r\n\r\n".into(),
+            ok("application/json", r#"{"status": "ok"}"#),
+            "is no Docker engine: it answers with another JSON document",
+        ),
+        (ok("text/plain", ""), "is no Docker engine: it answers with nothing"),
+        (
+            status("404 Not Found", page),
+            "is no Docker engine: it answers with a web page and the status `404 Not Found`",
+        ),
+        (
+            "HTTP/1.1 302 Found\r\nLocation: https://login.example/\r\nContent-Length: 0\r\n\r\n"
+                .into(),
             "is no Docker engine: it answers with a redirect to `https://login.example/",
         ),
         ("SSH-2.0-OpenSSH_9.2\r\n".into(), "is no Docker engine: it does not speak HTTP"),
-        (status("500 Internal Server Error", r#"{"message": "\u001b[2Jdisk is full"}"#), r"\u{1b}[2Jdisk is full"),
+        (
+            status("500 Internal Server Error", r#"{"message": "\u001b[2Jdisk is full"}"#),
+            r"\u{1b}[2Jdisk is full",
+        ),
     ] {
         let text = refused(&format!("tcp://{}", says(&text))).lacks("\x1b[2J").stderr_has(reason);
         assert!(!text.stderr.contains("HyperLegacyError"), "{}", text.stderr);
