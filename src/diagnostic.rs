@@ -30,6 +30,11 @@ pub struct Place {
 }
 
 impl Diagnostic {
+    /// Whether this, or one of its causes, has the text in its message.
+    pub fn mentions(&self, text: &str) -> bool {
+        self.message.contains(text) || self.causes.iter().any(|cause| cause.mentions(text))
+    }
+
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
     }

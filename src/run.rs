@@ -64,6 +64,9 @@ pub enum RunError {
     Stopped(StopReason),
     #[error(transparent)]
     Driver(#[from] DriverError),
+    /// The pipeline failed since something outside of it could not be reached, such as a registry.
+    #[error("{0}")]
+    Unavailable(Box<Diagnostic>),
     /// Only if the user wants to know that.
     #[error("{0}")]
     Cache(String),
@@ -87,6 +90,7 @@ impl RunError {
             | Self::Stopped(StopReason::Interrupted | StopReason::Failed) => 130,
             Self::Stopped(StopReason::Broken)
             | Self::Driver(_)
+            | Self::Unavailable(_)
             | Self::Cache(_)
             | Self::Log(_)
             | Self::Start(_)
@@ -97,9 +101,8 @@ impl RunError {
     /// The place in the user's files, for errors that have one.
     pub fn diagnostic(&self) -> Option<&Diagnostic> {
         match self {
-            Self::Script(ScriptError::Invalid(diagnostic) | ScriptError::Failed(diagnostic)) => {
-                Some(diagnostic)
-            }
+            Self::Script(ScriptError::Invalid(diagnostic) | ScriptError::Failed(diagnostic))
+            | Self::Unavailable(diagnostic) => Some(diagnostic),
             _ => None,
         }
     }
@@ -195,6 +198,14 @@ async fn execute(
         None => None,
     };
     let driver = connect_driver(&options.driver, &identity, notices, stop).await?;
+    // Not owned, so that the driver still ends with this run.
+    let (hurried, outside) = (Arc::downgrade(&driver), stop.outside().clone());
+    tokio::spawn(async move {
+        outside.cancelled().await;
+        if let Some(driver) = hurried.upgrade() {
+            driver.hurry();
+        }
+    });
     let shell = options
         .seat
         .as_ref()
@@ -215,7 +226,14 @@ async fn execute(
     let outcome = AssertUnwindSafe(live).catch_unwind().await;
     let outcome = outcome.unwrap_or(Err(RunError::Stopped(StopReason::Broken)));
     let closed = close(&*driver, stop, events, CLEANUP).await;
-    outcome?;
+    match (outcome, context.tasks.unavailable()) {
+        (Err(RunError::Script(ScriptError::Failed(diagnostic))), Some(reason))
+            if diagnostic.mentions(reason) =>
+        {
+            return Err(RunError::Unavailable(diagnostic));
+        }
+        (outcome, _) => outcome?,
+    }
     closed?;
     if let Some(reason) = stop.reason() {
         return Err(RunError::Stopped(reason));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -46,6 +46,8 @@ pub struct TaskRunner {
     running: Mutex<HashMap<TaskId, CancellationToken>>,
     started: Notify,
     ended: Notify,
+    /// What a task needed and nobody could reach, such as a registry.
+    unavailable: OnceLock<String>,
 }
 
 /// A task that counts as running.
@@ -135,7 +137,13 @@ impl TaskRunner {
             running: Mutex::default(),
             started: Notify::new(),
             ended: Notify::new(),
+            unavailable: OnceLock::new(),
         }
+    }
+
+    /// The error of the first task that needed something which nobody could reach.
+    pub fn unavailable(&self) -> Option<&str> {
+        self.unavailable.get().map(String::as_str)
     }
 
     pub fn next_id(&self) -> TaskId {
@@ -300,6 +308,9 @@ impl TaskRunner {
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {
+                if matches!(error, DriverError::Unavailable { .. }) {
+                    _ = self.unavailable.set(error.to_string());
+                }
                 let status = TaskStatus::Error;
                 let reason = error.to_string();
                 self.finished(spec, status, None, None, duration, reason, will_retry).await;

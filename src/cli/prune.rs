@@ -33,9 +33,24 @@ impl Prune {
             .build()
             .map_err(|error| unavailable(format!("cannot start: {error}")))?;
         let pruned = runtime.block_on(driver::prune(&dsn.driver));
-        match pruned.map_err(|error| unavailable(error.to_string()))? {
-            pruned if pruned.is_empty() => write_out("nothing was left behind\n"),
-            pruned => write_out(&format!("removed {pruned}\n")),
-        }
+        // A name server that does not answer holds up a thread.
+        runtime.shutdown_background();
+        let pruned = pruned.map_err(|error| unavailable(error.to_string()))?;
+        let removed = match pruned.is_empty() {
+            true if pruned.waiting > 0 => String::new(),
+            true => "nothing was left behind\n".to_owned(),
+            false => format!("removed {pruned}\n"),
+        };
+        let waiting = match pruned.waiting {
+            0 => String::new(),
+            1 => "kept what 1 run has made whose lease is gone; unless it shows that it is alive, \
+                  `ci prune` removes that in a few minutes\n"
+                .to_owned(),
+            count => format!(
+                "kept what {count} runs have made whose leases are gone; unless they show that they \
+                 are alive, `ci prune` removes that in a few minutes\n"
+            ),
+        };
+        write_out(&format!("{removed}{waiting}"))
     }
 }

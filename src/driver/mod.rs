@@ -101,6 +101,10 @@ pub trait Driver: Send + Sync {
     /// Lets go of what was kept of a task. A task of which nothing was kept is left alone.
     async fn discard(&self, task: TaskId);
 
+    /// Says that the run has to stop: from now on, an engine that does not answer is not waited for
+    /// longer than some seconds.
+    fn hurry(&self) {}
+
     /// Ends everything that is still running, daemons that tasks left behind and sandboxes included,
     /// and returns when that is done. Volumes keep their content and are written by nobody from then on; no task
     /// can be run any more.
@@ -277,11 +281,15 @@ pub struct Pruned {
     pub images: usize,
     /// Directories of runs.
     pub directories: usize,
+    /// Runs of which nothing was removed, since the engine has lost what says whether they are alive. It
+    /// is removed later unless they say so.
+    pub waiting: usize,
 }
 
 impl Pruned {
+    /// Whether nothing was removed.
     pub fn is_empty(self) -> bool {
-        self == Self::default()
+        self == Self { waiting: self.waiting, ..Self::default() }
     }
 }
 

@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::attend::{Attendance, Process, Signal, Stop};
 use super::container;
+use super::diagnosis::Subject;
+use super::init;
 use super::plan::Plan;
 use super::shared::Shared;
 use super::shell::Kept;
@@ -38,10 +40,13 @@ impl Attempt {
         let mut stop =
             Stop { cancel: &cancel, closing: &shared.closing, abandoned: &mut abandoned };
         let with_stdin = spec.stdin.is_some();
+        let reports = shared.engine.has_reports;
+        // The engine's own init process reports nothing.
+        let command = if reports { init::words(command, 1) } else { command };
         let started =
             container::start(&shared, &plan, command, with_stdin, stop.requested()).await?;
         let Some(container) = started else { return Ok(TaskExit::Cancelled) };
-        let process = Main { docker: &shared.docker, id: &container.id };
+        let process = Main { docker: &shared.docker, id: &container.id, reports };
         let attendance = Attendance { spec: &spec, grace: shared.config.grace, output, stop };
         let attend = attendance.attend(&process, container.streams);
         let lost = || format!("lost task `{}`", spec.name);
@@ -50,7 +55,12 @@ impl Attempt {
             Ok(Some(ended)) if ended.code == 137 && process.was_out_of_memory().await => {
                 Ok(TaskExit::OutOfMemory)
             }
-            Ok(Some(ended)) => ended.exit(&spec),
+            Ok(Some(ended)) => {
+                let directory = plan.directory();
+                let (docker, container) = (&shared.docker, container.id.as_str());
+                let subject = Subject { docker, container, spec: &spec, directory };
+                shared.unless_lost(lost, ended.exit(&subject, &cancel)).await
+            }
             Err(error) => Err(error),
         };
         if spec.keep {
@@ -75,6 +85,7 @@ impl Attempt {
 struct Main<'a> {
     docker: &'a Docker,
     id: &'a str,
+    reports: bool,
 }
 
 #[async_trait]
@@ -90,6 +101,10 @@ impl Process for Main<'_> {
         };
         let options = KillContainerOptions { signal: signal.into() };
         _ = self.docker.kill_container(self.id, Some(options)).await;
+    }
+
+    fn reports(&self) -> bool {
+        self.reports
     }
 
     async fn failed_with(&self, _: &[u8]) -> bool {

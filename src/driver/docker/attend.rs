@@ -10,10 +10,12 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::failure::failed;
-use super::output::{Output, pump, reason};
+use super::diagnosis::{Diagnosis, Subject};
+use super::failure::{failed, printable};
+use super::init::{Complaint, Report};
+use super::output::{Output, Said, pump};
 use crate::driver::{DriverError, OutputSink};
-use crate::task::{TaskExit, TaskSpec};
+use crate::task::{Stream, TaskExit, TaskSpec};
 
 /// How long the output of a command that had to end waits for a listener.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -30,6 +32,9 @@ pub trait Process: Sync {
     /// Sends a signal to all that the command has started, and returns when it is sent. A command that has ended by itself does not
     /// mind, and if the engine is gone, waiting for the command ends as well.
     async fn signal(&self, signal: Signal);
+
+    /// Whether an init process [reports](super::init) on the command.
+    fn reports(&self) -> bool;
 
     /// Whether these first bytes of the output are the engine's, about a command that it cannot start.
     async fn failed_with(&self, output: &[u8]) -> bool;
@@ -77,8 +82,9 @@ impl Stop<'_> {
 /// How a command ended by itself.
 pub struct Ended {
     pub code: i64,
-    /// What was said of a command that could not be started.
-    complaint: Option<String>,
+    said: Said,
+    reports: bool,
+    output: OutputSink,
 }
 
 impl Attendance<'_> {
@@ -90,6 +96,7 @@ impl Attendance<'_> {
     ) -> Result<Option<Ended>, DriverError> {
         let Self { spec, grace, output, stop } = self;
         let Stop { cancel, closing, abandoned } = stop;
+        let path = &spec.command.path;
         let lost = |error| failed(format!("lost task `{}`", spec.name), error);
         let (ended, drained) = (CancellationToken::new(), CancellationToken::new());
         let had_to_end = AtomicBool::new(false);
@@ -103,9 +110,9 @@ impl Attendance<'_> {
         // output goes nowhere.
         let discard = CancellationToken::new();
         let pump = async {
-            let complaint = pump(streams.output, output, &discard, process).await;
+            let said = pump(streams.output, path, &output, &discard, process).await;
             drained.cancel();
-            complaint
+            said
         };
         let work = async { tokio::join!(wait, feed, pump) };
         let end = async {
@@ -156,26 +163,77 @@ impl Attendance<'_> {
             }
             tokio::time::sleep(PATIENCE).await;
         };
-        let (code, complaint) = tokio::select! {
-            (code, (), complaint) = work => (code.map_err(lost)?, complaint.map_err(lost)?),
+        let (code, said) = tokio::select! {
+            (code, (), said) = work => (code.map_err(lost)?, said.map_err(lost)?),
             () = end => return Ok(None),
         };
-        Ok((!had_to_end.into_inner()).then_some(Ended { code, complaint }))
+        let reports = process.reports();
+        Ok((!had_to_end.into_inner()).then_some(Ended { code, said, reports, output }))
     }
 }
 
 impl Ended {
-    pub fn exit(self, spec: &TaskSpec) -> Result<TaskExit, DriverError> {
-        match (self.code, self.complaint) {
-            (126 | 127, Some(line)) => Err(DriverError::CannotStart {
-                command: spec.command.path.clone(),
-                reason: format!("{} in the image `{}`", reason(&line).to_lowercase(), spec.image),
-            }),
-            // The engine reports a signal as a shell does.
-            (code @ 129.., _) if code - 128 <= SIGNALS => Ok(TaskExit::Signal(number(code - 128))),
-            (code, _) => Ok(TaskExit::Code(number(code))),
+    /// What became of the command. What turns out to be its own output is handed over, for which nobody
+    /// waits any more a while after `cancel` has fired.
+    pub async fn exit(
+        self,
+        subject: &Subject<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<TaskExit, DriverError> {
+        let Self { code, said, reports, output } = self;
+        let spec = subject.spec;
+        let cannot_start =
+            |reason| Err(DriverError::CannotStart { command: spec.command.path.clone(), reason });
+        if let Some(text) = &said.engine {
+            let text = printable(text);
+            if text.contains("chdir to cwd") {
+                let directory = spec.work_dir.as_deref().unwrap_or(subject.directory);
+                let reason = reason(&text).to_lowercase();
+                return Err(DriverError::Refused(format!(
+                    "working directory `{directory}`: {reason}"
+                )));
+            }
+            let reason = reason(&text).to_lowercase();
+            return cannot_start(format!("{reason} in the image `{}`", spec.image));
+        }
+        let path = &spec.command.path;
+        if let Some(held) = said.complaint {
+            let complaint = Complaint::read(&held, path);
+            let fits = |complaint: &Complaint| complaint.fits(path, code, reports, said.report);
+            if let Some(complaint) = complaint.filter(fits)
+                && let Diagnosis::NotExecuted(reason) = subject.of_reason(&complaint.reason).await
+            {
+                return cannot_start(reason);
+            }
+            // The command has written what looks like that.
+            tokio::select! {
+                _ = output.send((Stream::Stderr, held)) => {}
+                () = async {
+                    cancel.cancelled().await;
+                    tokio::time::sleep(PATIENCE).await;
+                } => {}
+            }
+        } else if matches!(said.report, Some(Report { code: Some(2 | 126 | 127), .. }))
+            && let Diagnosis::NotExecuted(reason) = subject.of_shell(&said.beginning).await
+        {
+            return cannot_start(reason);
+        }
+        // The engine tells a signal as a shell does, which may also be a shell's own code.
+        let is_signal = code > 128 && code - 128 <= SIGNALS;
+        match said.report {
+            Some(Report { code: Some(_), .. }) => Ok(TaskExit::Code(number(code))),
+            Some(Report { code: None, .. }) | None if is_signal => {
+                Ok(TaskExit::Signal(number(code - 128)))
+            }
+            _ => Ok(TaskExit::Code(number(code))),
         }
     }
+}
+
+/// The reason in what the engine says, such as `exec failed: no such file or directory: unknown`.
+pub fn reason(text: &str) -> &str {
+    let text = text.trim_end().trim_end_matches(": unknown");
+    text.rsplit_once("failed: ").map_or(text, |(_, reason)| reason)
 }
 
 fn number(code: i64) -> i32 {

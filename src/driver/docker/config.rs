@@ -24,6 +24,9 @@ pub struct DockerConfig {
     pub patience: Duration,
 }
 
+/// How long the engine may take to answer, unless somebody says otherwise.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
 impl Default for DockerConfig {
     fn default() -> Self {
         Self {
@@ -32,7 +35,7 @@ impl Default for DockerConfig {
             pull: Pull::Missing,
             grace: Duration::from_secs(10),
             network: None,
-            patience: Duration::from_mins(2),
+            patience: PATIENCE,
         }
     }
 }
@@ -61,8 +64,10 @@ pub enum Pull {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Host {
     Unix(PathBuf),
-    /// Host and port.
+    /// Host and port, with TLS if docker's variables or context ask for that.
     Tcp(String),
+    /// Host and port, with TLS whatever else is set.
+    Https(String),
     Ssh(Destination),
 }
 
@@ -81,10 +86,17 @@ impl FromStr for Host {
         match scheme {
             "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
             "tcp" | "http" | "https" if !rest.is_empty() && !rest.contains(['/', '@']) => {
-                // As `docker` has it.
-                let port =
+                let has_port =
                     rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-                Ok(Self::Tcp(if port { rest.to_owned() } else { format!("{rest}:2375") }))
+                // The ports that engines listen on, as `docker` has it.
+                let address = |port: &str| match has_port {
+                    true => rest.to_owned(),
+                    false => format!("{rest}:{port}"),
+                };
+                Ok(match scheme {
+                    "https" => Self::Https(address("2376")),
+                    _ => Self::Tcp(address("2375")),
+                })
             }
             _ => Err(()),
         }
@@ -96,6 +108,7 @@ impl fmt::Display for Host {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Https(address) => write!(f, "https://{address}"),
             Self::Ssh(destination) => destination.fmt(f),
         }
     }

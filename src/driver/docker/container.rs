@@ -1,10 +1,12 @@
 //! From a plan to a container that runs.
 
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 
 use bollard::body_full;
 use bollard::container::AttachContainerResults;
+use bollard::errors::Error;
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, StartContainerOptions, UploadToContainerOptions,
@@ -13,7 +15,7 @@ use bytes::Bytes;
 
 use super::attend::Streams;
 use super::engine::patient;
-use super::failure::{failed, no_such_user};
+use super::failure::{failed, is_missing, is_no_directory, no_such_user};
 use super::plan::Plan;
 use super::shared::Shared;
 use super::sweep::remove_container;
@@ -27,6 +29,10 @@ pub struct Container {
     pub streams: Streams,
 }
 
+/// How often to create a container anew that somebody removes before it has started, or for which somebody
+/// removes the image or the network.
+const ATTEMPTS: usize = 4;
+
 /// Starts a command in a container of its own. `None` if `stopped` came first.
 pub async fn start(
     shared: &Arc<Shared>,
@@ -35,25 +41,60 @@ pub async fn start(
     with_stdin: bool,
     stopped: impl Future<Output = ()>,
 ) -> Result<Option<Container>, DriverError> {
-    let ready = async {
-        let image = shared.images.ensure(&plan.spec.image).await?;
-        let turn = shared.starts.acquire().await;
-        // A pull and a turn may take long.
-        let network = shared.network().await?;
-        Ok::<_, DriverError>((image, network, turn.ok()))
-    };
-    let lost = || format!("cannot create a container for `{}`", plan.spec.name);
-    let (image, network, _turn) = tokio::select! {
-        biased;
-        () = stopped => return Ok(None),
-        ready = shared.unless_lost(lost, ready) => ready?,
-    };
+    let mut stopped = pin!(stopped);
     let spec = &plan.spec;
-    let body = plan.container(&shared.labels, network, command, with_stdin);
-    let (id, name) = create(shared, plan, body).await?;
-    let as_user = spec.user.is_some() || image.user.is_some();
+    let mut attempt = 1;
+    loop {
+        let ready = async {
+            let image = shared.images.ensure(&spec.image).await?;
+            let turn = shared.starts.acquire().await;
+            // A pull and a turn may take long.
+            let network = shared.network().await?;
+            Ok::<_, DriverError>((image, network, turn.ok()))
+        };
+        let lost = || format!("cannot create a container for `{}`", spec.name);
+        let (image, network, _turn) = tokio::select! {
+            biased;
+            () = &mut stopped => return Ok(None),
+            ready = shared.unless_lost(lost, ready) => ready?,
+        };
+        let body = plan.container(&shared.labels, network, command.clone(), with_stdin);
+        let as_user = spec.user.is_some() || image.user.is_some();
+        match create_and_start(shared, plan, body, with_stdin, as_user).await {
+            Err(Failed { is_missing: true, .. }) if attempt < ATTEMPTS => {
+                // As `docker system prune` does, which takes whatever is not running.
+                shared.images.forget(&spec.image);
+                attempt += 1;
+            }
+            Err(failed) => return Err(failed.error),
+            Ok(container) => return Ok(Some(container)),
+        }
+    }
+}
+
+/// Why a container does not run.
+struct Failed {
+    error: DriverError,
+    /// Whether something was not there that had been there before.
+    is_missing: bool,
+}
+
+impl From<DriverError> for Failed {
+    fn from(error: DriverError) -> Self {
+        Self { error, is_missing: false }
+    }
+}
+
+async fn create_and_start(
+    shared: &Arc<Shared>,
+    plan: &Plan,
+    body: ContainerCreateBody,
+    with_stdin: bool,
+    as_user: bool,
+) -> Result<Container, Failed> {
+    let (id, name) = try_create(shared, plan, body).await?;
     match attach_and_start(shared, plan, &id, with_stdin, as_user).await {
-        Ok(streams) => Ok(Some(Container { id, name, streams })),
+        Ok(streams) => Ok(Container { id, name, streams }),
         Err(error) => {
             remove_soon(shared, id);
             Err(error)
@@ -67,11 +108,26 @@ pub async fn create(
     plan: &Plan,
     body: ContainerCreateBody,
 ) -> Result<(String, String), DriverError> {
+    try_create(shared, plan, body).await.map_err(|failed| failed.error)
+}
+
+async fn try_create(
+    shared: &Shared,
+    plan: &Plan,
+    body: ContainerCreateBody,
+) -> Result<(String, String), Failed> {
     let name = shared.container_name();
     let options = CreateContainerOptions { name: Some(name.clone()), ..Default::default() };
     let created = shared.docker.create_container(Some(options), body).await;
     let context = || format!("cannot create a container for `{}`", plan.spec.name);
-    let id = created.map_err(|error| failed(context(), error))?.id;
+    let id = match created {
+        Ok(created) => created.id,
+        Err(error) if is_no_directory(&error) => return Err(plan.no_directory().into()),
+        Err(error) => {
+            let is_missing = is_missing(&error);
+            return Err(Failed { error: failed(context(), error), is_missing });
+        }
+    };
     shared.confirm(&id, plan.volumes()).await?;
     Ok((id, name))
 }
@@ -82,14 +138,18 @@ async fn attach_and_start(
     id: &str,
     with_stdin: bool,
     as_user: bool,
-) -> Result<Streams, DriverError> {
+) -> Result<Streams, Failed> {
     let docker = &shared.docker;
-    let context = |what: &str| format!("cannot {what} the container of `{}`", plan.spec.name);
+    let context = |what: &str, error: Error| {
+        let is_missing = is_missing(&error);
+        let context = format!("cannot {what} the container of `{}`", plan.spec.name);
+        Failed { error: failed(context, error), is_missing }
+    };
     if as_user {
         // The engine would make them for root alone.
         make_directories(shared, id, plan.writable())
             .await
-            .map_err(|error| failed(context("prepare"), error))?;
+            .map_err(|error| context("prepare", error))?;
     }
     let options = AttachContainerOptions {
         stream: true,
@@ -101,15 +161,17 @@ async fn attach_and_start(
     // Before it starts, so that nothing is missed.
     let attached = docker.attach_container(id, Some(options)).await;
     let AttachContainerResults { output, input } =
-        attached.map_err(|error| failed(context("attach to"), error))?;
+        attached.map_err(|error| context("attach to", error))?;
     match docker.start_container(id, None::<StartContainerOptions>).await {
         Ok(()) => Ok(Streams { output, input }),
         Err(error) => Err(match (&plan.spec.user, no_such_user(&error)) {
             (Some(user), true) => DriverError::Refused(format!(
                 "user `{user}`: there is no such user or group in the image `{}`",
                 plan.spec.image
-            )),
-            _ => failed(context("start"), error),
+            ))
+            .into(),
+            _ if is_no_directory(&error) => plan.no_directory().into(),
+            _ => context("start", error),
         }),
     }
 }
@@ -119,7 +181,7 @@ pub async fn make_directories<'a>(
     shared: &Shared,
     id: &str,
     paths: impl IntoIterator<Item = &'a Path>,
-) -> Result<(), bollard::errors::Error> {
+) -> Result<(), Error> {
     let body = body_full(Bytes::from(archive(paths)));
     let options = UploadToContainerOptions { path: "/".into(), ..Default::default() };
     shared.docker.upload_to_container(id, Some(options), body).await

@@ -8,9 +8,10 @@ use bollard::errors::Error;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use super::clock::EngineClock;
 use super::config::{DockerConfig, HOST, Host};
-use super::failure::explained;
-use super::way::Way;
+use super::failure::{printable, words};
+use super::way::{NoEngine, Way};
 use crate::cache::masked;
 use crate::driver::DriverError;
 use crate::state::home;
@@ -31,6 +32,11 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 pub struct Engine {
     pub docker: Docker,
     pub way: Way,
+    pub clock: EngineClock,
+    /// Its address.
+    pub host: String,
+    /// Whether its init process can [report](super::init).
+    pub has_reports: bool,
     /// Whether it runs on this machine, as far as its address tells.
     pub is_local: bool,
 }
@@ -40,8 +46,17 @@ pub struct Engine {
 struct Candidate {
     host: Host,
     origin: String,
-    /// The directory with `ca.pem`, `cert.pem` and `key.pem`, for an address with TLS.
-    keys: Option<PathBuf>,
+    tls: Tls,
+}
+
+/// How a connection is secured.
+#[derive(Clone, Debug, PartialEq)]
+enum Tls {
+    None,
+    /// With the keys in this directory: `ca.pem`, `cert.pem` and `key.pem`.
+    Keys(PathBuf),
+    /// With the authorities that the machine trusts.
+    System,
 }
 
 /// Connects to the engine that the configuration, or else the machine, names.
@@ -55,25 +70,62 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
         ),
     };
     let way = open(&candidate).map_err(|error| unavailable(&error))?;
-    let docker = way.client(config.patience.as_secs()).map_err(|error| unavailable(&error))?;
     let patience = match candidate.host {
         Host::Ssh(_) => SSH_PATIENCE,
-        Host::Unix(_) | Host::Tcp(_) => PATIENCE,
+        Host::Unix(_) | Host::Tcp(_) | Host::Https(_) => PATIENCE,
     };
-    // Speaks the newest version that both know.
-    match tokio::time::timeout(patience, docker.negotiate_version()).await {
-        Ok(Ok(docker)) => {
-            Ok(Engine { docker, way, is_local: matches!(candidate.host, Host::Unix(_)) })
+    let no_engine = |what: &dyn std::fmt::Display| DriverError::Unavailable {
+        driver: "docker",
+        reason: format!(
+            "what answers at `{}` ({}) is no Docker engine: {what}; name an engine with `host=`",
+            candidate.host, candidate.origin
+        ),
+    };
+    match tokio::time::timeout(patience, way.probe()).await {
+        Ok(Ok(found)) => {
+            let docker = way.client(config.patience.as_secs(), &found.version);
+            Ok(Engine {
+                docker: docker.map_err(|error| unavailable(&error))?,
+                clock: way.clock().clone(),
+                way,
+                host: candidate.host.to_string(),
+                has_reports: found.has_tini,
+                is_local: matches!(candidate.host, Host::Unix(_)),
+            })
         }
-        Ok(Err(Error::DockerResponseServerError { message, .. }))
-            if message.contains("HTTP request to an HTTPS server") =>
-        {
-            Err(unavailable(
-                &"it speaks TLS, set `DOCKER_TLS_VERIFY=1`, and `DOCKER_CERT_PATH` to the directory with \
-                  `ca.pem`, `cert.pem` and `key.pem`",
-            ))
-        }
-        Ok(Err(error)) => Err(unavailable(&explained(&error))),
+        Ok(Err(NoEngine::Other(what))) => Err(no_engine(&format!("it answers with {what}"))),
+        Ok(Err(NoEngine::Failed(error))) => match error {
+            Error::DockerResponseServerError { message, .. }
+                if message.contains("HTTP request to an HTTPS server") =>
+            {
+                Err(unavailable(&SPEAKS_TLS))
+            }
+            Error::DockerResponseServerError { status_code: status @ 300..500, message } => {
+                Err(no_engine(&match message.starts_with("it answers with") {
+                    true => message,
+                    false => {
+                        format!("it answers with the status {status}: {}", printable(&message))
+                    }
+                }))
+            }
+            error if is_foreign(&error) => Err(no_engine(&match candidate.tls {
+                Tls::None => {
+                    "it does not speak HTTP; if it speaks TLS, set `DOCKER_TLS_VERIFY=1` and \
+                              `DOCKER_CERT_PATH`"
+                }
+                Tls::Keys(_) | Tls::System => "it does not speak HTTP",
+            })),
+            error => {
+                let reason = words(error);
+                Err(match candidate.tls {
+                    // What rustls says of bytes that are no record.
+                    Tls::Keys(_) | Tls::System if reason.contains("InvalidContentType") => {
+                        no_engine(&"it does not speak TLS")
+                    }
+                    _ => unavailable(&reason),
+                })
+            }
+        },
         Err(_) => Err(DriverError::Unavailable {
             driver: "docker",
             reason: format!(
@@ -87,12 +139,31 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
     }
 }
 
+/// What to do about an engine that speaks TLS, and is spoken to without.
+const SPEAKS_TLS: &str = "it speaks TLS, set `DOCKER_TLS_VERIFY=1`, and `DOCKER_CERT_PATH` to the directory with `ca.pem`, \
+     `cert.pem` and `key.pem`";
+
+/// Whether what has answered is not HTTP.
+fn is_foreign(error: &Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 fn open(candidate: &Candidate) -> std::io::Result<Way> {
-    Ok(match (&candidate.host, &candidate.keys) {
-        (Host::Unix(path), _) => Way::unix(path.clone()),
-        (Host::Ssh(destination), _) => Way::ssh(destination.clone()),
-        (Host::Tcp(address), None) => Way::tcp(address),
-        (Host::Tcp(address), Some(keys)) => Way::tls(address, keys)?,
+    Ok(match &candidate.host {
+        Host::Unix(path) => Way::unix(path.clone()),
+        Host::Ssh(destination) => Way::ssh(destination.clone()),
+        Host::Tcp(address) | Host::Https(address) => match &candidate.tls {
+            Tls::None => Way::tcp(address),
+            Tls::Keys(keys) => Way::tls(address, Some(keys))?,
+            Tls::System => Way::tls(address, None)?,
+        },
     })
 }
 
@@ -106,7 +177,8 @@ pub fn patient(docker: &Docker) -> Docker {
 struct Machine {
     docker_host: Option<String>,
     docker_context: Option<String>,
-    docker_tls_verify: Option<String>,
+    /// Whether docker's variables ask for TLS.
+    docker_tls: bool,
     docker_cert_path: Option<PathBuf>,
     /// The directory of docker's own configuration.
     docker_config: PathBuf,
@@ -122,23 +194,38 @@ impl Machine {
         Self {
             docker_host: text("DOCKER_HOST"),
             docker_context: text("DOCKER_CONTEXT"),
-            docker_tls_verify: text("DOCKER_TLS_VERIFY"),
+            // The second one asks the `docker` command not to verify, which is not done here.
+            docker_tls: ["DOCKER_TLS_VERIFY", "DOCKER_TLS"].iter().any(|name| text(name).is_some()),
             docker_cert_path: text("DOCKER_CERT_PATH").map(Into::into),
             docker_config: text("DOCKER_CONFIG").map_or_else(|| user().join(".docker"), Into::into),
         }
     }
 
-    fn keys(&self) -> Option<PathBuf> {
-        self.docker_tls_verify.as_ref()?;
-        Some(self.docker_cert_path.clone().unwrap_or_else(|| self.docker_config.clone()))
+    /// How a connection to an address is secured that comes without keys of its own.
+    fn tls(&self, host: &Host) -> Tls {
+        let keys = || self.docker_cert_path.clone().unwrap_or_else(|| self.docker_config.clone());
+        match host {
+            Host::Unix(_) | Host::Ssh(_) => Tls::None,
+            Host::Tcp(_) if self.docker_tls => Tls::Keys(keys()),
+            Host::Tcp(_) => Tls::None,
+            Host::Https(_) => {
+                let is_named = self.docker_tls || self.docker_cert_path.is_some();
+                if is_named || keys().join("ca.pem").exists() {
+                    Tls::Keys(keys())
+                } else {
+                    Tls::System
+                }
+            }
+        }
     }
 }
 
 /// The DSN's host, then `DOCKER_HOST`, then docker's context, then the local socket.
 fn find(config: &DockerConfig, machine: &Machine) -> Result<Candidate, DriverError> {
-    let secured = |host: Host, origin: &str| {
-        let keys = machine.keys().filter(|_| matches!(host, Host::Tcp(_)));
-        Candidate { host, origin: origin.to_owned(), keys }
+    let secured = |host: Host, origin: &str| Candidate {
+        tls: machine.tls(&host),
+        host,
+        origin: origin.to_owned(),
     };
     if let Some(host) = &config.host {
         return Ok(secured(host.clone(), "from `host=`"));
@@ -155,7 +242,7 @@ fn find(config: &DockerConfig, machine: &Machine) -> Result<Candidate, DriverErr
             origin:
                 "the default, since neither `host=` nor `DOCKER_HOST` nor a docker context is set"
                     .to_owned(),
-            keys: None,
+            tls: Tls::None,
         }),
     }
 }
@@ -209,8 +296,12 @@ fn context(name: &str, docker_config: &Path) -> Result<Candidate, DriverError> {
         unusable(&format!("the host of docker context {name}"), &meta.endpoints.docker.host)
     })?;
     let keys = docker_config.join("contexts/tls").join(&id).join("docker");
-    let keys = (matches!(host, Host::Tcp(_)) && keys.is_dir()).then_some(keys);
-    Ok(Candidate { host, origin: format!("from the docker context `{name}`"), keys })
+    let tls = match host {
+        Host::Tcp(_) | Host::Https(_) if keys.is_dir() => Tls::Keys(keys),
+        Host::Https(_) => Tls::System,
+        Host::Tcp(_) | Host::Unix(_) | Host::Ssh(_) => Tls::None,
+    };
+    Ok(Candidate { host, origin: format!("from the docker context `{name}`"), tls })
 }
 
 fn context_id(name: &str) -> String {
@@ -223,9 +314,10 @@ mod tests {
 
     fn found(config: &DockerConfig, machine: &Machine) -> String {
         match find(config, machine) {
-            Ok(Candidate { host, origin, keys }) => match keys {
-                Some(keys) => format!("{host} {origin}, {}", keys.display()),
-                None => format!("{host} {origin}"),
+            Ok(Candidate { host, origin, tls }) => match tls {
+                Tls::Keys(keys) => format!("{host} {origin}, {}", keys.display()),
+                Tls::System => format!("{host} {origin}, the machine's authorities"),
+                Tls::None => format!("{host} {origin}"),
             },
             Err(error) => error.to_string(),
         }
@@ -255,15 +347,47 @@ mod tests {
             found(&plain, &machine),
             format!("tcp://far:2376 from the docker context `far`, {}", keys.display())
         );
+        write(
+            &format!("contexts/meta/{id}/meta.json"),
+            r#"{"Name": "far", "Endpoints": {"docker": {"Host": "https://far"}}}"#,
+        );
+        assert_eq!(
+            found(&plain, &machine),
+            format!("https://far:2376 from the docker context `far`, {}", keys.display())
+        );
+        std::fs::remove_dir_all(&keys).unwrap();
+        assert_eq!(
+            found(&plain, &machine),
+            "https://far:2376 from the docker context `far`, the machine's authorities"
+        );
         machine.docker_context = Some("default".into());
         assert!(found(&plain, &machine).starts_with("unix:///var/run/docker.sock the default"));
         machine.docker_context = Some("gone".into());
         assert!(found(&plain, &machine).contains("the docker context `gone` cannot be read"));
         machine.docker_host = Some("tcp://near".into());
         assert_eq!(found(&plain, &machine), "tcp://near:2375 from `DOCKER_HOST`");
-        machine.docker_tls_verify = Some("1".into());
+        machine.docker_host = Some("https://near".into());
+        assert_eq!(
+            found(&plain, &machine),
+            "https://near:2376 from `DOCKER_HOST`, the machine's authorities"
+        );
+        machine.docker_tls = true;
         machine.docker_cert_path = Some("/keys".into());
-        assert_eq!(found(&plain, &machine), "tcp://near:2375 from `DOCKER_HOST`, /keys");
+        for (address, shown) in [
+            ("tcp://near", "tcp://near:2375"),
+            ("http://near", "tcp://near:2375"),
+            ("https://near", "https://near:2376"),
+            ("https://near:443", "https://near:443"),
+        ] {
+            machine.docker_host = Some(address.into());
+            let expected = format!("{shown} from `DOCKER_HOST`, /keys");
+            assert_eq!(found(&plain, &machine), expected);
+            let named = DockerConfig { host: address.parse().ok(), ..plain.clone() };
+            assert_eq!(found(&named, &machine), format!("{shown} from `host=`, /keys"));
+        }
+        machine.docker_tls = false;
+        let named = DockerConfig { host: "https://near".parse().ok(), ..plain.clone() };
+        assert_eq!(found(&named, &machine), "https://near:2376 from `host=`, /keys");
         let named = DockerConfig { host: "unix:///own".parse().ok(), ..plain.clone() };
         assert_eq!(found(&named, &machine), "unix:///own from `host=`");
         machine.docker_host = Some("ssh://me:secret@near".into());

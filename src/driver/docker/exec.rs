@@ -18,12 +18,10 @@ use futures_util::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::attend::{Process, Signal, Streams};
+use super::init;
 use crate::driver::NoticeSink;
 
 const SCRIPT: &str = include_str!("end.sh");
-
-/// The engine's init process, where it is in every container that has one.
-const INIT: &str = "/sbin/docker-init";
 
 /// What the engine says of a command that it cannot start.
 const COMPLAINTS: [&[u8]; 3] = [b"OCI runtime ", b"unable to find ", b"cannot exec in "];
@@ -68,9 +66,8 @@ impl Place {
         options: CreateExecOptions<String>,
     ) -> Result<(Exec, Streams), Error> {
         // The only argument without a meaning that everybody may read: a switch, repeated.
-        let switch = format!("-{}", "s".repeat(number));
-        let mark = format!("{INIT}{switch}--");
-        let words = [INIT.to_owned(), switch, "--".to_owned()].into_iter().chain(command).collect();
+        let words = init::words(command, number);
+        let mark = words[..3].concat();
         let (id, streams) = self.open(words, options).await?;
         Ok((Exec { place: self.clone(), id, mark, asking: Mutex::default() }, streams))
     }
@@ -198,6 +195,10 @@ impl Process for Exec {
                 }
             }
         }
+    }
+
+    fn reports(&self) -> bool {
+        true
     }
 
     async fn failed_with(&self, output: &[u8]) -> bool {

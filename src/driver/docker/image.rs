@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
+use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use futures_util::StreamExt;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
 
 use super::config::Pull;
-use super::failure::{failed, is_missing};
+use super::failure::{failed, is_missing, printable};
 use crate::driver::{DriverError, NoticeSink};
 
 /// How often a long pull says how far it is.
@@ -21,6 +23,38 @@ const PROGRESS: Duration = Duration::from_secs(10);
 
 /// What registries say to who has to log in.
 const DENIED: &[&str] = &["no basic auth credentials", "unauthorized", "denied", "authentication"];
+
+/// What registries say of images that they do not have, or not for the engine's machine.
+const UNKNOWN: &[&str] =
+    &["manifest unknown", "not found", "name unknown", "no matching manifest", "does not exist"];
+
+/// What engines say of registries that they do not reach, or that do not answer as they should.
+const UNREACHABLE: &[&str] = &[
+    "dial tcp",
+    "no such host",
+    "connection refused",
+    "connection reset",
+    "i/o timeout",
+    "deadline exceeded",
+    "timeout",
+    "timed out",
+    "unreachable",
+    "proxyconnect",
+    "TLS handshake",
+    "tls:",
+    "x509:",
+    "server gave HTTP response to HTTPS client",
+    "malformed HTTP",
+    "EOF",
+    "unexpected HTTP status",
+    "received unexpected HTTP",
+    "error parsing HTTP",
+    "toomanyrequests",
+    "too many requests",
+    "Service Unavailable",
+    "Bad Gateway",
+    "Internal Server Error",
+];
 
 /// The images of a run. Each one is looked for, and pulled, once.
 pub struct Images {
@@ -50,6 +84,14 @@ impl Images {
             known.entry(reference.full.clone()).or_default().clone()
         };
         cell.get_or_try_init(|| self.find(&reference)).await.cloned()
+    }
+
+    /// Looks for an image again that somebody has removed.
+    pub fn forget(&self, name: &str) {
+        if let Ok(reference) = Reference::new(name) {
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            known.remove(&reference.full);
+        }
     }
 
     async fn find(&self, reference: &Reference) -> Result<Image, DriverError> {
@@ -90,20 +132,19 @@ impl Images {
         let options = CreateImageOptions { from_image: Some(full.clone()), ..Default::default() };
         let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, credentials));
         let mut layers = Layers::default();
-        while let Some(step) = steps.next().await {
-            layers.take(&step.map_err(|error| {
-                let text = error.to_string();
-                match DENIED.iter().any(|denied| text.contains(denied)) {
-                    true => failed(format!("{}, log in with `{login}`", context()), error),
-                    false => failed(
-                        format!("{}, check its name and the way to its registry", context()),
-                        error,
-                    ),
+        loop {
+            match timeout(PROGRESS, steps.next()).await {
+                Ok(Some(step)) => {
+                    layers.take(&step.map_err(|error| refused(reference, &login, error))?)
                 }
-            })?);
+                Ok(None) => break,
+                Err(_) => {}
+            }
             if told.elapsed() >= PROGRESS {
                 told = Instant::now();
-                (self.notices)(format!("pulling image `{full}`: {layers}"));
+                let elapsed =
+                    humantime::format_duration(Duration::from_secs(started.elapsed().as_secs()));
+                (self.notices)(format!("pulling image `{full}`: {layers} after {elapsed}"));
             }
         }
         (self.notices)(format!(
@@ -112,6 +153,42 @@ impl Images {
             bytesize::ByteSize(layers.total()).display().si()
         ));
         Ok(())
+    }
+}
+
+/// Why an image was not pulled: it cannot be named like that, the registry does not have it or does not
+/// give it away, or nobody gets to the registry at the moment.
+fn refused(reference: &Reference, login: &str, error: Error) -> DriverError {
+    let context = format!("cannot pull image `{}`", reference.full);
+    let (status, text) = match &error {
+        Error::DockerResponseServerError { status_code, message } => {
+            (*status_code, message.clone())
+        }
+        Error::DockerStreamError { error } => (0, error.clone()),
+        // That was the engine's own connection.
+        _ => return failed(context, error),
+    };
+    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    let text_shown = printable(&text);
+    match () {
+        () if status == 400 || has(&["invalid reference"]) => {
+            DriverError::Refused(format!("{context}, check its name: {text_shown}"))
+        }
+        () if has(DENIED) => DriverError::Refused(format!(
+            "{context}, check its name or log in with `{login}`: {text_shown}"
+        )),
+        () if status != 404 && has(UNREACHABLE) => DriverError::Unavailable {
+            driver: "docker",
+            reason: format!(
+                "{context}, the engine does not get an answer from the registry `{}`, check the network \
+                 between them or try again later: {text_shown}",
+                reference.registry
+            ),
+        },
+        () if status == 404 || has(UNKNOWN) => DriverError::Refused(format!(
+            "{context}, the registry does not have it, check its name and tag: {text_shown}"
+        )),
+        () => failed(format!("{context}, check its name and the way to its registry"), error),
     }
 }
 

@@ -1,14 +1,25 @@
-//! How runs know of each other that they are alive.
+//! How runs on several machines know of each other that they are alive.
 //!
-//! The engine keeps objects of runs on several machines, and nothing but the engine is common to
-//! them. So each run has a container that is never started, whose name says until when the run is
-//! to be taken for alive, by the engine's clock; it is renamed for as long as the run lives. Runs of
-//! the same machine need not wait for that time: a file that is locked while a run lives tells at
-//! once when it has been killed.
+//! Runs on different machines share only the engine, and labels cannot change. So each run keeps a
+//! container that is never started, its lease. The container's name says when the lease expires, by the
+//! [engine's clock](super::clock), and the run renames it to renew the lease.
+//!
+//! `docker system prune`, `docker container prune` and `docker rm` remove leases of living runs. So a
+//! missing lease proves nothing. Whoever wants to remove what a dead run left behind decides as follows:
+//!
+//! 1. A run of the same machine is dead when it no longer holds the lock on its [file](super::lock_file).
+//! 2. A run whose lease has expired is dead, and one whose lease has not is alive.
+//! 3. A run without a lease gets a [substitute lease](substitute) from whoever looks, which lasts as long as
+//!    the run's own would. The engine keeps it, so that every other machine sees it.
+//! 4. A run whose substitute lease has expired is dead.
+//!
+//! A living run makes a new lease when it finds that its own is gone, and removes all substitutes of its
+//! own lease each time that it renews it. It renews several times within the length of a lease. So a
+//! substitute can only expire if the run has not renewed its lease for that long, which is what an expired
+//! lease means as well. Removing leases and substitutes at any moment only starts that time anew.
 
-use std::fs::{self, File, TryLockError};
 use std::future::ready;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,16 +28,18 @@ use bollard::body_full;
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, ContainerCreateResponse};
 use bollard::query_parameters::{
-    CreateContainerOptions, CreateImageOptions, InspectContainerOptions, RenameContainerOptions,
+    CreateContainerOptions, CreateImageOptions, ListContainersOptions, RenameContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::TryStreamExt;
-use nix::time::{ClockId, clock_gettime};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::failure::{failed, is_missing};
-use super::labels::{Labels, object_name};
+use super::clock::EngineClock;
+use super::engine::Engine;
+use super::failure::{failed, is_conflict, is_missing};
+use super::labels::{self, LEASE, Labels, RUN, object_name};
+use super::lock_file::{LockFile, Owner};
 use super::sweep::remove_container;
 use crate::driver::DriverError;
 
@@ -36,10 +49,18 @@ pub const EMPTY_IMAGE: &str = "ci-empty:1";
 /// How many times a lease is renewed while it lasts.
 const RENEWALS: u32 = 4;
 
+/// How the names of leases and of substitutes for them begin, after that of their run.
+const OWN: &str = "until-";
+const SUBSTITUTE: &str = "missing-until-";
+
+/// For how long leases last at least and at most, in seconds. Labels may say anything.
+const LENGTHS: std::ops::RangeInclusive<i64> = 1..=86_400;
+
 /// Held by a run for as long as it lives.
 pub struct Lease {
     docker: Docker,
-    prefix: String,
+    clock: EngineClock,
+    run: String,
     labels: Labels,
     /// How long it lasts.
     valid: Duration,
@@ -48,74 +69,53 @@ pub struct Lease {
     renewing: tokio::sync::Mutex<()>,
     /// Fires when it is not to be renewed any more.
     released: CancellationToken,
-    /// The engine's time when the lease began, in seconds since 1970, and this machine's [`uptime`].
-    began: (i64, i64),
     lock: Option<LockFile>,
 }
 
 #[derive(Clone)]
 struct State {
     container: String,
-    /// Until when the run counts as alive by the container's name, in the engine's time.
+    /// When the lease expires by the container's name, in the engine's time.
     until: i64,
-}
-
-/// A file that is locked by a run. It is unlocked by the run's end, whatever that is.
-struct LockFile {
-    path: PathBuf,
-    _file: File,
 }
 
 impl Lease {
     /// Takes a lease that lasts for `valid` from its last renewal. It has to exist before anything else of
     /// the run does.
     pub async fn take(
-        docker: &Docker,
+        engine: &Engine,
         directory: &Path,
         run: &str,
         labels: &Labels,
         valid: Duration,
     ) -> Result<Self, DriverError> {
-        // Without a place for the file the container has to do.
-        let lock = LockFile::new(directory, run).ok();
-        let prefix = object_name(run, "until-");
-        // By this machine's clock, until the engine's is known.
-        let until = super::labels::now() + whole(valid);
-        let context = "cannot create the run's lease";
-        let created = create(docker, format!("{prefix}{until}"), labels).await;
-        let container = created.map_err(|error| failed(context, error))?;
-        let lease = async {
-            let options = None::<InspectContainerOptions>;
-            let found = docker.inspect_container(&container, options).await;
-            let created = found.map_err(|error| failed(context, error))?.created;
-            let began = (created.map_or_else(super::labels::now, |at| seconds(&at)), uptime());
-            let lease = Self {
-                docker: docker.clone(),
-                prefix,
-                labels: labels.clone(),
-                valid,
-                state: Mutex::new(State { container: container.clone(), until }),
-                renewing: tokio::sync::Mutex::default(),
-                released: CancellationToken::new(),
-                began,
-                lock,
-            };
-            lease.renew().await.map_err(|error| failed("cannot renew the run's lease", error))?;
-            Ok(lease)
+        let (docker, clock) = (&engine.docker, engine.clock.clone());
+        let owner = Owner {
+            engine: engine.host.clone(),
+            namespace: labels.get(labels::NAMESPACE).cloned().unwrap_or_default(),
         };
-        match lease.await {
-            Ok(lease) => Ok(lease),
-            Err(error) => {
-                _ = timeout(valid, remove_container(docker, &container)).await;
-                Err(error)
-            }
-        }
+        // Without a place for the file the container has to do.
+        let lock = LockFile::new(directory, run, &owner).ok();
+        // Connecting has told the engine's time.
+        let until = clock.now() + whole(valid);
+        let created = create(docker, own_name(run, until), labels).await;
+        let container = created.map_err(|error| failed("cannot create the run's lease", error))?;
+        Ok(Self {
+            docker: docker.clone(),
+            clock,
+            run: run.to_owned(),
+            labels: labels.clone(),
+            valid,
+            state: Mutex::new(State { container, until }),
+            renewing: tokio::sync::Mutex::default(),
+            released: CancellationToken::new(),
+            lock,
+        })
     }
 
     /// The engine's time, in seconds since 1970.
     pub fn now(&self) -> i64 {
-        let (began, at) = self.began;
-        began.saturating_add(uptime().saturating_sub(at))
+        self.clock.now()
     }
 
     /// Renews the lease until it is [released](Self::release). `lost` fires when that has not been possible
@@ -142,21 +142,50 @@ impl Lease {
         if self.released.is_cancelled() {
             return Ok(());
         }
+        self.extend().await?;
+        // The answer may have told that the engine's clock was set, or that this machine was suspended.
+        let left = self.state().until - self.now();
+        if left < whole(self.valid) / 2 || left > whole(self.valid) * 2 {
+            self.extend().await?;
+        }
+        self.remove_substitutes().await
+    }
+
+    /// Makes the lease last for its whole length from now on.
+    async fn extend(&self) -> Result<(), Error> {
         let State { container, until } = self.state();
         let next = self.now() + whole(self.valid);
         // The engine refuses to give a container the name that it has.
         if next == until {
             return Ok(());
         }
-        let name = format!("{}{next}", self.prefix);
+        let name = own_name(&self.run, next);
         let options = RenameContainerOptions { name: name.clone() };
         let container = match self.docker.rename_container(&container, options).await {
-            // Somebody has cleared the engine's containers.
+            // Somebody has removed the engine's stopped containers.
             Err(error) if is_missing(&error) => create(&self.docker, name, &self.labels).await?,
             renamed => renamed.map(|()| container)?,
         };
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) =
             State { container, until: next };
+        Ok(())
+    }
+
+    /// Removes what other machines have made while they saw no lease of this run.
+    async fn remove_substitutes(&self) -> Result<(), Error> {
+        let mut filters = labels::filter(RUN, Some(&self.run));
+        filters.insert("name".to_owned(), vec![object_name(&self.run, SUBSTITUTE)]);
+        let options =
+            ListContainersOptions { all: true, filters: Some(filters), ..Default::default() };
+        for container in self.docker.list_containers(Some(options)).await? {
+            let names = container.names.unwrap_or_default();
+            let is_substitute = names
+                .iter()
+                .any(|name| matches!(Expiry::of(name, &self.run), Some(Expiry::Substitute(_))));
+            if let Some(id) = container.id.filter(|_| is_substitute) {
+                remove_container(&self.docker, &id).await?;
+            }
+        }
         Ok(())
     }
 
@@ -184,9 +213,53 @@ impl Lease {
             .await
             .map_err(|error| failed("cannot remove the run's lease", error))?;
         if let Some(lock) = &self.lock {
-            _ = fs::remove_file(&lock.path);
+            lock.remove();
         }
         Ok(())
+    }
+}
+
+/// What the name of a lease says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// When the run's own lease expires, in the engine's time.
+    Own(i64),
+    /// When a substitute for a missing lease expires.
+    Substitute(i64),
+}
+
+impl Expiry {
+    /// `None` if the name is that of no lease of this run.
+    pub fn of(name: &str, run: &str) -> Option<Self> {
+        let rest = name.trim_start_matches('/').strip_prefix(&object_name(run, ""))?;
+        match (rest.strip_prefix(OWN), rest.strip_prefix(SUBSTITUTE)) {
+            (Some(until), _) => until.parse().ok().map(Self::Own),
+            (None, Some(until)) => until.parse().ok().map(Self::Substitute),
+            (None, None) => None,
+        }
+    }
+}
+
+fn own_name(run: &str, until: i64) -> String {
+    object_name(run, &format!("{OWN}{until}"))
+}
+
+/// Makes a lease for a run that has none, with the labels of something of that run. Others do not remove
+/// anything of it until the lease has expired, nor after that if the run has renewed its own meanwhile.
+pub async fn substitute(
+    docker: &Docker,
+    run: &str,
+    labels: &Labels,
+    now: i64,
+) -> Result<(), Error> {
+    let length = labels.get(LEASE).and_then(|length| length.parse().ok());
+    let length: i64 = length.unwrap_or_else(|| whole(super::config::PATIENCE));
+    let until = now + length.clamp(*LENGTHS.start(), *LENGTHS.end());
+    let name = object_name(run, &format!("{SUBSTITUTE}{until}"));
+    match create(docker, name, &labels::of_same_run(labels)).await {
+        // Somebody else has made it at the same moment.
+        Err(error) if is_conflict(&error) => Ok(()),
+        created => created.map(drop),
     }
 }
 
@@ -219,58 +292,9 @@ pub async fn create_empty(
     }
 }
 
-/// Seconds since this machine was started, with those for which it has slept: the engine's time goes on
-/// meanwhile.
-fn uptime() -> i64 {
-    // Linux has this clock since 2.6.39.
-    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| time.tv_sec())
-}
-
 /// In seconds.
 fn whole(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
-}
-
-/// Until when a container with this name keeps its run alive, if it is a lease.
-pub fn until(name: &str) -> Option<i64> {
-    name.trim_start_matches('/').rsplit_once("-until-")?.1.parse().ok()
-}
-
-/// Whether a run is alive as far as this machine knows. `None` for a run of another one.
-pub fn is_alive_here(directory: &Path, run: &str) -> Option<bool> {
-    let file = File::open(path(directory, run)).ok()?;
-    match file.try_lock() {
-        Ok(()) => Some(false),
-        Err(TryLockError::WouldBlock) => Some(true),
-        Err(TryLockError::Error(_)) => None,
-    }
-}
-
-/// Removes the file of a run that has been cleared.
-pub fn forget(directory: &Path, run: &str) {
-    if is_alive_here(directory, run) == Some(false) {
-        _ = fs::remove_file(path(directory, run));
-    }
-}
-
-impl LockFile {
-    fn new(directory: &Path, run: &str) -> std::io::Result<Self> {
-        fs::create_dir_all(directory)?;
-        let path = path(directory, run);
-        // It is locked when it appears.
-        let new = path.with_extension("new");
-        let file = File::create(&new)?;
-        file.lock()?;
-        fs::rename(&new, &path)?;
-        Ok(Self { path, _file: file })
-    }
-}
-
-fn path(directory: &Path, run: &str) -> PathBuf {
-    // A run's name may come from a label that anybody has set.
-    let name: String =
-        run.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-    directory.join(format!("{name}.lock"))
 }
 
 /// Imports an archive that holds nothing.
@@ -287,13 +311,22 @@ async fn make_empty_image(docker: &Docker) -> Result<(), Error> {
     docker.create_image(Some(options), Some(archive), None).try_for_each(|_| ready(Ok(()))).await
 }
 
-/// A time of the engine, such as `2026-01-02T03:04:05.678901234Z`, in seconds since 1970.
-fn seconds(text: &str) -> i64 {
-    match humantime::parse_rfc3339(text) {
-        Ok(time) => {
-            let since = time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-            i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_leases_from_everything_else() {
+        for (name, expiry) in [
+            ("/ci-run-until-12", Some(Expiry::Own(12))),
+            ("ci-run-missing-until-12", Some(Expiry::Substitute(12))),
+            ("/ci-run-12", None),
+            ("/ci-run-until-", None),
+            ("/ci-run-until-12-x", None),
+            ("/ci-other-until-12", None),
+            ("/my-ci-run-until-12", None),
+        ] {
+            assert_eq!(Expiry::of(name, "run"), expiry, "{name}");
         }
-        Err(_) => super::labels::now(),
     }
 }

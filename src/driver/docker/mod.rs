@@ -5,15 +5,19 @@
 
 mod attempt;
 mod attend;
+mod clock;
 mod config;
 mod container;
 mod destination;
+mod diagnosis;
 mod engine;
 mod exec;
 mod failure;
 mod image;
+mod init;
 mod labels;
 mod lease;
+mod lock_file;
 mod output;
 mod plan;
 mod sandbox;
@@ -58,6 +62,9 @@ pub struct DockerDriver {
 /// How long to wait at the end for an engine that was lost.
 const LAST_TRY: Duration = Duration::from_secs(10);
 
+/// How long an engine may take to answer that it is there, when the run has to stop.
+const LAST_PATIENCE: Duration = Duration::from_secs(10);
+
 /// How much longer than a run it may take to remove what others left behind.
 const LAST_SWEEP: Duration = Duration::from_secs(30);
 
@@ -75,8 +82,8 @@ impl DockerDriver {
     ) -> Result<Self, DriverError> {
         let engine = engine::connect(config).await?;
         let labels = labels::of_run(config, identity);
-        let (docker, valid) = (&engine.docker, config.patience);
-        let lease = Lease::take(docker, &leases(), &identity.run, &labels, valid).await?;
+        let (directory, valid) = (leases(), config.patience);
+        let lease = Lease::take(&engine, &directory, &identity.run, &labels, valid).await?;
         let shared = Arc::new(Shared::new(
             engine,
             config.clone(),
@@ -86,7 +93,8 @@ impl DockerDriver {
             notices,
         ));
         if let Err(error) = shared.find_network().await {
-            shared.lease.release().await?;
+            // The reason counts, and a lease that stays expires.
+            _ = shared.lease.release().await;
             return Err(error);
         }
         let keeper = shared.clone();
@@ -110,10 +118,10 @@ impl DockerDriver {
 
 /// Removes what killed runs of the same namespace left behind, unless it takes longer than this run.
 async fn sweep_before(shared: &Shared) -> Result<Pruned, DriverError> {
-    let Shared { docker, config, run, lease, .. } = shared;
+    let Shared { engine, config, run, .. } = shared;
     let sweep = async {
         let namespace = Some(config.namespace());
-        let swept = sweep::sweep(docker, &leases(), namespace, Some(run), lease.now()).await?;
+        let swept = sweep::sweep(engine, &leases(), namespace, Some(run)).await?;
         Ok(swept.removed)
     };
     let swept = async {
@@ -133,13 +141,12 @@ pub async fn prune(config: &DockerConfig) -> Result<Pruned, DriverError> {
     let engine = engine::connect(config).await?;
     let identity =
         RunIdentity { run: uuid::Uuid::new_v4().to_string(), pipeline: "prune".to_owned() };
-    // Its own lease tells the engine's time, and whether the engine is lost.
+    // Its own lease tells whether the engine is lost.
     let labels = labels::of_run(config, &identity);
-    let (docker, valid) = (&engine.docker, config.patience);
-    let lease = Lease::take(docker, &leases(), &identity.run, &labels, valid).await?;
+    let (directory, valid) = (leases(), config.patience);
+    let lease = Lease::take(&engine, &directory, &identity.run, &labels, valid).await?;
     let namespace = config.namespace.as_deref();
     let (own, lost) = (Some(identity.run.as_str()), CancellationToken::new());
-    let (directory, now) = (leases(), lease.now());
     let watch = async {
         tokio::select! {
             () = lease.keep(&lost) => {}
@@ -147,7 +154,7 @@ pub async fn prune(config: &DockerConfig) -> Result<Pruned, DriverError> {
         }
     };
     let swept = tokio::select! {
-        swept = sweep::sweep(docker, &directory, namespace, own, now) => swept,
+        swept = sweep::sweep(&engine, &directory, namespace, own) => swept,
         () = watch => {
             let context = "cannot remove what runs left behind".to_owned();
             return Err(DriverError::Io { context, source: silent(valid) });
@@ -160,8 +167,18 @@ pub async fn prune(config: &DockerConfig) -> Result<Pruned, DriverError> {
     }
 }
 
+/// Takes the engine for lost when it does not answer for a while.
+async fn give_up(shared: &Shared) {
+    let patience = shared.config.patience.min(LAST_PATIENCE);
+    while matches!(tokio::time::timeout(patience, shared.docker.ping()).await, Ok(Ok(_))) {
+        tokio::time::sleep(patience / 4).await;
+    }
+    shared.lost.cancel();
+}
+
 impl Drop for DockerDriver {
     fn drop(&mut self) {
+        self.shared.closed.cancel();
         self.shared.lease.abandon();
     }
 }
@@ -179,7 +196,10 @@ impl Driver for DockerDriver {
     ) -> Result<Volume, DriverError> {
         let (shared, wanted) = (self.shared.clone(), name.clone());
         // To the end, even if nobody waits for it any more: the run's end has to know of it.
-        let created = async move { volume::create(&shared, &wanted, size).await };
+        let created = async move {
+            let lost = || format!("cannot create volume `{wanted}`");
+            shared.unless_lost(lost, volume::create(&shared, &wanted, size)).await
+        };
         self.shared.tasks.spawn(created).await.map_err(|error| DriverError::Io {
             context: format!("lost volume `{name}`"),
             source: error.into(),
@@ -187,7 +207,8 @@ impl Driver for DockerDriver {
     }
 
     async fn read_volume(&self, name: &VolumeName) -> Result<VolumeArchive, DriverError> {
-        volume::read(&self.shared, name).await
+        let lost = || format!("cannot read volume `{name}`");
+        self.shared.unless_lost(lost, volume::read(&self.shared, name)).await
     }
 
     async fn write_volume(
@@ -195,7 +216,8 @@ impl Driver for DockerDriver {
         name: &VolumeName,
         archive: VolumeArchive,
     ) -> Result<(), DriverError> {
-        volume::fill(&self.shared, name, archive).await
+        let lost = || format!("cannot fill volume `{name}`");
+        self.shared.unless_lost(lost, volume::fill(&self.shared, name, archive)).await
     }
 
     async fn run(
@@ -207,8 +229,10 @@ impl Driver for DockerDriver {
         let command = plan::command(spec)?;
         let plan = Arc::new(Plan::new(spec.surroundings(), |name| self.shared.volume(name))?);
         let (shared, spec) = (self.shared.clone(), spec.clone());
-        attended(&self.shared.tasks, spec.name.clone(), |abandoned| {
-            Attempt { shared, spec, plan, command, output, cancel, abandoned }.run()
+        attended(&self.shared.tasks, spec.name.clone(), |abandoned| async move {
+            let (guard, lost) = (shared.clone(), format!("lost task `{}`", spec.name));
+            let attempt = Attempt { shared, spec, plan, command, output, cancel, abandoned };
+            guard.unless_lost(|| lost, attempt.run()).await
         })
         .await
     }
@@ -220,7 +244,10 @@ impl Driver for DockerDriver {
     async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError> {
         let (shared, spec) = (self.shared.clone(), task.clone());
         // To the end, even if nobody waits for it any more.
-        let shell = async move { shell::run(&shared, &spec, terminal).await };
+        let shell = async move {
+            let lost = || format!("lost the shell for task `{}`", spec.name);
+            shared.unless_lost(lost, shell::run(&shared, &spec, terminal)).await
+        };
         self.shared.tasks.spawn(shell).await.map_err(|error| DriverError::Io {
             context: format!("lost the shell for task `{}`", task.name),
             source: error.into(),
@@ -233,6 +260,16 @@ impl Driver for DockerDriver {
         {
             container::remove_soon(&self.shared, kept.container);
         }
+    }
+
+    fn hurry(&self) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = give_up(&shared) => {}
+                () = shared.closed.cancelled() => {}
+            }
+        });
     }
 
     async fn end_tasks(&self) {

@@ -9,67 +9,85 @@ use futures_util::{Stream as Chunks, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::attend::Process;
+use super::init::{Complaint, Report, Reports};
 use crate::driver::OutputSink;
 use crate::task::Stream;
 
-/// How the init process says that it could not start a command. It comes in pieces.
-const NOT_STARTED: &[u8] = b"[FATAL tini (";
-
-/// More than a path may have.
-const LONGEST_LINE: usize = 8192;
+/// As much of the error output as shows who has written it, in bytes.
+const BEGINNING: usize = 8192;
 
 /// What a container writes, in frames.
 pub type Output = Pin<Box<dyn Chunks<Item = Result<LogOutput, Error>> + Send>>;
 
-/// Hands over all that comes, in order. Returns what the engine or the init process said of a command
-/// that they could not start, which is not the command's own output. When `discard` fires, nobody is
-/// waited for any more.
+/// What others than the command have said.
+#[derive(Default)]
+pub struct Said {
+    /// The engine, of a command that it could not start.
+    pub engine: Option<String>,
+    /// The init process, of a command that it could not execute; or a command that writes the same.
+    pub complaint: Option<Vec<u8>>,
+    /// The init process, of the command's end.
+    pub report: Option<Report>,
+    /// The beginning of the command's error output.
+    pub beginning: Vec<u8>,
+}
+
+/// Hands over all that the command with this path writes, in order, but for a [complaint](Said::complaint),
+/// which is all that there is then. When `discard` fires, nobody is waited for any more.
 pub async fn pump(
     mut chunks: Output,
-    sink: OutputSink,
+    path: &str,
+    sink: &OutputSink,
     discard: &CancellationToken,
     process: &impl Process,
-) -> Result<Option<String>, Error> {
-    let mut first = true;
-    let mut held: Option<Held> = None;
+) -> Result<Said, Error> {
+    let mut said = Said::default();
+    let mut reports = Reports::new(path);
+    let mut is_first = true;
+    // What may be a complaint, as long as nothing else has come.
+    let mut held: Option<Vec<u8>> = Some(Vec::new());
     while let Some(chunk) = chunks.next().await {
         let Some((stream, bytes)) = content(chunk?) else { continue };
-        if std::mem::take(&mut first) {
-            let is_engines = process.failed_with(&bytes).await;
-            if is_engines || may_be_complaint(stream, &bytes) {
-                held = Some(Held { stream, bytes: bytes.to_vec(), is_engines });
-                continue;
-            }
-        } else if let Some(mut all) = held.take() {
-            let before = all.bytes.len();
-            all.bytes.extend_from_slice(&bytes);
-            if stream == all.stream && may_be_complaint(stream, &all.bytes) {
-                held = Some(all);
+        if std::mem::take(&mut is_first) && process.failed_with(&bytes).await {
+            said.engine = Some(String::from_utf8_lossy(&bytes).into_owned());
+            continue;
+        }
+        let bytes = match stream {
+            Stream::Stdout => reports.push(&bytes),
+            Stream::Stderr => bytes.to_vec(),
+        };
+        if bytes.is_empty() {
+            continue;
+        }
+        if stream == Stream::Stderr {
+            let room = BEGINNING - said.beginning.len();
+            said.beginning.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        }
+        if let Some(mut before) = held.take() {
+            if stream == Stream::Stderr {
+                before.extend_from_slice(&bytes);
+                if Complaint::may_begin(&before, path) {
+                    held = Some(before);
+                    continue;
+                }
+                send(sink, stream, before, discard).await;
                 continue;
             }
             // The command has been started, and writes such things itself.
-            all.bytes.truncate(before);
-            send(&sink, all.stream, all.bytes, discard).await;
+            send(sink, Stream::Stderr, before, discard).await;
         }
-        send(&sink, stream, bytes.to_vec(), discard).await;
+        send(sink, stream, bytes, discard).await;
     }
-    match held {
-        Some(held) if held.is_engines || is_complaint(&held.bytes) => {
-            Ok(Some(String::from_utf8_lossy(&held.bytes).into_owned()))
-        }
-        Some(held) => {
-            send(&sink, held.stream, held.bytes, discard).await;
-            Ok(None)
-        }
-        None => Ok(None),
+    let (report, rest) = reports.finish();
+    said.report = report;
+    let held = held.unwrap_or_default();
+    if rest.is_empty() && Complaint::read(&held, path).is_some() {
+        said.complaint = Some(held);
+    } else {
+        send(sink, Stream::Stderr, held, discard).await;
     }
-}
-
-/// Output that may be about a command that was not started.
-struct Held {
-    stream: Stream,
-    bytes: Vec<u8>,
-    is_engines: bool,
+    send(sink, Stream::Stdout, rest, discard).await;
+    Ok(said)
 }
 
 /// What a frame carries, if that is anything.
@@ -82,32 +100,14 @@ pub fn content(frame: LogOutput) -> Option<(Stream, Bytes)> {
     (!bytes.is_empty()).then_some((stream, bytes))
 }
 
-/// Whether the init process has written this about a command that it could not start.
-pub fn is_complaint(bytes: &[u8]) -> bool {
-    bytes.starts_with(NOT_STARTED)
-}
-
-/// Whether this is what the init process writes about a command that it could not start, or the
-/// beginning of that.
-fn may_be_complaint(stream: Stream, bytes: &[u8]) -> bool {
-    let common = bytes.len().min(NOT_STARTED.len());
-    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-    stream == Stream::Stderr
-        && bytes[..common] == NOT_STARTED[..common]
-        && !line.contains(&b'\n')
-        && bytes.len() < LONGEST_LINE
-}
-
 /// Without a listener the container goes on.
-async fn send(sink: &OutputSink, stream: Stream, bytes: Vec<u8>, discard: &CancellationToken) {
+pub async fn send(sink: &OutputSink, stream: Stream, bytes: Vec<u8>, discard: &CancellationToken) {
+    if bytes.is_empty() {
+        return;
+    }
     tokio::select! {
         biased;
         _ = sink.send((stream, bytes)) => {}
         () = discard.cancelled() => {}
     }
-}
-
-/// The reason in a line such as `[FATAL tini (7)] exec name failed: No such file or directory`.
-pub fn reason(line: &str) -> &str {
-    line.trim_end().rsplit_once("failed: ").map_or(line.trim_end(), |(_, reason)| reason)
 }

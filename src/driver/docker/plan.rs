@@ -8,6 +8,7 @@ use bollard::models::{
     MountType, MountVolumeOptions, NetworkingConfig,
 };
 
+use super::diagnosis::check_length;
 use super::labels::{self, Labels};
 use crate::driver::name::encoded;
 use crate::driver::{DriverError, check};
@@ -81,6 +82,17 @@ impl Plan {
             mounts.push((volume, target));
         }
         Ok(Self { spec, work, mounts })
+    }
+
+    /// The working directory, as an absolute path.
+    pub fn directory(&self) -> &str {
+        &self.work
+    }
+
+    /// What there is to say of something else where the working directory is to be.
+    pub fn no_directory(&self) -> DriverError {
+        let given = self.spec.work_dir.as_deref().unwrap_or(&self.work);
+        DriverError::Refused(format!("working directory `{given}`: it is not a directory"))
     }
 
     /// Where a command starts that asks for this directory, which is relative to the plan's own.
@@ -190,6 +202,7 @@ pub fn mount(labels: &Labels, volume: &str, target: &str) -> Mount {
 /// The words of a command that has been checked.
 pub fn command(spec: &TaskSpec) -> Result<Vec<String>, DriverError> {
     check::command(spec)?;
+    check_length(spec)?;
     if spec.command.path.is_empty() {
         return Err(DriverError::CannotStart {
             command: String::new(),
@@ -234,7 +247,11 @@ fn resolved(base: &Path, path: &Path) -> Result<String, &'static str> {
 
 /// `NAME=value`; the last value of a name counts.
 pub fn environment(pairs: &[(String, String)]) -> Vec<String> {
-    let last = |index: usize, name: &str| pairs[index + 1..].iter().all(|(other, _)| other != name);
-    let kept = pairs.iter().enumerate().filter(|(index, (name, _))| last(*index, name));
+    let last: HashMap<&str, usize> =
+        pairs.iter().enumerate().map(|(index, (name, _))| (name.as_str(), index)).collect();
+    let kept = pairs
+        .iter()
+        .enumerate()
+        .filter(|(index, (name, _))| last.get(name.as_str()) == Some(index));
     kept.map(|(_, (name, value))| format!("{name}={value}")).collect()
 }

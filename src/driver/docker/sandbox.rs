@@ -18,9 +18,11 @@ use tokio_util::task::TaskTracker;
 
 use super::attend::{Attendance, Ended, Stop, Streams};
 use super::container::{self, Container};
+use super::diagnosis::Subject;
 use super::exec::Place;
 use super::failure::{failed, is_missing, no_such_user, words};
-use super::output::{content, is_complaint, reason};
+use super::init::Complaint;
+use super::output::content;
 use super::plan::{self, Plan, environment};
 use super::shared::{Shared, attended};
 use super::shell::Kept;
@@ -87,7 +89,9 @@ async fn host(
             () = opened.closed() => {}
         }
     };
-    match start(shared, plan, &closing, stopped).await {
+    let (guard, lost) = (shared.clone(), format!("cannot open sandbox `{}`", plan.spec.name));
+    let started = guard.unless_lost(|| lost, start(shared, plan, &closing, stopped)).await;
+    match started {
         Ok(Some((id, inner, streams))) => {
             let inner = Arc::new(inner);
             let sandbox = DockerSandbox { inner: inner.clone(), id };
@@ -157,13 +161,11 @@ async fn answers(streams: &mut Streams, spec: &SandboxSpec) -> Result<(), Driver
             None => {}
         }
     }
-    if is_complaint(&said) {
+    if let Some(complaint) = Complaint::read(&said, KEEPER) {
         return Err(DriverError::Refused(format!(
             "cannot open sandbox `{}`: the image `{}` has to have `{KEEPER}` and a shell, use another \
              image: {}",
-            spec.name,
-            spec.image,
-            reason(&String::from_utf8_lossy(&said)).to_lowercase()
+            spec.name, spec.image, complaint.reason
         )));
     }
     Err(lost(std::io::Error::other("its container has ended").into()))
@@ -172,6 +174,8 @@ async fn answers(streams: &mut Streams, spec: &SandboxSpec) -> Result<(), Driver
 impl Inner {
     /// Keeps the sandbox until it is closed, and removes it then.
     async fn keep(&self, mut streams: Streams) {
+        // Whoever waits for the end does not wait for ever, whatever happens here.
+        let _closed = self.closed.clone().drop_guard();
         loop {
             tokio::select! {
                 () = self.closing.cancelled() => break,
@@ -189,7 +193,6 @@ impl Inner {
             () = self.shared.lost.cancelled() => {}
         }
         container::remove(&self.shared, &self.place.container).await;
-        self.closed.cancel();
     }
 
     async fn exec(
@@ -270,18 +273,27 @@ impl Inner {
         drop(_turn);
         if spec.keep {
             let (container, plan) = (self.place.container.clone(), self.plan.clone());
-            let (start, _here) = (Some(directory), self.tasks.token());
+            let (start, _here) = (Some(directory.clone()), self.tasks.token());
             let kept = Kept { container, plan, start, is_own: false, _here };
             self.shared.kept.add(spec.id, kept);
         }
+        let subject = Subject {
+            docker: &self.shared.docker,
+            container: &self.place.container,
+            spec: &spec,
+            directory: &directory,
+        };
         let attendance = Attendance { spec: &spec, grace: self.shared.config.grace, output, stop };
         let lost = || format!("lost task `{}`", spec.name);
         let attend = attendance.attend(&process, streams);
-        match self.shared.unless_lost(lost, attend).await? {
-            None => Ok(TaskExit::Cancelled),
-            Some(ended) if ended.code == 137 => self.killed(ended, &spec).await,
-            Some(ended) => ended.exit(&spec),
-        }
+        let exit = async {
+            match attend.await? {
+                None => Ok(TaskExit::Cancelled),
+                Some(ended) if ended.code == 137 => self.killed(ended, &subject, &cancel).await,
+                Some(ended) => ended.exit(&subject, &cancel).await,
+            }
+        };
+        self.shared.unless_lost(lost, exit).await
     }
 
     /// The engine makes the directory of a container, but not that of a command in it.
@@ -303,7 +315,12 @@ impl Inner {
     }
 
     /// How a command ended that was killed, which may be for what it did or for its container's end.
-    async fn killed(&self, ended: Ended, spec: &TaskSpec) -> Result<TaskExit, DriverError> {
+    async fn killed(
+        &self,
+        ended: Ended,
+        subject: &Subject<'_>,
+        cancel: &CancellationToken,
+    ) -> Result<TaskExit, DriverError> {
         let Place { docker, container, .. } = &self.place;
         let found = docker.inspect_container(container, None::<InspectContainerOptions>).await;
         let state = found.ok().and_then(|found| found.state).unwrap_or_default();
@@ -311,7 +328,7 @@ impl Inner {
             return Err(self.lost());
         }
         // The engine hears of it a moment later, and never forgets; only an event says when it was.
-        if state.oom_killed == Some(true) || spec.limits.memory.is_some() {
+        if state.oom_killed == Some(true) || subject.spec.limits.memory.is_some() {
             let until = self.shared.lease.now() + 2 * INACCURACY;
             let mut events = pin!(self.place.events(&["oom"], Some(until)));
             while let Some(Ok(event)) = events.next().await {
@@ -321,7 +338,7 @@ impl Inner {
                 }
             }
         }
-        ended.exit(spec)
+        ended.exit(subject, cancel).await
     }
 }
 
@@ -367,8 +384,10 @@ impl Sandbox for DockerSandbox {
         }
         // What begins after a close that comes in between ends before it has started anything.
         let (inner, spec) = (self.inner.clone(), spec.clone());
-        attended(&self.inner.tasks, spec.name.clone(), |abandoned| {
-            inner.exec(spec, command, directory, output, cancel, abandoned)
+        attended(&self.inner.tasks, spec.name.clone(), |abandoned| async move {
+            let (guard, lost) = (inner.shared.clone(), format!("lost task `{}`", spec.name));
+            let exec = inner.exec(spec, command, directory, output, cancel, abandoned);
+            guard.unless_lost(|| lost, exec).await
         })
         .await
     }

@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::config::DockerConfig;
 use super::container;
-use super::engine::patient;
+use super::engine::{Engine, patient};
 use super::failure::{failed, is_missing, words};
 use super::image::Images;
 use super::labels::{Labels, SUBSTITUTE, network_name, object_name};
@@ -22,7 +22,6 @@ use super::lease::Lease;
 use super::plan::Network;
 use super::shell::Kept;
 use super::users::Users;
-use super::way::Way;
 use crate::driver::kept::AllKept;
 use crate::driver::name::encoded;
 use crate::driver::{DriverError, NoticeSink};
@@ -33,10 +32,9 @@ use crate::volume::VolumeName;
 type Made = Result<Network, String>;
 
 pub struct Shared {
+    pub engine: Engine,
+    /// The engine's client, which most of the driver needs.
     pub docker: Docker,
-    pub way: Way,
-    /// Whether the engine's directories may be this machine's.
-    pub is_local: bool,
     pub config: DockerConfig,
     pub run: String,
     pub labels: Labels,
@@ -55,8 +53,11 @@ pub struct Shared {
     pub starts: Semaphore,
     /// Fires when everything is to end.
     pub closing: CancellationToken,
-    /// Fires when the engine has not answered for too long.
+    /// Fires when the engine has not answered for too long. Nothing of the driver waits for it any more
+    /// then.
     pub lost: CancellationToken,
+    /// Fires when nothing of the driver is left.
+    pub closed: CancellationToken,
     /// Everything that has to end before the run does.
     pub tasks: TaskTracker,
 }
@@ -66,19 +67,18 @@ const STARTS: usize = 2;
 
 impl Shared {
     pub fn new(
-        engine: super::engine::Engine,
+        engine: Engine,
         config: DockerConfig,
         run: String,
         labels: Labels,
         lease: Arc<Lease>,
         notices: NoticeSink,
     ) -> Self {
-        let docker = engine.docker;
+        let docker = engine.docker.clone();
         Self {
             images: Images::new(docker.clone(), config.pull, notices.clone()),
             docker,
-            way: engine.way,
-            is_local: engine.is_local,
+            engine,
             config,
             run,
             labels,
@@ -92,6 +92,7 @@ impl Shared {
             starts: Semaphore::new(STARTS),
             closing: CancellationToken::new(),
             lost: CancellationToken::new(),
+            closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
     }
@@ -225,7 +226,13 @@ impl Shared {
 
     fn start_network(self: &Arc<Self>) -> watch::Receiver<Option<Made>> {
         let (shared, (told, made)) = (self.clone(), watch::channel(None));
-        self.tasks.spawn(async move { told.send_replace(Some(shared.make_network().await)) });
+        self.tasks.spawn(async move {
+            let made = tokio::select! {
+                made = shared.make_network() => made,
+                () = shared.lost.cancelled() => Err(silent(shared.config.patience).to_string()),
+            };
+            told.send_replace(Some(made));
+        });
         made
     }
 
@@ -253,7 +260,7 @@ impl Shared {
 }
 
 async fn made(mut making: watch::Receiver<Option<Made>>) -> Result<Network, DriverError> {
-    let lost = || "the driver stopped attending to it".to_owned();
+    let lost = || "the driver's own work on it has ended unexpectedly".to_owned();
     let made = match making.wait_for(Option::is_some).await {
         Ok(made) => made.clone().unwrap_or_else(|| Err(lost())),
         Err(_) => Err(lost()),
@@ -300,7 +307,7 @@ where
     told.await.unwrap_or_else(|_| {
         Err(DriverError::Io {
             context: format!("lost task `{name}`"),
-            source: std::io::Error::other("the driver stopped attending to it"),
+            source: std::io::Error::other("the driver's own work on it has ended unexpectedly"),
         })
     })
 }

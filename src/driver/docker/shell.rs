@@ -20,8 +20,8 @@ use super::attempt::code;
 use super::container;
 use super::engine::patient;
 use super::failure::failed;
-use super::labels::{IMAGE, SHELL_IMAGE};
-use super::output::{is_complaint, reason};
+use super::init::Complaint;
+use super::labels::{COPY, IMAGE, SHELL_IMAGE};
 use super::plan::{Plan, environment};
 use super::shared::{Shared, silent};
 use super::sweep::remove_image;
@@ -76,6 +76,7 @@ async fn copy(
     let options = CommitContainerOptions {
         container: Some(container),
         changes: Some(format!("LABEL {IMAGE}={SHELL_IMAGE}")),
+        comment: Some(COPY.to_owned()),
         // A sandbox goes on meanwhile.
         pause: false,
         ..Default::default()
@@ -168,9 +169,9 @@ async fn in_image(
     container::remove(shared, &id).await;
     match ended {
         Ok(None) => Ok(()),
-        Ok(Some(line)) => Err(DriverError::CannotStart {
+        Ok(Some(reason)) => Err(DriverError::CannotStart {
             command: SHELL[0].to_owned(),
-            reason: format!("{} in the image `{}`", reason(&line).to_lowercase(), task.image),
+            reason: format!("{reason} in the image `{}`", task.image),
         }),
         Err(error) => Err(error),
     }
@@ -182,7 +183,7 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
     let Terminal { mut input, output, mut size, gone, opened, .. } = terminal;
     let docker = &shared.docker;
     // Before it starts, so that nothing is missed.
-    let (mut screen, mut keys) = shared.way.attach(docker, id).await?;
+    let (mut screen, mut keys) = shared.engine.way.attach(docker, id).await?;
     docker.start_container(id, None::<StartContainerOptions>).await?;
     opened.cancel();
     let resize = async |WindowSize { rows, columns }| {
@@ -238,6 +239,6 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
             return Ok(None);
         }
     };
-    let complains = matches!(code, 126 | 127) && is_complaint(&said);
-    Ok(complains.then(|| String::from_utf8_lossy(&said).into_owned()))
+    let complaint = Complaint::read(&said, SHELL[0]).filter(|_| code != 0);
+    Ok(complaint.map(|complaint| complaint.reason))
 }

@@ -1,4 +1,16 @@
-//! Clears what runs left behind that were killed.
+//! Removes what a run has made: at its end, and by others when it was killed.
+//!
+//! What proves that something belongs to a run, and may be removed:
+//!
+//! | kind | proof |
+//! |---|---|
+//! | containers, with their anonymous volumes | all labels of a run, and a name that begins with `ci-RUN-` |
+//! | volumes | the same |
+//! | networks | all labels of a run, and the name `ci-RUN`. Guests are disconnected, not removed |
+//! | images | all labels of a run, `ci.image=shell`, the comment that the copy was made with, and no name |
+//! | files beside leases | in our own directory, unlocked, and of this boot, engine and namespace |
+//!
+//! Whether the run is dead is another question, which [`lease`] answers.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -17,10 +29,13 @@ use bollard::query_parameters::{
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
-use super::engine::patient;
+use super::engine::{Engine, patient};
 use super::failure::{failed, is_conflict, is_missing};
-use super::labels::{self, IMAGE, NAMESPACE, RUN, SHELL_IMAGE, is_of_run, network_name};
-use super::lease;
+use super::labels::{
+    self, COPY, IMAGE, Labels, NAMESPACE, RUN, SHELL_IMAGE, is_marked, is_of_run, network_name,
+};
+use super::lease::{self, Expiry};
+use super::lock_file;
 use crate::driver::{DriverError, Pruned};
 
 /// How often to wait for others that remove the same.
@@ -47,18 +62,35 @@ pub fn miscounted(networks: &[String]) -> String {
 /// The objects of some runs.
 #[derive(Debug, Default)]
 pub struct Objects {
-    /// Engine's names and runs.
-    containers: Vec<(String, String)>,
-    volumes: Vec<(String, String)>,
-    networks: Vec<(String, String)>,
-    images: Vec<(String, String)>,
-    leases: Vec<(String, String)>,
-    /// Until when a run counts as alive by its lease.
-    until: HashMap<String, i64>,
+    containers: Vec<Object>,
+    volumes: Vec<Object>,
+    networks: Vec<Object>,
+    images: Vec<Object>,
+    leases: Vec<Object>,
+    runs: HashMap<String, Trace>,
+}
+
+/// Something that the engine keeps for a run.
+#[derive(Debug)]
+struct Object {
+    /// The engine's name of it.
+    id: String,
+    run: String,
+}
+
+/// What the engine shows of a run.
+#[derive(Debug, Default)]
+struct Trace {
+    /// Those of one of its objects.
+    labels: Labels,
+    /// When its lease expires, in the engine's time.
+    until: Option<i64>,
+    /// When the [substitute](lease::substitute) for a missing lease expires.
+    substitute: Option<i64>,
 }
 
 impl Objects {
-    /// All that has a label, with this value if there is one.
+    /// All that has a label, with this value if there is one, and is proven to be a run's.
     pub async fn find(
         docker: &Docker,
         label: &str,
@@ -72,17 +104,19 @@ impl Objects {
         let volumes = ListVolumesOptions { filters: filters.clone() };
         let volumes = docker.list_volumes(Some(volumes)).await;
         let volumes = volumes.map_err(|error| failed(context("volumes"), error))?;
-        for mut volume in volumes.volumes.into_iter().flatten() {
-            if let Some(run) = volume.labels.remove(RUN) {
-                found.volumes.push((volume.name, run));
+        for volume in volumes.volumes.into_iter().flatten() {
+            let name = volume.name;
+            if let Some(run) = found.prove(volume.labels, |run| is_of_run(&name, run)) {
+                found.volumes.push(Object { id: name, run });
             }
         }
         let networks = ListNetworksOptions { filters: filters.clone() };
         let networks = docker.list_networks(Some(networks)).await;
         for network in networks.map_err(|error| failed(context("networks"), error))? {
-            let run = network.labels.and_then(|mut labels| labels.remove(RUN));
-            if let (Some(id), Some(run)) = (network.id, run) {
-                found.networks.push((id, run));
+            let (Some(id), Some(name)) = (network.id, network.name) else { continue };
+            let labels = network.labels.unwrap_or_default();
+            if let Some(run) = found.prove(labels, |run| name == network_name(run)) {
+                found.networks.push(Object { id, run });
             }
         }
         // What users make of a container has its labels, too, but not this one.
@@ -90,31 +124,54 @@ impl Objects {
         marked.entry("label".to_owned()).or_default().push(format!("{IMAGE}={SHELL_IMAGE}"));
         let images = ListImagesOptions { filters: Some(marked), ..Default::default() };
         let images = docker.list_images(Some(images)).await;
-        for mut image in images.map_err(|error| failed(context("images"), error))? {
-            if let Some(run) = image.labels.remove(RUN) {
-                found.images.push((image.id, run));
+        for image in images.map_err(|error| failed(context("images"), error))? {
+            // What users build from it has this label as well.
+            let (labels, id) = (image.labels, image.id);
+            if !labels.get(RUN).is_some_and(|_| is_marked(&labels)) || !is_copy(docker, &id).await?
+            {
+                continue;
+            }
+            if let Some(run) = found.prove(labels, |_| true) {
+                found.images.push(Object { id, run });
             }
         }
         let containers = ListContainersOptions { all: true, filters, ..Default::default() };
         let containers = docker.list_containers(Some(containers)).await;
         for container in containers.map_err(|error| failed(context("containers"), error))? {
-            let run = container.labels.and_then(|mut labels| labels.remove(RUN));
-            if let (Some(id), Some(run)) = (container.id, run) {
-                let names = container.names.unwrap_or_default();
-                // Those that users make from a copy of a task's container have its labels.
-                if !names.iter().any(|name| is_of_run(name, &run)) {
+            let Some(id) = container.id else { continue };
+            let names = container.names.unwrap_or_default();
+            let labels = container.labels.unwrap_or_default();
+            // Those that users make from a copy of a task's container have its labels.
+            let Some(run) =
+                found.prove(labels, |run| names.iter().any(|name| is_of_run(name, run)))
+            else {
+                continue;
+            };
+            let expiry = names.iter().find_map(|name| Expiry::of(name, &run));
+            let trace = found.runs.entry(run.clone()).or_default();
+            match expiry {
+                Some(Expiry::Own(until)) => trace.until = trace.until.max(Some(until)),
+                Some(Expiry::Substitute(until)) => {
+                    trace.substitute = trace.substitute.max(Some(until));
+                }
+                None => {
+                    found.containers.push(Object { id, run });
                     continue;
                 }
-                match names.iter().find_map(|name| lease::until(name)) {
-                    Some(until) => {
-                        found.until.insert(run.clone(), until);
-                        found.leases.push((id, run));
-                    }
-                    None => found.containers.push((id, run)),
-                }
             }
+            found.leases.push(Object { id, run });
         }
         Ok(found)
+    }
+
+    /// The run that an object belongs to by its labels, if its name is one that the run gave it.
+    fn prove(&mut self, labels: Labels, has_name: impl Fn(&str) -> bool) -> Option<String> {
+        let run = labels.get(RUN).filter(|run| !run.is_empty() && is_marked(&labels))?.clone();
+        if !has_name(&run) {
+            return None;
+        }
+        self.runs.entry(run.clone()).or_insert_with(|| Trace { labels, ..Trace::default() });
+        Some(run)
     }
 
     /// Takes the leases out.
@@ -122,17 +179,17 @@ impl Objects {
         Self { leases: std::mem::take(&mut self.leases), ..Self::default() }
     }
 
-    fn runs(&self) -> HashSet<&str> {
-        let Self { containers, volumes, networks, images, leases, .. } = self;
-        let objects = [containers, volumes, networks, images, leases];
-        objects.into_iter().flatten().map(|(_, run)| run.as_str()).collect()
+    /// Whether there is nothing but leases.
+    fn is_spent(&self) -> bool {
+        let Self { containers, volumes, networks, images, .. } = self;
+        [containers, volumes, networks, images].into_iter().all(Vec::is_empty)
     }
 
     /// Keeps the objects of these runs.
     fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         let Self { containers, volumes, networks, images, leases, .. } = self;
         for objects in [containers, volumes, networks, images, leases] {
-            objects.retain(|(_, run)| keep(run));
+            objects.retain(|object| keep(&object.run));
         }
     }
 
@@ -158,11 +215,11 @@ impl Objects {
                 }
             }
         };
-        for (id, _) in &self.containers {
+        for Object { id, .. } in &self.containers {
             note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
         }
-        for (id, run) in &self.networks {
-            let wait = just_ended || self.containers.iter().any(|(_, of)| of == run);
+        for Object { id, run } in &self.networks {
+            let wait = just_ended || self.containers.iter().any(|container| container.run == *run);
             let removed = match remove_network(docker, id, wait).await {
                 Ok(Removal::Miscounted) => {
                     miscounted.push(network_name(run));
@@ -172,15 +229,15 @@ impl Objects {
             };
             note(removed, "network", id, &mut pruned.networks);
         }
-        for (name, _) in &self.volumes {
+        for Object { id: name, .. } in &self.volumes {
             let options = Some(RemoveVolumeOptions { force: true });
             let removed = docker.remove_volume(name, options).await;
             note(removed, "volume", name, &mut pruned.volumes);
         }
-        for (id, _) in &self.images {
+        for Object { id, .. } in &self.images {
             note(remove_image(docker, id).await, "image", id, &mut pruned.images);
         }
-        for (id, _) in &self.leases {
+        for Object { id, .. } in &self.leases {
             note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
         }
         first.map(|()| Cleared { removed: pruned, miscounted })
@@ -206,10 +263,29 @@ pub async fn remove_container(docker: &Docker, id: &str) -> Result<(), Error> {
     docker.remove_container(id, Some(options)).await
 }
 
-/// Removes an image that a run has made.
+/// Whether an image is a copy of a task's container, and nobody has given it a name.
+async fn is_copy(docker: &Docker, id: &str) -> Result<bool, DriverError> {
+    match docker.inspect_image(id).await {
+        Ok(image) => {
+            let names = image.repo_tags.unwrap_or_default();
+            let is_named = names.iter().any(|name| !name.starts_with("<none>"));
+            Ok(!is_named && image.comment.as_deref() == Some(COPY))
+        }
+        Err(error) if is_missing(&error) => Ok(false),
+        Err(error) => Err(failed(format!("cannot look at image `{id}`"), error)),
+    }
+}
+
+/// Removes a copy of a task's container. One that a user has named meanwhile, or that something of a user's
+/// was made from, stays.
 pub async fn remove_image(docker: &Docker, id: &str) -> Result<(), Error> {
-    let options = RemoveImageOptions { force: true, ..Default::default() };
-    docker.remove_image(id, Some(options), None).await.map(drop)
+    if !is_copy(docker, id).await.unwrap_or(false) {
+        return Ok(());
+    }
+    match docker.remove_image(id, None::<RemoveImageOptions>, None).await {
+        Err(error) if is_conflict(&error) => Ok(()),
+        removed => removed.map(drop),
+    }
 }
 
 /// What became of a network.
@@ -259,29 +335,109 @@ async fn disconnect_all(docker: &Docker, network: &str) -> Result<bool, Error> {
     Ok(any)
 }
 
-/// Removes what is left of runs that are no more. `now` is the engine's time.
+/// Removes what is left of runs that are dead. `own` is the run that asks.
 pub async fn sweep(
-    docker: &Docker,
+    engine: &Engine,
     directory: &Path,
     namespace: Option<&str>,
     own: Option<&str>,
-    now: i64,
 ) -> Result<Cleared, DriverError> {
+    let Engine { docker, clock, host, .. } = engine;
     let mut objects = Objects::find(docker, NAMESPACE, namespace).await?;
-    let dead: HashSet<String> = objects
-        .runs()
-        .into_iter()
-        .filter(|run| Some(*run) != own)
-        .filter(|run| match lease::is_alive_here(directory, run) {
-            Some(alive) => !alive,
-            None => objects.until.get(*run).is_none_or(|until| *until < now),
-        })
-        .map(str::to_owned)
-        .collect();
-    objects.retain(|run| dead.contains(run));
-    let cleared = objects.remove(docker, false).await?;
-    for run in &dead {
-        lease::forget(directory, run);
+    let (mut dead, mut unsure) = (HashSet::new(), Vec::new());
+    for (run, trace) in &objects.runs {
+        if Some(run.as_str()) == own {
+            continue;
+        }
+        let here = lock_file::is_alive_here(directory, run);
+        match Life::of(here, trace.until, trace.substitute, clock.now()) {
+            Life::Alive => {}
+            Life::Dead => _ = dead.insert(run.clone()),
+            Life::Unknown => unsure.push((run, &trace.labels)),
+        }
     }
+    let mut waiting = 0;
+    for (run, labels) in unsure {
+        waiting += usize::from(put_on_probation(docker, run, labels, clock.now()).await?);
+    }
+    objects.retain(|run| dead.contains(run));
+    let mut cleared = objects.remove(docker, false).await?;
+    cleared.removed.waiting = waiting;
+    for run in &dead {
+        lock_file::forget(directory, run);
+    }
+    let found = &objects.runs;
+    lock_file::tidy(directory, host, namespace, |run| found.contains_key(run));
     Ok(cleared)
+}
+
+/// Gives a run without a lease the time in which it makes a new one if it is alive. `false` if it has ended
+/// meanwhile.
+async fn put_on_probation(
+    docker: &Docker,
+    run: &str,
+    labels: &Labels,
+    now: i64,
+) -> Result<bool, DriverError> {
+    let made = lease::substitute(docker, run, labels, now).await;
+    made.map_err(|error| failed("cannot make a substitute for the missing lease of a run", error))?;
+    // A run that ended just now has removed everything but the substitute.
+    let mut left = Objects::find(docker, RUN, Some(run)).await?;
+    let is_over = left.is_spent() && left.runs.get(run).is_some_and(|trace| trace.until.is_none());
+    if is_over {
+        left.take_leases().remove(docker, false).await?;
+    }
+    Ok(!is_over)
+}
+
+/// What is known of whether a run is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Alive,
+    Dead,
+    /// Nobody has seen a lease of it for long enough.
+    Unknown,
+}
+
+impl Life {
+    /// `here` is what the machine of the run knows, the other times are those of the engine.
+    fn of(here: Option<bool>, until: Option<i64>, substitute: Option<i64>, now: i64) -> Self {
+        match (here, until.or(substitute)) {
+            (Some(true), _) => Self::Alive,
+            (Some(false), _) => Self::Dead,
+            (None, Some(until)) if until < now => Self::Dead,
+            (None, Some(_)) => Self::Alive,
+            (None, None) => Self::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_proof_makes_a_run_a_dead_one() {
+        use Life::{Alive, Dead, Unknown};
+        for (here, until, substitute, expected) in [
+            (Some(true), Some(0), None, Alive),
+            (Some(true), None, Some(0), Alive),
+            (Some(false), Some(200), None, Dead),
+            (Some(false), None, None, Dead),
+            (None, Some(99), None, Dead),
+            (None, Some(100), None, Alive),
+            (None, None, None, Unknown),
+            (None, None, Some(99), Dead),
+            (None, None, Some(100), Alive),
+            // A lease that has come back counts, whatever became of its substitute.
+            (None, Some(200), Some(50), Alive),
+            (None, Some(50), Some(200), Dead),
+        ] {
+            assert_eq!(
+                Life::of(here, until, substitute, 100),
+                expected,
+                "{until:?} {substitute:?}"
+            );
+        }
+    }
 }

@@ -11,14 +11,16 @@ use bollard::body_try_stream;
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
-    CreateContainerOptions, DownloadFromContainerOptions, UploadToContainerOptions,
+    CreateContainerOptions, DownloadFromContainerOptions, InspectContainerOptions,
+    UploadToContainerOptions,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Mutex, mpsc, watch};
+use tokio::time::timeout;
 
 use super::container;
-use super::failure::failed;
+use super::failure::{failed, is_missing, words};
 use super::lease::{EMPTY_IMAGE, create_empty};
 use super::plan::mount;
 use super::shared::{Shared, silent};
@@ -37,37 +39,85 @@ const UNBOUNDED: Duration = Duration::from_hours(24 * 365);
 /// How many chunks wait for whoever reads them.
 const WAITING: usize = 4;
 
+/// How often to make another container when somebody removes the one that is not started, as
+/// `docker container prune` does.
+const ATTEMPTS: usize = 4;
+
+/// How much of an archive is kept to be sent again, in bytes.
+const KEPT: usize = 1 << 20;
+
 /// Starts to read a volume, which goes on until the archive ends or is dropped.
 pub async fn read(
     shared: &Arc<Shared>,
     name: &VolumeName,
     volume: &str,
 ) -> Result<VolumeArchive, DriverError> {
-    let holder = create(shared, name, volume).await?;
+    let mut holder = create(shared, name, volume).await?;
     let (sender, archive) = mpsc::channel(WAITING);
-    let (reader, patience) = (shared.clone(), shared.config.patience);
+    let (reader, name, volume) = (shared.clone(), name.clone(), volume.to_owned());
     shared.tasks.spawn(async move {
-        let options = DownloadFromContainerOptions { path: CONTENT.into() };
-        {
-            let docker = &reader.docker;
-            let chunks = docker.download_from_container(&holder, Some(options));
-            let end = stream::once(async { Ok(Bytes::new()) });
-            let mut chunks = std::pin::pin!(chunks.try_filter(not_empty).chain(end));
-            loop {
-                let chunk = match tokio::time::timeout(patience, chunks.next()).await {
-                    Ok(Some(chunk)) => chunk,
-                    Ok(None) => break,
-                    Err(_) => Err(stalled(patience)),
-                };
-                let is_last = chunk.is_err();
-                if sender.send(chunk.map_err(std::io::Error::other)).await.is_err() || is_last {
-                    break;
-                }
+        for attempt in 1.. {
+            let is_done = send(&reader, &holder, &sender, attempt < ATTEMPTS).await;
+            container::remove(&reader, &holder).await;
+            if is_done {
+                return;
             }
+            holder = match create(&reader, &name, &volume).await {
+                Ok(holder) => holder,
+                Err(error) => {
+                    _ = sender.send(Err(std::io::Error::other(error))).await;
+                    return;
+                }
+            };
         }
-        container::remove(&reader, &holder).await;
     });
     Ok(archive)
+}
+
+/// Reads a volume through a container. `false` if that was gone before anything was read, and `again` says
+/// that there is another attempt.
+async fn send(
+    shared: &Shared,
+    holder: &str,
+    sender: &mpsc::Sender<std::io::Result<Bytes>>,
+    again: bool,
+) -> bool {
+    let patience = shared.config.patience;
+    let options = DownloadFromContainerOptions { path: CONTENT.into() };
+    let chunks = shared.docker.download_from_container(holder, Some(options));
+    let mut chunks = std::pin::pin!(chunks.try_filter(not_empty));
+    let mut is_first = true;
+    loop {
+        let next = tokio::select! {
+            next = timeout(patience, chunks.next()) => next.ok(),
+            () = shared.lost.cancelled() => None,
+        };
+        let chunk = match next {
+            Some(Some(Err(error))) if is_first && again && is_missing(&error) => return false,
+            Some(Some(chunk)) => chunk,
+            // A volume stays for as long as a container has it. Without that, files may have gone while the
+            // engine was reading, which it does not tell.
+            Some(None) => {
+                match shared.docker.inspect_container(holder, None::<InspectContainerOptions>).await
+                {
+                    Ok(_) => Ok(Bytes::new()),
+                    Err(error) if is_missing(&error) => Err(std::io::Error::other(
+                        "somebody has removed the container through which the volume was read, as \
+                     `docker container prune` does",
+                    )
+                    .into()),
+                    Err(error) => Err(error),
+                }
+            }
+            None => Err(stalled(patience)),
+        };
+        is_first = false;
+        let is_last = chunk.as_ref().map_or(true, Bytes::is_empty);
+        let chunk = chunk.map_err(|error| std::io::Error::other(words(error)));
+        if sender.send(chunk).await.is_err() || is_last {
+            return true;
+        }
+    }
 }
 
 /// Writes an archive into a volume.
@@ -77,30 +127,84 @@ pub async fn write(
     volume: &str,
     archive: VolumeArchive,
 ) -> Result<(), DriverError> {
-    let holder = create(shared, name, volume).await?;
+    let source = Arc::new(Mutex::new(Source { archive, sent: Vec::new(), length: 0 }));
+    for attempt in 1.. {
+        let holder = create(shared, name, volume).await?;
+        let written = write_once(shared, &holder, source.clone()).await;
+        container::remove(shared, &holder).await;
+        match written {
+            // What it has taken is lost, but may be at hand.
+            Err(error)
+                if is_missing(&error) && attempt < ATTEMPTS && source.lock().await.is_whole() => {}
+            written => {
+                let context = "the engine does not take the content of the volume";
+                return written.map_err(|error| failed(context, error));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An archive that is being sent.
+struct Source {
+    archive: VolumeArchive,
+    /// What has been taken from the archive, unless that was too much.
+    sent: Vec<Bytes>,
+    length: usize,
+}
+
+impl Source {
+    fn is_whole(&self) -> bool {
+        self.length <= KEPT
+    }
+
+    /// The chunk with this number. `None` at the end.
+    async fn chunk(&mut self, number: usize) -> Option<std::io::Result<Bytes>> {
+        if self.is_whole()
+            && let Some(chunk) = self.sent.get(number)
+        {
+            return (!chunk.is_empty()).then(|| Ok(chunk.clone()));
+        }
+        let Some(chunk) = self.archive.recv().await else {
+            return Some(Err(std::io::Error::other("the archive was cut off")));
+        };
+        if let Ok(chunk) = &chunk {
+            self.length += chunk.len();
+            match self.is_whole() {
+                true => self.sent.push(chunk.clone()),
+                false => self.sent.clear(),
+            }
+        }
+        match chunk {
+            Ok(chunk) if chunk.is_empty() => None,
+            chunk => Some(chunk),
+        }
+    }
+}
+
+async fn write_once(
+    shared: &Shared,
+    holder: &str,
+    source: Arc<Mutex<Source>>,
+) -> Result<(), Error> {
     let patience = shared.config.patience;
     // Since when something is the engine's to do.
     let (busy, since) = watch::channel(Some(Instant::now()));
-    let chunks = stream::unfold((Some(archive), busy), async |(archive, busy)| {
-        let mut archive = archive?;
+    let chunks = stream::unfold((Some(source), busy, 0), async |(source, busy, number)| {
+        let source = source?;
         busy.send_replace(None);
-        let chunk = archive.recv().await;
+        let chunk = source.lock().await.chunk(number).await;
         busy.send_replace(Some(Instant::now()));
-        match chunk {
-            Some(Ok(chunk)) if chunk.is_empty() => None,
-            Some(Ok(chunk)) => Some((Ok(chunk), (Some(archive), busy))),
-            Some(Err(error)) => Some((Err(error), (None, busy))),
-            None => Some((Err(std::io::Error::other("the archive was cut off")), (None, busy))),
-        }
+        let chunk = chunk?;
+        let rest = chunk.is_ok().then_some(source);
+        Some((chunk, (rest, busy, number + 1)))
     });
     let options = UploadToContainerOptions { path: PLACE.into(), ..Default::default() };
     let docker = shared.docker.clone().with_timeout(UNBOUNDED);
-    let written = tokio::select! {
-        written = docker.upload_to_container(&holder, Some(options), body_try_stream(chunks)) => written,
+    tokio::select! {
+        written = docker.upload_to_container(holder, Some(options), body_try_stream(chunks)) => written,
         () = idle(since, patience) => Err(stalled(patience)),
-    };
-    container::remove(shared, &holder).await;
-    written.map_err(|error| failed("the engine does not take the content of the volume", error))
+    }
 }
 
 /// Waits until the engine has had something to do for too long.

@@ -106,7 +106,7 @@ fn unknown(name: &VolumeName) -> DriverError {
 fn local(shared: &Shared, users: Users, mountpoint: &Path) -> Option<LocalDirectory> {
     let above = mountpoint.parent()?;
     // A directory that may be read may be replaced by root alone.
-    let usable = shared.is_local
+    let usable = shared.engine.is_local
         // What is written there would have owners that no container knows.
         && users == Users::Same
         && mountpoint.is_dir()

@@ -12,11 +12,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bollard::errors::Error;
-use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker, body_full};
+use bollard::{API_DEFAULT_VERSION, BollardRequest, ClientVersion, Docker, body_full};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, UPGRADE};
+use hyper::header::{CONNECTION, LOCATION, UPGRADE};
 use hyper::upgrade::Upgraded;
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_rustls::HttpsConnectorBuilder;
@@ -33,7 +33,9 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use tower_service::Service;
 
+use super::clock::EngineClock;
 use super::destination::Destination;
+use super::failure::printable;
 use super::ssh;
 
 /// What an engine is called that needs no name.
@@ -55,6 +57,10 @@ const GREETING: Duration = Duration::from_secs(3);
 const KEEPALIVE: Duration = Duration::from_secs(15);
 const KEEPALIVE_RETRIES: u32 = 4;
 
+/// How much of an answer is read that is no result, in bytes, and for how long.
+const LONGEST: usize = 64 << 10;
+const READING: Duration = Duration::from_secs(10);
+
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Error>> + Send>>;
 
 /// A way to send requests to an engine.
@@ -63,6 +69,7 @@ pub struct Way {
     send: Arc<dyn Fn(BollardRequest) -> Answer + Send + Sync>,
     /// What the paths of requests are relative to.
     base: String,
+    clock: EngineClock,
 }
 
 /// Both ends of a terminal's stream.
@@ -83,8 +90,8 @@ impl Way {
     }
 
     /// To a host and port, with the keys in a directory: `ca.pem`, and `cert.pem` and `key.pem` if there are
-    /// any.
-    pub fn tls(address: &str, keys: &Path) -> io::Result<Self> {
+    /// any. Without a directory, the authorities that this machine trusts count.
+    pub fn tls(address: &str, keys: Option<&Path>) -> io::Result<Self> {
         let mut connector = http();
         connector.enforce_http(false);
         let connector = HttpsConnectorBuilder::new()
@@ -122,6 +129,8 @@ impl Way {
     ) -> Self {
         let client =
             Client::builder(TokioExecutor::new()).pool_max_idle_per_host(idle).build(connector);
+        let clock = EngineClock::default();
+        let heard = clock.clone();
         let send = move |mut request: BollardRequest| {
             // Engines expect the alphabet for addresses, of which bollard writes the other one. What they cannot
             // read they take for nothing (`DecodeAuthConfig` of moby).
@@ -132,21 +141,63 @@ impl Way {
                 *value = safe;
                 value.set_sensitive(true);
             }
-            let answer = client.request(request);
-            Box::pin(async move { Ok(answer.await?) }) as Answer
+            let (answer, clock) = (client.request(request), heard.clone());
+            Box::pin(async move {
+                let answer = answer.await?;
+                clock.hear(answer.headers());
+                match answer.status() {
+                    StatusCode::NOT_MODIFIED | StatusCode::SWITCHING_PROTOCOLS => Ok(answer),
+                    status if status.is_success() => Ok(answer),
+                    _ => Err(refusal(answer).await),
+                }
+            }) as Answer
         };
-        Self { send: Arc::new(send), base }
+        Self { send: Arc::new(send), base, clock }
     }
 
-    /// A client that waits so many seconds for an answer.
-    pub fn client(&self, patience: u64) -> Result<Docker, Error> {
+    /// The clock that all answers tell.
+    pub fn clock(&self) -> &EngineClock {
+        &self.clock
+    }
+
+    /// Asks whether an engine is there, and what it is.
+    pub async fn probe(&self) -> Result<Found, NoEngine> {
+        let request = Request::get(format!("{}/version", self.base)).body(body_full(Bytes::new()));
+        let answer = (self.send)(request.map_err(Error::from)?).await?;
+        let body = beginning(answer.into_body()).await?;
+        let Ok(found) = serde_json::from_slice::<Version>(&body) else {
+            return Err(NoEngine::Other(kind_of(&body)));
+        };
+        let mut numbers = found.api_version.split('.').map(str::parse);
+        let (Some(Ok(major_version)), Some(Ok(minor_version)), None) =
+            (numbers.next(), numbers.next(), numbers.next())
+        else {
+            return Err(NoEngine::Other("another JSON document"));
+        };
+        let version = ClientVersion { major_version, minor_version };
+        let is_tini = |part: &Component| {
+            // Without a version, the engine does not know what it has.
+            part.name == "docker-init"
+                && part.version.starts_with(|first: char| first.is_ascii_digit())
+        };
+        Ok(Found { version, has_tini: found.components.iter().any(is_tini) })
+    }
+
+    /// A client that waits so many seconds for the beginning of an answer, and speaks the newest version
+    /// that both sides know.
+    pub fn client(&self, patience: u64, engine: &ClientVersion) -> Result<Docker, Error> {
         let send = self.send.clone();
         let transport = move |request| send(request);
+        let own = API_DEFAULT_VERSION;
+        let is_older = |a: &ClientVersion, b: &ClientVersion| {
+            (a.major_version, a.minor_version) < (b.major_version, b.minor_version)
+        };
+        let version = if is_older(engine, own) { engine } else { own };
         Docker::connect_with_custom_transport(
             transport,
             Some(self.base.as_str()),
             patience,
-            API_DEFAULT_VERSION,
+            version,
         )
     }
 
@@ -162,24 +213,111 @@ impl Way {
         let answer = timeout(docker.timeout(), (self.send)(request)).await;
         let answer = answer.map_err(|_| Error::RequestTimeoutError)??;
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            let status_code = answer.status().as_u16();
-            let body = timeout(docker.timeout(), answer.into_body().collect()).await;
-            let body = body.map_err(|_| Error::RequestTimeoutError)??.to_bytes();
-            let message = match serde_json::from_slice::<Refusal>(&body) {
-                Ok(refusal) => refusal.message,
-                Err(_) => String::from_utf8_lossy(&body).into_owned(),
-            };
-            return Err(Error::DockerResponseServerError { status_code, message });
+            return Err(io::Error::other("the engine does not pass on a terminal").into());
         }
         let stream = hyper::upgrade::on(answer).await.map_err(io::Error::other)?;
         Ok(tokio::io::split(TokioIo::new(stream)))
     }
 }
 
+/// Why an address leads to no engine.
+pub enum NoEngine {
+    /// Something answers, and this is what it answers with.
+    Other(&'static str),
+    Failed(Error),
+}
+
+impl From<Error> for NoEngine {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// An engine.
+pub struct Found {
+    /// Of its API.
+    pub version: ClientVersion,
+    /// Whether its init process is tini.
+    pub has_tini: bool,
+}
+
+/// What an engine says of itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Version {
+    api_version: String,
+    #[serde(default)]
+    components: Vec<Component>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Component {
+    name: String,
+    #[serde(default)]
+    version: String,
+}
+
 /// What an engine says when it does not do something.
 #[derive(Deserialize)]
 struct Refusal {
     message: String,
+}
+
+/// What kind of document somebody has answered with who is no engine.
+fn kind_of(body: &[u8]) -> &'static str {
+    match body.trim_ascii_start().first() {
+        None => "nothing",
+        Some(b'<') => "a web page",
+        Some(b'{' | b'[') => "another JSON document",
+        Some(_) => "something else",
+    }
+}
+
+/// The error that an answer tells of. Not more of it is read than an engine would say.
+async fn refusal(answer: Response<Incoming>) -> Error {
+    let status = answer.status();
+    let location = answer.headers().get(LOCATION);
+    let location = location.map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
+    let body = match beginning(answer.into_body()).await {
+        Ok(body) => body,
+        Err(error) => return error,
+    };
+    let text = String::from_utf8_lossy(&body);
+    let message = match (serde_json::from_slice::<Refusal>(&body), location) {
+        (Ok(refusal), _) => refusal.message,
+        (Err(_), Some(to)) if status.is_redirection() => {
+            format!("it answers with a redirect to `{}`", printable(&to))
+        }
+        // Such as the page of a proxy.
+        (Err(_), _) if kind_of(&body) != "something else" => {
+            format!("it answers with {} and the status `{status}`", kind_of(&body))
+        }
+        (Err(_), _) => printable(&text),
+    };
+    Error::DockerResponseServerError { status_code: status.as_u16(), message }
+}
+
+/// As much of a body as an engine would say, in the time that it would take.
+async fn beginning(mut body: Incoming) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let read = async {
+        while let Some(frame) = body.frame().await.transpose()? {
+            let Some(data) = frame.data_ref() else { continue };
+            bytes.extend_from_slice(&data[..data.len().min(LONGEST - bytes.len())]);
+            if bytes.len() == LONGEST {
+                break;
+            }
+        }
+        Ok::<_, Error>(())
+    };
+    match timeout(READING, read).await {
+        Ok(read) => read?,
+        // What has come says more than that the rest has not.
+        Err(_) if !bytes.is_empty() => {}
+        Err(_) => return Err(Error::RequestTimeoutError),
+    }
+    Ok(bytes)
 }
 
 fn http() -> HttpConnector {
@@ -191,8 +329,22 @@ fn http() -> HttpConnector {
 }
 
 /// As the `docker` command has it: the engine's authority is in `ca.pem` and nowhere else, and who has no
-/// certificate shows none.
-fn tls_config(keys: &Path) -> io::Result<ClientConfig> {
+/// certificate shows none. Without a directory, this machine's authorities count.
+fn tls_config(keys: Option<&Path>) -> io::Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
+    let Some(keys) = keys else {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        if roots.add_parsable_certificates(found.certs).0 == 0 {
+            return Err(io::Error::other(
+                "this machine trusts no authority, set `DOCKER_CERT_PATH` to the directory with `ca.pem`",
+            ));
+        }
+        return Ok(builder.with_root_certificates(roots).with_no_client_auth());
+    };
     let at = |name: &str| keys.join(name);
     let wrong = |name: &str, reason: String| {
         io::Error::other(format!("cannot use `{}`: {reason}", at(name).display()))
@@ -206,11 +358,7 @@ fn tls_config(keys: &Path) -> io::Result<ClientConfig> {
     if roots.add_parsable_certificates(authorities).0 == 0 {
         return Err(wrong("ca.pem", "it has no certificate of an authority".to_owned()));
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(io::Error::other)?
-        .with_root_certificates(roots);
+    let config = builder.with_root_certificates(roots);
     if !at("cert.pem").exists() && !at("key.pem").exists() {
         return Ok(config.with_no_client_auth());
     }

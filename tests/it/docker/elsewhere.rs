@@ -9,12 +9,14 @@ use bytes::Bytes;
 use ci::driver::docker::{DockerConfig, DockerDriver};
 use ci::driver::{Driver, DriverConfig, RunIdentity};
 use ci::task::Stream;
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::endings::{WAITS, signal, waiting};
 use super::{Run, host, objects, variable};
 use crate::conformance::{PATIENCE, mounted, sh, succeed, volume};
 use crate::support::Ci;
@@ -83,9 +85,9 @@ async fn volumes_are_read_and_written_as_archives() {
 }
 
 /// A way to the engine that can be cut: what is connected stays so, and nothing comes through any more.
-struct Way {
-    host: String,
-    cut: CancellationToken,
+pub struct Way {
+    pub host: String,
+    pub cut: CancellationToken,
     /// Whether the engine is taken for one that has lost count of what is in its networks.
     miscounts: Arc<AtomicBool>,
     /// Ends the connections when it is dropped.
@@ -100,7 +102,7 @@ impl Drop for Way {
 
 impl Way {
     /// By TCP.
-    async fn open() -> Self {
+    pub async fn open() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let way = Self::to(format!("tcp://{}", listener.local_addr().unwrap()));
         let pass = way.pass();
@@ -286,7 +288,7 @@ async fn prune(run: &str) {
 }
 
 /// An archive with one file, which has these bytes.
-fn archive(content: &[u8]) -> Vec<u8> {
+pub fn archive(content: &[u8]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_ustar();
     header.set_size(content.len() as u64);
@@ -335,4 +337,31 @@ async fn a_volume_may_take_longer_than_an_answer() {
     let Run { driver, run, .. } = run;
     drop((driver, way));
     prune(&run).await;
+}
+
+/// An engine that has been stopped, or a network that is cut, says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_on_an_engine_that_says_nothing_ends_when_it_is_interrupted() {
+    let way = Way::open().await;
+    let namespace = format!("silent-{}", std::process::id());
+    let driver = format!("docker://{namespace}?host={}&grace=200ms", way.host);
+    let (cut, told) = (way.cut.clone(), driver.clone());
+    let run = tokio::task::spawn_blocking(move || {
+        let state = tempfile::tempdir().unwrap();
+        let ci = Ci::pipeline(WAITS).args(["--driver", &told]);
+        let mut child = waiting(&ci.env("XDG_CACHE_HOME", state.path()));
+        cut.cancel();
+        signal(&child, Signal::SIGINT);
+        let code = child.wait().unwrap().code();
+        Ci::new()
+            .args(["prune", "--driver", &super::dsn(&namespace)])
+            .env("XDG_CACHE_HOME", state.path())
+            .run()
+            .exits(0);
+        assert_eq!(objects("ci.namespace", &namespace), Vec::<String>::new());
+        code
+    });
+    // Only ends a hang: leases last for two minutes.
+    let code = timeout(Duration::from_secs(100), run).await.unwrap().unwrap();
+    assert_eq!(code, Some(130));
 }

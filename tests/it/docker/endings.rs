@@ -14,7 +14,7 @@ use crate::conformance::{finish, mounted, sh, succeed, volume};
 use crate::support::Ci;
 
 /// A pipeline that has everything a run can make, and waits.
-const WAITS: &str = r#"
+pub const WAITS: &str = r#"
     const data = await runtime.createVolume({ name: "data" });
     await runtime.run({
         name: "waits", image: "busybox", mounts: { data },
@@ -22,7 +22,7 @@ const WAITS: &str = r#"
     });
 "#;
 
-fn waiting(ci: &Ci) -> std::process::Child {
+pub fn waiting(ci: &Ci) -> std::process::Child {
     let mut child = ci.command().stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap());
     let ready = lines.lines().map_while(Result::ok).any(|line| line.contains("[waits] ready"));
@@ -30,7 +30,7 @@ fn waiting(ci: &Ci) -> std::process::Child {
     child
 }
 
-fn signal(child: &std::process::Child, signal: Signal) {
+pub fn signal(child: &std::process::Child, signal: Signal) {
     kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }
 

@@ -27,6 +27,7 @@ async fn an_image_that_is_missing_is_named() {
     let spec = TaskSpec { image: "localhost:1/none:1".into(), ..task("t", "true", &[]) };
     let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
     assert!(error.contains("cannot pull image `localhost:1/none:1`"), "{error}");
+    assert!(error.contains("does not get an answer from the registry `localhost:1`"), "{error}");
     assert_eq!(*run.notices.lock().unwrap(), ["pulling image `localhost:1/none:1`"]);
     run.end().await;
 }
@@ -122,4 +123,28 @@ fn registries_are_asked_with_the_credentials_of_docker() {
     hello(&image, "always", config.path())
         .exits(1)
         .stdout_has(&format!("the credentials for `{registry}` cannot be read"));
+}
+
+/// A registry that nobody reaches is no fault of the pipeline, but a name that it does not know is.
+#[test]
+fn a_registry_out_of_reach_is_told_from_an_image_that_is_not_there() {
+    let config = configured(&auth(PASSWORD));
+    let pull = |image: &str| hello(image, "missing", config.path());
+    for registry in ["127.0.0.1:1", "registry.invalid"] {
+        pull(&format!("{registry}/none:1"))
+            .exits(3)
+            .stdout_has(&format!("does not get an answer from the registry `{registry}`"));
+    }
+    let registry = variable("CI_TEST_REGISTRY");
+    pull(&format!("{registry}/none:1")).exits(1).lacks("does not get an answer");
+    pull(&format!("{registry}/tiny:none")).exits(1).lacks("does not get an answer");
+    pull(&format!("{registry}/UPPER:1")).exits(1).stdout_has("check its name");
+    // A pipeline that goes on without the image has not failed for it.
+    let caught = r#"
+        const command = { path: "true" };
+        try { await runtime.run({ name: "t", image: "127.0.0.1:1/none:1", command }); } catch {}
+        throw new Error("for a reason of its own");
+    "#;
+    let driver = format!("docker://images?host={}", host());
+    Ci::pipeline(caught).args(["--driver", &driver]).run().exits(1);
 }

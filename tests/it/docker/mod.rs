@@ -3,8 +3,11 @@
 mod elsewhere;
 mod endings;
 mod images;
+mod impostors;
+mod leases;
 mod places;
 mod ssh;
+mod starts;
 
 use std::process::Command;
 use std::sync::{Arc, Mutex};
