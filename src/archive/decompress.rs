@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::budget::{Budget, Share};
-use super::frame::{LARGEST, OWN_MAGIC, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
+use super::frame::{self, LARGEST, OWN_MAGIC, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
 use super::snapshot::ContentHash;
 use super::trailer::{self, Trailer};
 use super::unpack::{Source, UnpackError};
@@ -23,6 +23,9 @@ const BLOCK: usize = 1 << 20;
 
 /// The memory that one frame may refer back to, as a power of two: what `zstd` itself accepts.
 const MAX_WINDOW: u32 = 27;
+
+/// What every member of a gzip file starts with.
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// The longest header of a frame, in bytes.
 const HEADER: usize = 18;
@@ -39,6 +42,7 @@ pub fn stream<T>(
     let (jobs, queue) = sync_channel::<Job>(workers);
     let (order, ordered) = sync_channel(workers);
     let read = AtomicU64::new(0);
+    let size = source.size();
     thread::scope(|scope| {
         let queue = Arc::new(Mutex::new(queue));
         if compression == Compression::Zstd {
@@ -50,7 +54,7 @@ pub fn stream<T>(
         drop(queue);
         let most_hashes = options.limits.entries;
         let mut splitter = Splitter {
-            input: Input { source, chunk: Bytes::new(), read: &read, ended: false },
+            input: Input { source, chunk: Bytes::new(), read: &read, ended: false, failed: None },
             budget: &options.budget,
             jobs,
             order,
@@ -75,8 +79,8 @@ pub fn stream<T>(
             ordered,
             limits: options.limits,
             unpacked: 0,
+            size,
             read: &read,
-            announced: false,
             trailer: None,
             stop,
         };
@@ -88,17 +92,17 @@ pub fn stream<T>(
 pub struct Content<'a> {
     ordered: Receiver<Item>,
     limits: super::Limits,
+    /// With what takes no space in the archive.
     unpacked: u64,
+    /// Of the archive, if its source knows it.
+    size: Option<u64>,
     read: &'a AtomicU64,
-    /// Whether a trailer will follow.
-    pub announced: bool,
     /// After the last block, with the hashes of the regular files in the order of the archive.
     pub trailer: Option<(Trailer, Vec<ContentHash>)>,
     stop: &'a AtomicBool,
 }
 
 enum Item {
-    Announced,
     Trailer(Trailer, Vec<ContentHash>),
     Block(Bytes),
     Frame(Receiver<Result<Bytes, UnpackError>>),
@@ -114,10 +118,6 @@ impl Content<'_> {
             }
             let Ok(item) = self.ordered.recv() else { return Ok(None) };
             let block = match item {
-                Item::Announced => {
-                    self.announced = true;
-                    continue;
-                }
                 Item::Trailer(trailer, hashes) => {
                     self.trailer = Some((trailer, hashes));
                     continue;
@@ -134,6 +134,17 @@ impl Content<'_> {
         }
     }
 
+    /// Counts what is made of the archive and takes no space in it: a hole has to be written or hashed.
+    pub fn charge(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        self.unpacked = self.unpacked.saturating_add(bytes);
+        self.check_size()
+    }
+
+    /// Whether somebody wants the archive no more.
+    pub fn check_stop(&self) -> Result<(), UnpackError> {
+        if self.stop.load(Ordering::Relaxed) { Err(UnpackError::Stopped) } else { Ok(()) }
+    }
+
     fn check_size(&self) -> Result<(), UnpackError> {
         let limits = self.limits;
         if self.unpacked > limits.bytes {
@@ -142,9 +153,10 @@ impl Content<'_> {
                 limits.bytes
             )));
         }
-        // What was read is ahead of what was unpacked, which is in favour of the archive.
-        let read = self.read.load(Ordering::Relaxed);
-        if self.unpacked > limits.free && self.unpacked > read.saturating_mul(limits.ratio) {
+        // Where the size is not known, what was read is ahead of what was unpacked, which is in favour of
+        // the archive.
+        let packed = self.size.unwrap_or_else(|| self.read.load(Ordering::Relaxed));
+        if limits.is_bomb(self.unpacked, packed) {
             return Err(UnpackError::Limit(format!(
                 "it unpacks to more than {} times its size, allow more with `cache_max_ratio`",
                 limits.ratio
@@ -165,6 +177,8 @@ struct Input<'a> {
     chunk: Bytes,
     read: &'a AtomicU64,
     ended: bool,
+    /// Why [`BufRead`] failed.
+    failed: Option<UnpackError>,
 }
 
 impl Input<'_> {
@@ -232,8 +246,11 @@ impl BufRead for Input<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match self.fill() {
             Ok(_) => Ok(&self.chunk),
-            Err(UnpackError::Source(error)) => Err(error),
-            Err(error) => Err(io::Error::other(error.to_string())),
+            Err(error) => {
+                let shown = io::Error::other(error.to_string());
+                self.failed = Some(error);
+                Err(shown)
+            }
         }
     }
 
@@ -277,7 +294,10 @@ impl Splitter<'_> {
             } else if magic == ZSTD_MAGIC {
                 match announced.take().filter(|size| (4..=2 * LARGEST).contains(size)) {
                     Some(size) => self.frame(size)?,
-                    None => self.streamed(&mut ZSTD_MAGIC.to_le_bytes().as_slice())?,
+                    None => {
+                        let head = self.frame_header()?;
+                        self.streamed(&mut head.as_slice())?;
+                    }
                 }
             } else if magic == 0 && !first {
                 return self.padding();
@@ -314,6 +334,20 @@ impl Splitter<'_> {
         self.order.send(Item::Frame(output)).map_err(|_| UnpackError::Stopped)?;
         let job = Job { frame, content, share, pool: self.pool.clone(), done };
         self.jobs.send(job).map_err(|_| UnpackError::Stopped)
+    }
+
+    /// Reads the header of a frame, behind its first four bytes.
+    fn frame_header(&mut self) -> Result<Vec<u8>, UnpackError> {
+        let mut head = ZSTD_MAGIC.to_le_bytes().to_vec();
+        self.input.exact(1, &mut head)?;
+        self.input.exact(frame::header_size(head[4]) - head.len(), &mut head)?;
+        match frame::window(&head) {
+            Some(window) if window > 1 << MAX_WINDOW => Err(UnpackError::Corrupt(format!(
+                "it takes a window of {window} bytes to unpack, as `zstd --long=31` makes it; \
+                 compress it with at most `--long={MAX_WINDOW}`"
+            ))),
+            _ => Ok(head),
+        }
     }
 
     /// Decompresses one frame that starts with `head` and goes on in the input.
@@ -360,7 +394,7 @@ impl Splitter<'_> {
         self.input.exact(size as usize, &mut bytes)?;
         if trailer::is_announcement(&bytes) {
             self.announced = true;
-            return self.order.send(Item::Announced).map_err(|_| UnpackError::Stopped);
+            return Ok(());
         }
         if let Some(trailer) = trailer::read(&bytes) {
             self.announced = false;
@@ -373,11 +407,24 @@ impl Splitter<'_> {
         if !self.input.fill()? {
             return Err(ends_early());
         }
+        let mut first = true;
         while self.input.fill()? {
-            if self.input.chunk[0] == 0 {
+            if self.input.chunk[0] == 0 && !first {
                 return self.padding();
             }
-            let mut member = flate2::bufread::GzDecoder::new(&mut self.input);
+            let mut magic = Vec::with_capacity(GZIP_MAGIC.len());
+            let read = self.input.exact(GZIP_MAGIC.len(), &mut magic);
+            if !GZIP_MAGIC.starts_with(&magic) {
+                let what = match first {
+                    true => "it is not compressed with gzip",
+                    false => "something that is not compressed with gzip follows its end",
+                };
+                return Err(UnpackError::Corrupt(what.to_owned()));
+            }
+            read?;
+            first = false;
+            let input = Read::chain(magic.as_slice(), &mut self.input);
+            let mut member = flate2::bufread::GzDecoder::new(input);
             loop {
                 let mut block = Vec::with_capacity(BLOCK);
                 match (&mut member).take(BLOCK as u64).read_to_end(&mut block) {
@@ -386,10 +433,15 @@ impl Splitter<'_> {
                         let block = Item::Block(block.into());
                         self.order.send(block).map_err(|_| UnpackError::Stopped)?;
                     }
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                        return Err(ends_early());
+                    Err(error) => {
+                        // What keeps the archive from being read is no fault of the archive.
+                        let (_, input) = member.get_mut().get_mut();
+                        return Err(match input.failed.take() {
+                            Some(failed) => failed,
+                            None if error.kind() == io::ErrorKind::UnexpectedEof => ends_early(),
+                            None => UnpackError::Corrupt(error.to_string()),
+                        });
                     }
-                    Err(error) => return Err(UnpackError::Corrupt(error.to_string())),
                 }
             }
         }

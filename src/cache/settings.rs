@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::location::{self, decoded};
 use super::{CacheConfig, CacheKeyError, CachePolicy, CacheWhen, KeyPrefix, StoreLocation, masked};
-use crate::archive::{Compression, OutsideLinks};
+use crate::archive::{Compression, OutsideLinks, Setuid};
 
 /// Keys of the store's URL, which may stand anywhere after `cache=`.
 pub(super) const STORE_KEYS: &[&str] = &["region", "endpoint", "ttl"];
@@ -25,6 +25,7 @@ const KEYS: &[&str] = &[
     "cache_max_size",
     "cache_max_ratio",
     "cache_outside_links",
+    "cache_setuid",
 ];
 
 const MAX_FALLBACKS: usize = 5;
@@ -177,6 +178,13 @@ fn apply(config: &mut CacheConfig, key: &'static str, value: &str) -> Result<(),
                 "refuse" => OutsideLinks::Refuse,
                 "keep" => OutsideLinks::Keep,
                 _ => return Err(invalid("`refuse` or `keep`")),
+            };
+        }
+        "cache_setuid" => {
+            config.setuid = match value {
+                "drop" => Setuid::Drop,
+                "keep" => Setuid::Keep,
+                _ => return Err(invalid("`drop` or `keep`")),
             };
         }
         _ => {}

@@ -66,7 +66,7 @@ pub enum Access {
 #[derive(Debug)]
 pub struct Restored {
     pub outcome: CacheOutcome,
-    /// Of the tree, as the object's metadata or the archive have it.
+    /// Of the tree that was read.
     digest: Option<TreeDigest>,
     snapshot: Option<Arc<Snapshot>>,
 }
@@ -203,14 +203,16 @@ impl VolumeCache {
                     bytes: info.size,
                 })
                 .await;
-            let unpacked = unpack::into(self, driver, volume, download, transfer).await?;
+            let stored = &info.metadata;
+            let unpacked =
+                unpack::into(self, driver, volume, stored, download, transfer).await?;
             for notice in unpacked.notices {
                 self.events.notice(format!("volume `{}`: {notice}", volume.name));
             }
             report.content_bytes = unpacked.bytes;
             let outcome = if index == 0 { CacheOutcome::Hit } else { CacheOutcome::Fallback };
-            let digest = info.metadata.digest.as_deref().and_then(|text| text.parse().ok());
-            let digest = digest.or(unpacked.trailer.map(|trailer| trailer.digest));
+            // Not what the store says of it: that may be of another archive.
+            let digest = unpacked.digest;
             return Ok(Restored { outcome, digest, snapshot: Some(Arc::new(unpacked.snapshot)) });
         }
         report.reason = misses.join(", ");

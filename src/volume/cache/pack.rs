@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::VolumeCache;
 use super::content::Content;
+use super::download::limits;
 use super::transfer::Transfer;
 use crate::archive::{self, PackOptions, Packed, Sink, Snapshot, Survey};
 use crate::cache::{CacheKey, Metadata, Upload, UploadSender};
@@ -92,6 +93,8 @@ fn options(cache: &VolumeCache) -> PackOptions {
     PackOptions {
         compression: cache.config.compression,
         outside_links: cache.config.outside_links,
+        setuid: cache.config.setuid,
+        limits: limits(&cache.config),
         budget: cache.budget.clone(),
     }
 }

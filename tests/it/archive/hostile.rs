@@ -122,7 +122,7 @@ impl Prey {
 #[track_caller]
 fn refuses(bytes: &[u8], entry: &str, reason: &str) {
     match Prey::new().unpack(bytes, &unpack_options()) {
-        Err(UnpackError::Refused { path, reason: found }) => {
+        Err(UnpackError::Refused { path, reason: found, .. }) => {
             assert!(path.contains(entry) && found.contains(reason), "{path}: {found}");
         }
         other => panic!("expected `{entry}` to be refused, got {other:?}"),
@@ -164,8 +164,12 @@ fn links_that_lead_out_are_refused() {
         refuses(&Enemy::default().hardlink("hard", target).end(), "hard", "its path");
     }
     refuses(&Enemy::default().hardlink("hard", "missing").end(), "hard", "no file before it");
-    let through = Enemy::default().symlink("link", "nowhere").hardlink("hard", "link");
-    refuses(&through.end(), "hard", "no file before it");
+    // As another name in another directory the same link leads elsewhere.
+    let moved = Enemy::default().symlink("d/link", "../f").hardlink("hard", "d/link");
+    refuses(&moved.end(), "hard", "outside of the volume");
+    let chain = Enemy::default().directory("d").symlink("d/e/top", "../..").hardlink("d/up", "d/e/top");
+    refuses(&chain.end(), "d/up", "outside of the volume");
+    refuses(&Enemy::default().hardlink("hard", "hard").end(), "hard", "no file before it");
     refuses(&Enemy::default().directory("d").hardlink("hard", "d").end(), "hard", "no file");
 }
 
@@ -205,7 +209,7 @@ fn what_takes_root_is_refused_from_others() {
         let bytes = entry(kind, mode);
         let (prey, result) = unpack(&bytes);
         match result {
-            Err(UnpackError::Refused { path, reason }) => {
+            Err(UnpackError::Refused { path, reason, .. }) => {
                 assert!(path == "entry" && reason.contains(expected), "{path}: {reason}");
             }
             other => panic!("{other:?}"),

@@ -15,8 +15,8 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use ci::archive::{
-    self, Budget, Compression, Limits, OutsideLinks, PackError, PackOptions, Packed, Root, Sink,
-    Source, Survey, UnpackError, UnpackOptions, Unpacked,
+    self, Budget, Compression, Limits, OutsideLinks, PackError, PackOptions, Packed, Root, Setuid,
+    Sink, Source, Survey, UnpackError, UnpackOptions, Unpacked,
 };
 use tempfile::TempDir;
 
@@ -27,13 +27,21 @@ fn budget() -> Budget {
 }
 
 fn pack_options(compression: Compression) -> PackOptions {
-    PackOptions { compression, outside_links: OutsideLinks::Refuse, budget: budget() }
+    PackOptions {
+        compression,
+        outside_links: OutsideLinks::Refuse,
+        setuid: Setuid::Keep,
+        limits: Limits::default(),
+        budget: budget(),
+    }
 }
 
 fn unpack_options() -> UnpackOptions {
     UnpackOptions {
         limits: Limits::default(),
         outside_links: OutsideLinks::Refuse,
+        setuid: Setuid::Keep,
+        expected: None,
         budget: budget(),
     }
 }
