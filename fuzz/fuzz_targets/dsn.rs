@@ -14,8 +14,12 @@ mod archive {
     mod budget;
     #[path = "../../src/archive/compression.rs"]
     mod compression;
+    #[path = "../../src/archive/control.rs"]
+    mod control;
     #[path = "../../src/archive/options.rs"]
     mod options;
+    #[path = "../../src/archive/sync.rs"]
+    mod sync;
 
     pub use budget::Budget;
     pub use compression::Compression;

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::control::{Stage, Stopped};
 use super::member::Members;
 use super::snapshot::{ContentHash, hash, hash_zeros};
 use super::unpack::UnpackError;
@@ -16,7 +17,7 @@ pub struct Passed {
 
 /// Passes the data of the current member on, which is a file of this size. `parts` are where its data
 /// belongs, if it has holes.
-pub fn pass<E: From<UnpackError>>(
+pub fn pass<E: From<UnpackError> + From<Stopped>>(
     members: &mut Members<'_, '_>,
     size: u64,
     parts: Option<&[(u64, u64)]>,
@@ -26,7 +27,7 @@ pub fn pass<E: From<UnpackError>>(
     let (mut at, mut stored) = (0, 0_u64);
     // The parts are in order and within the file, or the member would not be one.
     for (offset, length) in parts.unwrap_or(&[(0, size)]) {
-        hash_zeros(&mut hasher, offset - at, &mut || members.check_stop())?;
+        hash_zeros(&mut hasher, offset - at, members.control(), Stage::Decompress)?;
         let mut left = *length;
         while left > 0 {
             let data = members.data_of(usize::try_from(left).unwrap_or(usize::MAX))?;
@@ -37,6 +38,6 @@ pub fn pass<E: From<UnpackError>>(
         at = offset + length;
         stored += length;
     }
-    hash_zeros(&mut hasher, size - at, &mut || members.check_stop())?;
+    hash_zeros(&mut hasher, size - at, members.control(), Stage::Decompress)?;
     Ok(Passed { stored, hash: *hasher.finalize().as_bytes() })
 }

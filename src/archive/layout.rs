@@ -208,10 +208,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Ends the traversal after the last member. All files have to be in the tally.
-    pub fn finish(
-        &mut self,
-        members: &mut Members<'_, '_>,
-    ) -> Result<Unpacked, UnpackError> {
+    pub fn finish(&mut self, members: &mut Members<'_, '_>) -> Result<Unpacked, UnpackError> {
         if self.options.outside_links == super::OutsideLinks::Refuse {
             for path in &self.upward {
                 if let Some(reason) = outside_by_way(&self.links, path) {

@@ -41,10 +41,9 @@ fn binary(field: &[u8]) -> Result<i128, UnpackError> {
     let sign: i128 = if field[0] & 0x40 == 0 { 0 } else { -1 };
     let first = if sign == 0 { field[0] & 0x7f } else { field[0] };
     // Fields have at most twelve bytes, so nothing is lost.
-    Ok(field[1..].iter().fold(
-        (sign << 8) | i128::from(first),
-        |number, byte| (number << 8) | i128::from(*byte),
-    ))
+    Ok(field[1..]
+        .iter()
+        .fold((sign << 8) | i128::from(first), |number, byte| (number << 8) | i128::from(*byte)))
 }
 
 fn octal(field: &[u8]) -> Result<i128, UnpackError> {

@@ -12,6 +12,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, ResolveFlags, mkdirat, open, openat2, unlinkat};
 use rustix::io::Errno;
 
+use super::control::{Control, Stage};
 use super::path::{shown, split};
 use super::unpack::UnpackError;
 use super::walk::{DIRECTORY, mode, open_directory};
@@ -30,6 +31,7 @@ pub enum Taken {
 pub struct Places {
     root: Arc<OwnedFd>,
     open: HashMap<Vec<u8>, Arc<OwnedFd>>,
+    control: Control,
 }
 
 /// Where an entry goes: a directory and a name in it.
@@ -41,9 +43,11 @@ pub struct Place {
 
 impl Places {
     /// `root` is an empty directory.
-    pub fn new(root: &Path) -> Result<Self, UnpackError> {
+    pub fn new(root: &Path, control: Control) -> Result<Self, UnpackError> {
+        let writing = control.enter(Stage::Write);
         let root = open(root, DIRECTORY, Mode::empty()).map_err(|errno| io(b"", errno))?;
-        Ok(Self { root: Arc::new(root), open: HashMap::new() })
+        drop(writing);
+        Ok(Self { root: Arc::new(root), open: HashMap::new(), control })
     }
 
     /// The place of a path other than the root.
@@ -59,6 +63,7 @@ impl Places {
     /// Makes a directory, open for this process alone until what it holds is complete.
     pub fn make(&mut self, path: &[u8]) -> Result<(), UnpackError> {
         let Place { directory, name } = self.place(path)?;
+        let _writing = self.control.enter(Stage::Write);
         mkdirat(&directory, &name, mode(0o700)).map_err(|errno| io(path, errno))
     }
 
@@ -78,6 +83,7 @@ impl Places {
             at = split(at).map_or(b"", |(parent, _)| parent);
         };
         for path in closed.into_iter().rev() {
+            let _writing = self.control.enter(Stage::Write);
             let name = split(path).map_or(path, |(_, name)| name);
             let name = CString::new(name).map_err(|_| refused(path, "a NUL character"))?;
             directory = Arc::new(enter(&directory, &name).map_err(|errno| io(path, errno))?);
@@ -97,6 +103,7 @@ impl Places {
             Taken::File | Taken::Link => AtFlags::empty(),
         };
         self.open.remove(path);
+        let _writing = self.control.enter(Stage::Write);
         unlinkat(&directory, &name, flags).map_err(|errno| io(path, errno))
     }
 }

@@ -4,11 +4,11 @@
 //! [`pack`](super::pack) makes of such a tree, as far as the other one tells what is in it.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 
 use super::ahead::left_out;
 use super::compress::{Frames, stream};
 use super::content::pass;
+use super::control::Control;
 use super::digest::{Digester, Record, Records};
 use super::header::{self, BLOCK, Entry, Kind};
 use super::layout::check;
@@ -24,7 +24,7 @@ use super::survey::Survey;
 use super::trailer::Trailer;
 use super::unpack::{Source, UnpackError};
 use super::xattr::Xattr;
-use super::{Compression, Limits, OutsideLinks, PackOptions, UnpackOptions, decompress, extents};
+use super::{Limits, OutsideLinks, PackOptions, UnpackOptions, decompress, extents};
 
 /// Whose what belongs to root is in somebody else's archive. All other numbers are higher by the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,12 +49,13 @@ pub fn repack(
     root: Root,
     options: &PackOptions,
     sink: &mut dyn Sink,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Packed, PackError> {
     let (mut packed, compressed_bytes) =
-        stream(options.compression, &options.budget, sink, |frames| {
+        stream(options.compression, &options.budget, sink, control, |frames| {
             seal::begin(frames, options.compression)?;
-            let (packed, headers, hashes) = transcribe(source, root, options, stop, Some(frames))?;
+            let (packed, headers, hashes) =
+                transcribe(source, root, options, control, Some(frames))?;
             let Packed { digest, entries, bytes, .. } = packed;
             let seal = Seal { trailer: Trailer { digest, entries, bytes }, headers };
             seal::end(frames, options.compression, &seal, &hashes)?;
@@ -69,10 +70,10 @@ pub fn repack(
 pub fn survey_archive(
     source: &mut dyn Source,
     options: &PackOptions,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Survey, PackError> {
     let (Packed { digest, entries, bytes, .. }, ..) =
-        transcribe(source, Root::default(), options, stop, None)?;
+        transcribe(source, Root::default(), options, control, None)?;
     Ok(Survey { digest, entries, bytes, bytes_read: bytes })
 }
 
@@ -80,9 +81,9 @@ pub fn survey_archive(
 pub fn is_empty_archive(
     source: &mut dyn Source,
     options: &PackOptions,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<bool, PackError> {
-    members(source, options, stop, |members| {
+    members(source, options, control, |members| {
         while let Some(member) = members.next()? {
             let is_kept = !matches!(member.kind, MemberKind::Fifo | MemberKind::Device);
             if is_kept && below_root(&member.path).is_ok_and(|path| !path.is_empty()) {
@@ -97,10 +98,10 @@ fn transcribe(
     source: &mut dyn Source,
     root: Root,
     options: &PackOptions,
-    stop: &AtomicBool,
+    control: &Control,
     frames: Option<&mut Frames<'_>>,
 ) -> Result<(Packed, [u8; 32], Vec<ContentHash>), PackError> {
-    members(source, options, stop, |members| {
+    members(source, options, control, |members| {
         let mut transcript = Transcript {
             checks: unbounded(options),
             root,
@@ -131,13 +132,12 @@ fn transcribe(
 fn members<T>(
     source: &mut dyn Source,
     options: &PackOptions,
-    stop: &AtomicBool,
+    control: &Control,
     read: impl FnOnce(&mut Members<'_, '_>) -> Result<T, PackError>,
 ) -> Result<T, PackError> {
-    let read =
-        decompress::stream(source, Compression::None, &unbounded(options), stop, |content| {
-            Ok(read(&mut Members::new(content)))
-        });
+    let read = decompress::plain(source, &unbounded(options), control, |content| {
+        Ok(read(&mut Members::new(content)))
+    });
     read?
 }
 
@@ -156,6 +156,7 @@ impl From<UnpackError> for PackError {
     fn from(error: UnpackError) -> Self {
         match error {
             UnpackError::Stopped => Self::Stopped,
+            UnpackError::Internal(reason) => Self::Internal(reason),
             UnpackError::Refused { path, reason, .. } => Self::Refused { path, reason },
             error => Self::Archive(error),
         }

@@ -7,12 +7,12 @@
 //!
 //! Archives compressed with Zstandard have a [trailer](super::trailer) as well, behind the last frame.
 
+use super::Compression;
 use super::compress::Frames;
 use super::header::{self, BLOCK, comment};
 use super::pack::PackError;
 use super::snapshot::{ContentHash, TreeDigest};
 use super::trailer::{self, Trailer};
-use super::Compression;
 
 /// Starts the comments, with a version.
 const NAME: &str = "ci-seal 1";
@@ -99,8 +99,7 @@ impl Announced {
         if rest.is_empty() {
             return Some(Self { with_trailer: false });
         }
-        (rest.strip_prefix(b" ")? == WITH_TRAILER.as_bytes())
-            .then_some(Self { with_trailer: true })
+        (rest.strip_prefix(b" ")? == WITH_TRAILER.as_bytes()).then_some(Self { with_trailer: true })
     }
 }
 

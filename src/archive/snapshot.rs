@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use rustix::fs::Stat;
 
+use super::control::{Control, Stage, Stopped};
 use super::stat::size;
 
 /// A path in 128 bits of its blake3 hash.
@@ -33,16 +34,17 @@ pub fn hash(hasher: &mut blake3::Hasher, data: &[u8]) {
     }
 }
 
-/// Adds this many zeros, the content of a hole. There may be many, so `check` is called between some of
-/// them, and its error ends it.
-pub fn hash_zeros<E>(
+/// Adds this many zeros, the content of a hole. There may be many, so it can be stopped.
+pub fn hash_zeros(
     hasher: &mut blake3::Hasher,
     mut count: u64,
-    check: &mut dyn FnMut() -> Result<(), E>,
-) -> Result<(), E> {
+    control: &Control,
+    stage: Stage,
+) -> Result<(), Stopped> {
     static ZEROS: [u8; 4 << 20] = [0; 4 << 20];
     while count > 0 {
-        check()?;
+        control.check()?;
+        let _working = control.enter(stage);
         let now = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
         hash(hasher, &ZEROS[..now]);
         count -= now as u64;

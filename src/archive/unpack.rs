@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
@@ -10,6 +10,8 @@ use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, fchmod, futimens, linkat, statat};
 
 use super::content::pass;
+use super::control::{Control, Stage, Stopped, Wake};
+use super::copies::Copies;
 use super::decompress::stream;
 use super::layout::{Accepted, AcceptedKind, Layout};
 use super::member::Members;
@@ -18,7 +20,7 @@ use super::snapshot::{PathKey, Snapshot, TreeDigest, path_key, stamp};
 use super::stat::Meta;
 use super::trailer::Trailer;
 use super::walk::mode;
-use super::writer::{NewFile, NewLink, Owner, Writers, attributes, times};
+use super::writer::{NewFile, NewLink, Owner, Writers, attributes, error_of, times};
 use super::xattr::Xattr;
 use super::{Compression, UnpackOptions};
 
@@ -30,6 +32,11 @@ pub trait Source: Send {
 
     /// How many bytes all parts have together, if that is known.
     fn size(&self) -> Option<u64> {
+        None
+    }
+
+    /// Makes a `next` that waits in another thread return an error soon.
+    fn interrupt(&self) -> Option<Arc<dyn Wake>> {
         None
     }
 }
@@ -81,6 +88,15 @@ pub enum UnpackError {
     Sink(#[source] io::Error),
     #[error("unpacking was stopped")]
     Stopped,
+    /// A thread panicked, or could not be started.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl From<Stopped> for UnpackError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl UnpackError {
@@ -94,7 +110,8 @@ impl UnpackError {
             | Self::Limit(_)
             | Self::Io { .. }
             | Self::Sink(_)
-            | Self::Stopped => false,
+            | Self::Stopped
+            | Self::Internal(_) => false,
         }
     }
 }
@@ -108,19 +125,32 @@ pub fn unpack(
     compression: Compression,
     root: &Path,
     options: &UnpackOptions,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Unpacked, UnpackError> {
-    stream(source, compression, options, stop, |content| {
+    stream(source, compression, options, control, |content| {
         let mut members = Members::new(content);
+        let control = members.control().clone();
         let unpacked = thread::scope(|scope| {
-            let places = Places::new(root)?;
-            let mut tree = Tree::new(places, Writers::start(scope, stop), options);
-            while let Some(member) = members.next()? {
-                if let Some(entry) = tree.layout.accept(member, &mut members)? {
-                    tree.add(entry, &mut members)?;
+            // However this ends, the writers do not go on.
+            let _stop = control.stop_on_drop();
+            let places = Places::new(root, control.clone())?;
+            let writers = Writers::start(scope, options.budget.threads(), &control);
+            let failed = writers.failed();
+            members.before_wait(writers.announcer());
+            let mut tree = Tree::new(places, writers, options, control.clone());
+            let unpack = || {
+                while let Some(member) = members.next()? {
+                    if let Some(entry) = tree.layout.accept(member, &mut members)? {
+                        tree.add(entry, &mut members)?;
+                    }
                 }
-            }
-            tree.finish(&mut members)
+                tree.finish(&mut members)
+            };
+            unpack().map_err(|error| match error {
+                // Whoever stopped everything says why.
+                UnpackError::Stopped => error_of(&failed).unwrap_or(error),
+                error => error,
+            })
         })?;
         Ok(Unpacked { compressed_bytes: content.read(), ..unpacked })
     })
@@ -131,9 +161,9 @@ pub fn verify(
     source: &mut dyn Source,
     compression: Compression,
     options: &UnpackOptions,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Unpacked, UnpackError> {
-    stream(source, compression, options, stop, |content| {
+    stream(source, compression, options, control, |content| {
         let mut members = Members::new(content);
         let mut layout = Layout::new(options);
         while let Some(member) = members.next()? {
@@ -158,10 +188,15 @@ const SMALL: u64 = 1 << 20;
 /// More further names of files than this are not waited with.
 const MAX_HARDLINKS: usize = 4096;
 
+/// How much of them is copied at most, in bytes.
+const COPIES: usize = 8 << 20;
+
 struct Tree<'a, 'scope> {
     places: Places,
     writers: Writers<'scope>,
     layout: Layout<'a>,
+    control: Control,
+    copies: Copies,
     /// Attributes of directories, which are set when nothing more is put into them.
     directories: Vec<(Vec<u8>, Meta, Vec<Xattr>)>,
     /// Directories that the archive puts something into and does not describe.
@@ -174,11 +209,18 @@ struct Tree<'a, 'scope> {
 }
 
 impl<'a, 'scope> Tree<'a, 'scope> {
-    fn new(places: Places, writers: Writers<'scope>, options: &'a UnpackOptions) -> Self {
+    fn new(
+        places: Places,
+        writers: Writers<'scope>,
+        options: &'a UnpackOptions,
+        control: Control,
+    ) -> Self {
         Self {
             places,
             writers,
             layout: Layout::new(options),
+            control,
+            copies: Copies::default(),
             directories: Vec::new(),
             // The root, unless the archive describes it.
             implied: vec![Vec::new()],
@@ -227,14 +269,12 @@ impl<'a, 'scope> Tree<'a, 'scope> {
 
     fn content(&mut self, file: NewFile, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
         if file.size <= SMALL && file.extents.is_none() {
-            let mut content = Vec::new();
-            loop {
-                let data = members.data()?;
-                if data.is_empty() {
-                    return self.writers.file(file, content);
-                }
-                content.push(data);
+            // What is copied is not part of the budget.
+            if self.copies.bytes() + SMALL as usize > COPIES {
+                self.writers.settle()?;
             }
+            let content = members.whole(file.size as usize, &self.copies)?;
+            return self.writers.file(file, content);
         }
         let open = self.writers.open(file)?;
         loop {
@@ -252,6 +292,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         for (path, target) in std::mem::take(&mut self.hardlinks) {
             let from = self.places.place(&target)?;
             let to = self.places.place(&path)?;
+            let _writing = self.control.enter(Stage::Write);
             // Without following links: the target is the file that this archive has put there.
             linkat(&from.directory, &from.name, &to.directory, &to.name, AtFlags::empty())
                 .map_err(|errno| io_error(&path, errno))?;
@@ -267,6 +308,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         let mut relinked = Vec::new();
         for path in std::mem::take(&mut self.linked) {
             let place = self.places.place(&path)?;
+            let _writing = self.control.enter(Stage::Write);
             let stat = statat(&place.directory, &place.name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|errno| io_error(&path, errno))?;
             let key = path_key(&path);
@@ -282,6 +324,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         for path in std::mem::take(&mut self.implied).into_iter().rev() {
             if self.layout.taken(&path) == Some(Taken::Directory) {
                 let directory = self.places.directory(&path)?;
+                let _writing = self.control.enter(Stage::Write);
                 if path.is_empty() && !owner.has(directory.as_fd()) {
                     continue;
                 }
@@ -299,6 +342,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         for (path, meta, xattrs) in directories {
             if self.layout.taken(&path) == Some(Taken::Directory) {
                 let directory = self.places.directory(&path)?;
+                let _writing = self.control.enter(Stage::Write);
                 owner
                     .take(directory.as_fd())
                     .and_then(|()| {

@@ -18,7 +18,7 @@ pub use self::describe::describe;
 pub use self::download::{Downloaded, unpack_options};
 use self::transfer::Transfer;
 use super::{Ended, Usage, VolumeName};
-use crate::archive::{Budget, Compression, Snapshot, TreeDigest};
+use crate::archive::{Budget, Compression, Snapshot, Stage, TreeDigest};
 use crate::cache::{CacheConfig, CacheStore, CacheWhen, Metadata, ObjectInfo, StoreError};
 use crate::context::EventSink;
 use crate::driver::{Driver, Volume};
@@ -28,9 +28,9 @@ use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
 /// connections already; more of them would only need more memory.
 const TURNS: usize = 3;
 
-/// Memory for the content of all archives that are being packed or unpacked, in bytes: two frames for
-/// each of them, packed and unpacked.
-const MEMORY: usize = 96 << 20;
+/// Memory for the content of all archives that are being packed or unpacked, in bytes: a reserve for each
+/// of them, and about as much to be lent.
+const MEMORY: usize = 112 << 20;
 
 /// How the digest of a tree is computed: another way is another number.
 const DIGEST_VERSION: u64 = 1;
@@ -185,7 +185,9 @@ impl VolumeCache {
             self.config.fallback_keys(&volume.name).map_err(|error| error.to_string())?;
         for (index, key) in std::iter::once(own).chain(fallbacks).enumerate() {
             let transfer = Transfer::start(&self.config, &self.cancel);
+            let downloading = transfer.enter(Stage::Download);
             let found = transfer.bounded(self.store.get(&key)).await?;
+            drop(downloading);
             let Some((info, download)) = found.map_err(|error| error.to_string())? else {
                 misses.push(format!("no `{key}`"));
                 continue;
@@ -204,8 +206,7 @@ impl VolumeCache {
                 })
                 .await;
             let stored = &info.metadata;
-            let unpacked =
-                unpack::into(self, driver, volume, stored, download, transfer).await?;
+            let unpacked = unpack::into(self, driver, volume, stored, download, transfer).await?;
             for notice in unpacked.notices {
                 self.events.notice(format!("volume `{}`: {notice}", volume.name));
             }
@@ -313,12 +314,14 @@ impl VolumeCache {
         let mut compare = true;
         loop {
             let transfer = Transfer::start(&self.config, &self.cancel);
+            let downloading = transfer.enter(Stage::Download);
             let stored = transfer
                 .bounded(describe(&*self.store, &key))
                 .await?
                 .map_err(|error| error.to_string())?
                 // One that could not be restored is to be replaced.
                 .filter(|stored| self.expired(stored).is_none() && !is_broken);
+            drop(downloading);
             let current = self.current(hit, stored.as_ref());
             // A look at all files before they are packed is worth its time only if it may turn out that
             // they need not be, or if nothing but the metadata has a place for their digest.

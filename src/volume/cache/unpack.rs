@@ -5,8 +5,8 @@ use std::path::Path;
 use super::VolumeCache;
 use super::content::Sent;
 use super::download::{Downloaded, unpack_options};
-use super::transfer::Transfer;
-use crate::archive::{self, UnpackError, UnpackOptions, Unpacked};
+use super::transfer::{CANCELLED, Transfer};
+use crate::archive::{self, Stage, UnpackError, UnpackOptions, Unpacked};
 use crate::cache::{Download, Metadata};
 use crate::driver::{Driver, LocalDirectory, Volume};
 use crate::remove::remove;
@@ -38,15 +38,24 @@ async fn into_directory(
     let compression = cache.config.compression;
     let mut source = Downloaded::until(download, transfer.over.clone());
     transfer
-        .blocking(move |stop| {
+        .blocking(move |control| {
             let mut unpack = || -> Result<Unpacked, String> {
+                let writing = control.enter(Stage::Write);
                 std::fs::create_dir(&staging).map_err(|error| error.to_string())?;
-                let unpacked = archive::unpack(&mut source, compression, &staging, &options, stop)
-                    .map_err(|error| error.to_string())?;
+                drop(writing);
+                let unpacked =
+                    archive::unpack(&mut source, compression, &staging, &options, control)
+                        .map_err(|error| error.to_string())?;
+                // From here on it is too late to say that the volume is empty.
+                control.commit().map_err(|_| CANCELLED.to_owned())?;
+                let _writing = control.enter(Stage::Write);
                 std::fs::rename(&staging, &path).map_err(|error| error.to_string())?;
                 Ok(unpacked)
             };
-            unpack().map_err(|reason| cleared(&staging, reason))
+            unpack().map_err(|reason| {
+                let _writing = control.enter(Stage::Write);
+                cleared(&staging, reason)
+            })
         })
         .await?
 }
@@ -70,9 +79,9 @@ async fn into_driver(
 ) -> Result<Unpacked, String> {
     let compression = cache.config.compression;
     let mut source = Downloaded::until(download, transfer.over.clone());
-    let (mut sent, archive) = Sent::channel();
-    let relay = transfer.blocking(move |stop| {
-        let relayed = archive::relay(&mut source, compression, &options, &mut sent, stop);
+    let (mut sent, archive) = Sent::until(&transfer.over);
+    let relay = transfer.blocking(move |control| {
+        let relayed = archive::relay(&mut source, compression, &options, &mut sent, control);
         if relayed.is_ok() {
             sent.finish();
         }

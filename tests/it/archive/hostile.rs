@@ -167,7 +167,8 @@ fn links_that_lead_out_are_refused() {
     // As another name in another directory the same link leads elsewhere.
     let moved = Enemy::default().symlink("d/link", "../f").hardlink("hard", "d/link");
     refuses(&moved.end(), "hard", "outside of the volume");
-    let chain = Enemy::default().directory("d").symlink("d/e/top", "../..").hardlink("d/up", "d/e/top");
+    let chain =
+        Enemy::default().directory("d").symlink("d/e/top", "../..").hardlink("d/up", "d/e/top");
     refuses(&chain.end(), "d/up", "outside of the volume");
     refuses(&Enemy::default().hardlink("hard", "hard").end(), "hard", "no file before it");
     refuses(&Enemy::default().directory("d").hardlink("hard", "d").end(), "hard", "no file");
