@@ -7,6 +7,7 @@ mod hostile;
 mod packing;
 mod pressure;
 mod property;
+mod stopping;
 mod tools;
 
 use std::io;
