@@ -5,6 +5,8 @@
 
 #[path = "../../src/dsn.rs"]
 mod dsn;
+#[path = "../../src/duration.rs"]
+mod duration;
 #[path = "../../src/suggest.rs"]
 mod suggest;
 
@@ -23,7 +25,11 @@ mod archive {
 
     pub use budget::Budget;
     pub use compression::Compression;
-    pub use options::OutsideLinks;
+    pub use options::{OutsideLinks, Setuid};
+
+    /// Stands in for the digest of a tree, which no DSN has.
+    #[derive(Clone, Copy, Debug)]
+    pub struct TreeDigest;
 }
 
 #[path = "."]

@@ -18,6 +18,7 @@ use super::loader::Loader;
 use super::{buffers, extension, ops};
 use crate::context::RunContext;
 use crate::diagnostic::{Diagnostic, Place};
+use crate::panic::ISOLATE_THREAD;
 use crate::pipeline::Program;
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/snapshot.bin"));
@@ -59,7 +60,7 @@ impl Engine {
         let heap_limit = options.heap_limit;
         let shared = control.clone();
         std::thread::Builder::new()
-            .name("pipeline".into())
+            .name(ISOLATE_THREAD.into())
             .stack_size(STACK)
             .spawn(move || host(&options, context, &shared, settle, give_up))?;
         Ok(Self { outcome, gave_up, control, heap_limit })

@@ -25,6 +25,8 @@ pub struct VolumeManager {
 /// A volume of the run.
 struct Kept {
     volume: Volume,
+    /// As it was asked for first, in bytes.
+    size: Option<u64>,
     /// What its restore came to, as soon as that has ended. `None` for a volume that no cache has to
     /// do with.
     restored: Option<watch::Receiver<Option<Arc<Restored>>>>,
@@ -35,8 +37,8 @@ struct Kept {
 #[derive(Clone, Default)]
 pub struct Usage {
     pub mounted: bool,
-    /// The first task that was ended while it had the volume mounted, perhaps in the middle of a
-    /// write.
+    /// The first task that did not end by itself while it had the volume mounted: it may have been in
+    /// the middle of a write.
     pub torn_by: Option<String>,
 }
 
@@ -49,7 +51,8 @@ impl VolumeManager {
         Self { driver, events, cache, volumes: Mutex::default(), anonymous: AtomicU64::new(0) }
     }
 
-    /// The volume of this name, created when it is asked for first; without a name, a new volume.
+    /// The volume of this name, created when it is asked for first; without a name, a new volume. To
+    /// ask for another size than the volume has is an error.
     ///
     /// However many ask for one name at the same time, it is created once, and its restore from the
     /// cache started once. That goes on in the background: whoever uses the volume waits with
@@ -74,9 +77,21 @@ impl VolumeManager {
                     .await;
                 let restored =
                     cache.map(|cache| restore(cache.clone(), self.driver.clone(), volume.clone()));
-                Ok(Arc::new(Kept { volume, restored, usage: Mutex::default() }))
+                Ok(Arc::new(Kept { volume, size, restored, usage: Mutex::default() }))
             })
             .await?;
+        if size.is_some() && size != kept.size {
+            let text = |size: Option<u64>| match size {
+                Some(bytes) => format!("with a size of {bytes} bytes"),
+                None => "without a size".to_owned(),
+            };
+            return Err(DriverError::Refused(format!(
+                "volume `{}` has been created {} and is now asked for {}, use one size or another name",
+                kept.volume.name,
+                text(kept.size),
+                text(size)
+            )));
+        }
         Ok(kept.volume.clone())
     }
 
@@ -92,7 +107,7 @@ impl VolumeManager {
         }
     }
 
-    /// Remembers that a task was ended while it had these volumes mounted.
+    /// Remembers that a task did not end by itself while it had these volumes mounted.
     pub fn torn(&self, mounts: &[Mount], task: &str) {
         for kept in self.mounted(mounts) {
             lock(&kept.usage).torn_by.get_or_insert_with(|| task.to_owned());

@@ -4,6 +4,7 @@ use serde::Serialize;
 use super::archives::{Archive, json, table};
 use super::{Failure, Opened, Problem, StoreArgs, failed, unavailable};
 use crate::archive::{self, Budget, Control, Unpacked};
+use crate::cache::printable;
 use crate::report::{counted, human_size};
 use crate::volume::{Downloaded, unpack_options};
 
@@ -55,7 +56,7 @@ impl Verify {
                 };
                 let (entries, content) =
                     (result.entries.to_string(), human_size(result.content_bytes));
-                [archive.shown.clone(), entries, content, problem]
+                [printable(&archive.shown), entries, content, printable(&problem)]
             });
             table(["ARCHIVE", "ENTRIES", "CONTENT", "RESULT"], rows.collect())?;
         }

@@ -35,6 +35,7 @@ deno_core::extension!(
         text::op_size_bytes,
         text::op_text_diff,
         text::op_yaml_parse,
+        text::op_yaml_to_json,
         text::op_yaml_stringify,
         volumes::op_volume_create,
         volumes::op_volume_name_error,

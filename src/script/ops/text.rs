@@ -5,10 +5,12 @@ use deno_error::JsErrorBox;
 use serde_saphyr::UserMessageFormatter;
 use similar::TextDiff;
 
+use crate::pipeline::yaml;
+
 /// Milliseconds in a duration such as `1h 30m`; `None` when it is not one.
 #[op2]
 pub fn op_duration_ms(#[string] text: &str) -> Option<f64> {
-    let duration = humantime::parse_duration(text).ok()?;
+    let duration = crate::duration::parse(text).ok()?;
     Some(duration.as_secs_f64() * 1000.0)
 }
 
@@ -43,6 +45,14 @@ pub fn op_yaml_parse(#[string] text: &str) -> Result<serde_json::Value, JsErrorB
         let message = error.render_with_formatter(&UserMessageFormatter);
         JsErrorBox::new("SyntaxError", format!("YAML.parse: {message}"))
     })
+}
+
+/// A YAML document as JSON text, whose numbers have the digits that were written.
+#[op2]
+#[string]
+pub fn op_yaml_to_json(#[string] text: &str) -> Result<String, JsErrorBox> {
+    yaml::to_json(text)
+        .map_err(|reason| JsErrorBox::new("SyntaxError", format!("YAML.asJSON: {reason}")))
 }
 
 /// A value as a YAML document.

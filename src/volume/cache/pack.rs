@@ -12,13 +12,15 @@ use super::content::Content;
 use super::download::limits;
 use super::transfer::{CANCELLED, Interrupt, Transfer};
 use crate::archive::{self, PackOptions, Packed, Sink, Snapshot, Stage, Survey, Wake};
-use crate::cache::{CacheKey, Metadata, Upload, UploadSender};
+use crate::cache::{CacheKey, Metadata, PutCondition, StoreError, Upload, UploadSender};
 
 /// How a persist ended that did not fail.
 pub enum Outcome {
     Published(Packed),
     /// Files changed, so that the metadata would have been of another tree; nothing was published.
     Changing,
+    /// The condition of the upload does not hold any more; nothing was published.
+    Replaced,
 }
 
 /// How many compressed frames wait for the store.
@@ -56,6 +58,7 @@ pub async fn from(
     content: Content,
     key: &CacheKey,
     metadata: Metadata,
+    condition: &PutCondition,
     transfer: Transfer,
 ) -> Result<Outcome, String> {
     let (sender, parts) = Upload::channel(WAITING);
@@ -82,10 +85,11 @@ pub async fn from(
         // From now on the store is what is waited for.
         (packed, transfer.enter(Stage::Upload))
     };
-    let put = transfer.bounded(cache.store.put(key, &metadata, parts));
+    let put = transfer.bounded(cache.store.put(key, &metadata, condition, parts));
     let ((packed, _uploading), stored) = tokio::join!(pack, put);
-    let (packed, publish) = match (packed?, &stored) {
+    let (mut packed, publish) = match (packed?, &stored) {
         (Ok(packed), _) => packed,
+        (_, Ok(Err(StoreError::Replaced { .. }))) => return Ok(Outcome::Replaced),
         // The store's reason is why the sink failed.
         (Err(archive::PackError::Sink(_)), Ok(Err(error))) => return Err(error.to_string()),
         (Err(error), _) => return Err(error.to_string()),
@@ -93,7 +97,8 @@ pub async fn from(
     if !publish {
         return Ok(Outcome::Changing);
     }
-    stored?.map_err(|error| error.to_string())?;
+    let stored = stored?.map_err(|error| error.to_string())?;
+    packed.notices.extend(stored.notice);
     Ok(Outcome::Published(packed))
 }
 
