@@ -220,7 +220,7 @@ mod tests {
                 "unknown key `cache_colour` for the cache, expected `cache`, `region`, `endpoint`, \
                  `ttl`, `cache_compression`, `cache_prefix`, `cache_fallback`, `cache_policy`, \
                  `cache_when`, `cache_stall`, `cache_budget`, `cache_max_entries`, \
-                 `cache_max_size`, `cache_max_ratio` or `cache_outside_links`",
+                 `cache_max_size`, `cache_max_ratio`, `cache_outside_links` or `cache_setuid`",
             ),
             (
                 "native://?region=eu-west-1&cache=s3://bucket",

@@ -25,7 +25,11 @@ mod archive {
 
     pub use budget::Budget;
     pub use compression::Compression;
-    pub use options::OutsideLinks;
+    pub use options::{OutsideLinks, Setuid};
+
+    /// Stands in for the digest of a tree, which no DSN has.
+    #[derive(Clone, Copy, Debug)]
+    pub struct TreeDigest;
 }
 
 #[path = "."]

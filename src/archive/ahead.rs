@@ -12,13 +12,14 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 
+use super::Setuid;
 use super::control::{Control, Stage};
 use super::digest::{Record, Records};
 use super::header::{self, BLOCK, Entry, Kind};
 use super::ordered::{Consumer, Producer, Slot, ordered};
 use super::pack::PackError;
 use super::path::shown;
-use super::policy::refused_mode;
+use super::policy::{dropped, packed};
 use super::queue::{Sender, queue};
 use super::snapshot::ContentHash;
 use super::stat::{Meta, kind, size};
@@ -81,6 +82,8 @@ pub struct Stretch {
 #[derive(Default)]
 pub struct Blocks {
     pub bytes: Vec<u8>,
+    /// Those of the bytes that are headers.
+    pub headers: Vec<u8>,
     pub records: Records,
     /// Of the regular files.
     pub hashes: Vec<ContentHash>,
@@ -97,13 +100,15 @@ pub struct Context {
     /// Of the root; what is on another one is not part of the tree.
     pub device: u64,
     pub xattrs: xattr::Reader,
+    pub setuid: Setuid,
     control: Control,
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Context {
-    pub fn new(device: u64, control: Control) -> Self {
-        Self { device, xattrs: xattr::Reader::default(), control, spare: Mutex::default() }
+    pub fn new(device: u64, setuid: Setuid, control: Control) -> Self {
+        let xattrs = xattr::Reader::default();
+        Self { device, xattrs, setuid, control, spare: Mutex::default() }
     }
 
     /// An empty piece, in memory that was used before: fresh memory costs as much as filling it.
@@ -210,6 +215,7 @@ pub fn read(mut steps: VecDeque<Step>, context: &Context) -> Result<Stretch, Pac
         match step {
             Step::Ready { header, record } => {
                 blocks.bytes.extend_from_slice(&header);
+                blocks.headers.extend_from_slice(&header);
                 blocks.records.add(&record, None);
                 blocks.entries += 1;
             }
@@ -236,13 +242,14 @@ impl Blocks {
             }
             Err(errno) => return Err(io(errno)),
         };
-        let stat = fstat(&file).map_err(io)?;
-        if kind(&stat) != FileType::RegularFile {
+        let found = fstat(&file).map_err(io)?;
+        if kind(&found) != FileType::RegularFile {
             self.vanished(&path);
             return Ok(None);
         }
-        if let Some(reason) = refused_mode(stat.st_mode) {
-            return Err(PackError::Refused { path: shown(&path), reason });
+        let stat = packed(context.setuid, &path, found)?;
+        if stat.st_mode != found.st_mode {
+            self.notices.push(dropped(&path));
         }
         if stat.st_dev != context.device {
             self.notices.push(left_out(&path, "it is on another file system"));
@@ -290,6 +297,8 @@ impl Blocks {
             header::write(&entry(got), &mut self.bytes);
             self.bytes.extend_from_slice(&content);
         }
+        let content = self.bytes.len() - got;
+        self.headers.extend_from_slice(&self.bytes[before..content]);
         // Headers and contents are whole numbers of blocks.
         self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
         self.changed += u64::from(grown || got < expected);

@@ -10,7 +10,7 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::budget::{Memory, RESERVE, Share};
 use super::control::{Control, Stage};
-use super::frame::{FRAME, LARGEST, OWN_MAGIC, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
+use super::frame::{self, FRAME, LARGEST, OWN_MAGIC, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
 use super::ordered::{Consumer, Next, Producer, Slot, ordered};
 use super::queue::{Receiver, Sender, queue};
 use super::snapshot::ContentHash;
@@ -27,6 +27,9 @@ const BLOCK: usize = 1 << 20;
 /// The memory that one frame may refer back to, as a power of two: what `zstd` itself accepts. It comes
 /// on top of the budget, once for each archive that has such frames.
 const MAX_WINDOW: u32 = 27;
+
+/// What every member of a gzip file starts with.
+const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// The longest header of a frame, in bytes.
 const HEADER: usize = 18;
@@ -72,6 +75,7 @@ fn run<T>(
     let (jobs, queue) = queue::<Job>(&control, workers);
     let (order, ordered) = ordered(&control, workers + 2);
     let read = AtomicU64::new(0);
+    let size = source.size();
     let result = thread::scope(|scope| {
         // However this ends, nobody goes on.
         let _stop = control.stop_on_drop();
@@ -90,6 +94,7 @@ fn run<T>(
                 chunk: Bytes::new(),
                 read: &read,
                 ended: false,
+                failed: None,
                 control: &control,
                 stage,
             },
@@ -120,8 +125,8 @@ fn run<T>(
             ordered,
             limits: options.limits,
             unpacked: 0,
+            size,
             read: &read,
-            announced: false,
             trailer: None,
             before_wait: None,
             control: &control,
@@ -138,10 +143,11 @@ fn run<T>(
 pub struct Content<'a> {
     ordered: Consumer<Item>,
     limits: super::Limits,
+    /// With what takes no space in the archive.
     unpacked: u64,
+    /// Of the archive, if its source knows it.
+    size: Option<u64>,
     read: &'a AtomicU64,
-    /// Whether a trailer will follow.
-    pub announced: bool,
     /// After the last block, with the hashes of the regular files in the order of the archive.
     pub trailer: Option<(Trailer, Vec<ContentHash>)>,
     /// What has to be done before every wait for a block: others may wait for whoever waits here.
@@ -151,7 +157,6 @@ pub struct Content<'a> {
 }
 
 enum Item {
-    Announced,
     Trailer(Trailer, Vec<ContentHash>),
     Block(Bytes),
     Failed(UnpackError),
@@ -176,10 +181,6 @@ impl Content<'_> {
                 }
             };
             let block = match item {
-                Item::Announced => {
-                    self.announced = true;
-                    continue;
-                }
                 Item::Trailer(trailer, hashes) => {
                     self.trailer = Some((trailer, hashes));
                     continue;
@@ -195,6 +196,12 @@ impl Content<'_> {
         }
     }
 
+    /// Counts what is made of the archive and takes no space in it: a hole has to be written or hashed.
+    pub fn charge(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        self.unpacked = self.unpacked.saturating_add(bytes);
+        self.check_size()
+    }
+
     fn check_size(&self) -> Result<(), UnpackError> {
         let limits = self.limits;
         if self.unpacked > limits.bytes {
@@ -203,9 +210,10 @@ impl Content<'_> {
                 limits.bytes
             )));
         }
-        // What was read is ahead of what was unpacked, which is in favour of the archive.
-        let read = self.read.load(Ordering::Relaxed);
-        if self.unpacked > limits.free && self.unpacked > read.saturating_mul(limits.ratio) {
+        // Where the size is not known, what was read is ahead of what was unpacked, which is in favour of
+        // the archive.
+        let packed = self.size.unwrap_or_else(|| self.read.load(Ordering::Relaxed));
+        if limits.is_bomb(self.unpacked, packed) {
             return Err(UnpackError::Limit(format!(
                 "it unpacks to more than {} times its size, allow more with `cache_max_ratio`",
                 limits.ratio
@@ -226,6 +234,8 @@ struct Input<'a> {
     chunk: Bytes,
     read: &'a AtomicU64,
     ended: bool,
+    /// Why [`BufRead`] failed.
+    failed: Option<UnpackError>,
     control: &'a Control,
     stage: Stage,
 }
@@ -299,8 +309,11 @@ impl BufRead for Input<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         match self.fill() {
             Ok(_) => Ok(&self.chunk),
-            Err(UnpackError::Source(error)) => Err(error),
-            Err(error) => Err(io::Error::other(error.to_string())),
+            Err(error) => {
+                let shown = io::Error::other(error.to_string());
+                self.failed = Some(error);
+                Err(shown)
+            }
         }
     }
 
@@ -348,7 +361,10 @@ impl Splitter<'_> {
             } else if magic == ZSTD_MAGIC {
                 match announced.take().filter(|size| (4..=2 * LARGEST).contains(size)) {
                     Some(size) => self.frame(size)?,
-                    None => self.streamed(&mut ZSTD_MAGIC.to_le_bytes().as_slice())?,
+                    None => {
+                        let head = self.frame_header()?;
+                        self.streamed(&mut head.as_slice())?;
+                    }
                 }
             } else if magic == 0 && !first {
                 return self.padding();
@@ -398,6 +414,20 @@ impl Splitter<'_> {
         };
         let content = packed.split(content);
         Ok(Some((packed, content)))
+    }
+
+    /// Reads the header of a frame, behind its first four bytes.
+    fn frame_header(&mut self) -> Result<Vec<u8>, UnpackError> {
+        let mut head = ZSTD_MAGIC.to_le_bytes().to_vec();
+        self.input.exact(1, &mut head)?;
+        self.input.exact(frame::header_size(head[4]) - head.len(), &mut head)?;
+        match frame::window(&head) {
+            Some(window) if window > 1 << MAX_WINDOW => Err(UnpackError::Corrupt(format!(
+                "it takes a window of {window} bytes to unpack, as `zstd --long=31` makes it; \
+                 compress it with at most `--long={MAX_WINDOW}`"
+            ))),
+            _ => Ok(head),
+        }
     }
 
     /// Decompresses one frame that starts with `head` and goes on in the input, in memory for one block.
@@ -453,7 +483,7 @@ impl Splitter<'_> {
         self.input.exact(size as usize, &mut bytes)?;
         if trailer::is_announcement(&bytes) {
             self.announced = true;
-            return Ok(self.order.send(Item::Announced)?);
+            return Ok(());
         }
         if let Some(trailer) = trailer::read(&bytes) {
             self.announced = false;
@@ -466,21 +496,39 @@ impl Splitter<'_> {
         if !self.input.fill()? {
             return Err(ends_early());
         }
+        let mut first = true;
         while self.input.fill()? {
-            if self.input.chunk[0] == 0 {
+            if self.input.chunk[0] == 0 && !first {
                 return self.padding();
             }
-            let mut member = flate2::bufread::GzDecoder::new(&mut self.input);
+            let mut magic = Vec::with_capacity(GZIP_MAGIC.len());
+            let read = self.input.exact(GZIP_MAGIC.len(), &mut magic);
+            if !GZIP_MAGIC.starts_with(&magic) {
+                let what = match first {
+                    true => "it is not compressed with gzip",
+                    false => "something that is not compressed with gzip follows its end",
+                };
+                return Err(UnpackError::Corrupt(what.to_owned()));
+            }
+            read?;
+            first = false;
+            let input = Read::chain(magic.as_slice(), &mut self.input);
+            let mut member = flate2::bufread::GzDecoder::new(input);
             loop {
                 let share = share(self.memory.as_ref(), BLOCK, self.control)?;
                 let mut block = Vec::with_capacity(BLOCK);
                 match (&mut member).take(BLOCK as u64).read_to_end(&mut block) {
                     Ok(0) => break,
                     Ok(_) => hand_on(&self.order, block, share)?,
-                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                        return Err(ends_early());
+                    Err(error) => {
+                        // What keeps the archive from being read is no fault of the archive.
+                        let (_, input) = member.get_mut().get_mut();
+                        return Err(match input.failed.take() {
+                            Some(failed) => failed,
+                            None if error.kind() == io::ErrorKind::UnexpectedEof => ends_early(),
+                            None => UnpackError::Corrupt(error.to_string()),
+                        });
                     }
-                    Err(error) => return Err(UnpackError::Corrupt(error.to_string())),
                 }
             }
         }

@@ -112,16 +112,27 @@ pub fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
     if records == 0 {
         out.truncate(start);
     } else {
-        out[start..start + BLOCK].copy_from_slice(records_header(records).as_bytes());
+        let header = records_header(EntryType::XHeader, records);
+        out[start..start + BLOCK].copy_from_slice(header.as_bytes());
         out.resize(out.len().next_multiple_of(BLOCK), 0);
     }
     out.extend_from_slice(header.as_bytes());
 }
 
-fn records_header(size: usize) -> Header {
+/// A header with a comment, which all readers skip.
+pub fn comment(text: &[u8]) -> Vec<u8> {
+    let mut out = vec![0; BLOCK];
+    pax::write(b"comment", text, &mut out);
+    let header = records_header(EntryType::XGlobalHeader, out.len() - BLOCK);
+    out[..BLOCK].copy_from_slice(header.as_bytes());
+    out.resize(out.len().next_multiple_of(BLOCK), 0);
+    out
+}
+
+fn records_header(kind: EntryType, size: usize) -> Header {
     let mut header = Header::new_ustar();
     set_name(&mut header, PAX_NAME);
-    header.set_entry_type(EntryType::XHeader);
+    header.set_entry_type(kind);
     Numbers { mode: 0o644, uid: 0, gid: 0, size: size as u64, mtime: 0 }.set(&mut header);
     header
 }

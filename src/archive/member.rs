@@ -11,8 +11,9 @@ use super::copies::Copies;
 use super::decompress::{Content, ends_early};
 use super::extents::{self, Extents};
 use super::header::{BLOCK, time};
+use super::numeric::{self, check_sum};
 use super::pax;
-use super::snapshot::ContentHash;
+use super::seal::{Announced, Seal};
 use super::stat::{Meta, Time};
 use super::trailer::Trailer;
 use super::unpack::UnpackError;
@@ -30,8 +31,12 @@ pub struct Members<'a, 'b> {
     /// What is left of the current member's data, and what pads it.
     left: u64,
     padding: u64,
-    /// Records that hold for all members to come.
-    global: Vec<(Vec<u8>, Vec<u8>)>,
+    /// What the records say that hold for all members to come.
+    global: Records,
+    /// Of all headers and lists so far, but comments.
+    headers: blake3::Hasher,
+    announced: Option<Announced>,
+    seal: Option<Seal>,
 }
 
 /// An entry as the archive describes it; nothing of it has been checked.
@@ -60,17 +65,48 @@ pub enum MemberKind {
 struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of a PAX header.
+    records: Vec<u8>,
 }
 
 impl<'a, 'b> Members<'a, 'b> {
     pub fn new(content: &'a mut Content<'b>) -> Self {
-        Self { content, block: Bytes::new(), left: 0, padding: 0, global: Vec::new() }
+        Self {
+            content,
+            block: Bytes::new(),
+            left: 0,
+            padding: 0,
+            global: Records::default(),
+            headers: blake3::Hasher::new(),
+            announced: None,
+            seal: None,
+        }
     }
 
-    /// Whether hashes of all files will follow.
-    pub fn announced(&self) -> bool {
-        self.content.announced
+    /// What the trailer says of the tree, after the last member.
+    pub fn trailer(&self) -> Option<Trailer> {
+        self.content.trailer.as_ref().map(|(trailer, _)| *trailer)
+    }
+
+    /// The same of the seal. Fails if the archive announced more than it has.
+    pub fn seal(&self) -> Result<Option<Seal>, UnpackError> {
+        match self.announced {
+            Some(_) if self.seal.is_none() => Err(ends_early()),
+            Some(Announced { with_trailer: true }) if self.content.trailer.is_none() => {
+                Err(ends_early())
+            }
+            _ => Ok(self.seal),
+        }
+    }
+
+    /// The hash over all headers, as a [`Seal`] has it.
+    pub fn headers(&self) -> [u8; 32] {
+        *self.headers.finalize().as_bytes()
+    }
+
+    /// Counts what is made of the archive and takes no space in it.
+    pub fn charge(&mut self, bytes: u64) -> Result<(), UnpackError> {
+        self.content.charge(bytes)
     }
 
     /// Stops all threads that work on the archive.
@@ -83,11 +119,6 @@ impl<'a, 'b> Members<'a, 'b> {
         self.content.before_wait = Some(work);
     }
 
-    /// After the last member.
-    pub fn trailer(&mut self) -> Option<(Trailer, Vec<ContentHash>)> {
-        self.content.trailer.take()
-    }
-
     /// The next member, `None` at the end of the archive, which has to be marked as such.
     pub fn next(&mut self) -> Result<Option<Member>, UnpackError> {
         self.skip_data()?;
@@ -96,23 +127,20 @@ impl<'a, 'b> Members<'a, 'b> {
             let mut block = [0; BLOCK];
             self.exact(&mut block)?;
             if block.iter().all(|byte| *byte == 0) {
-                self.drain()?;
+                self.end()?;
                 return Ok(None);
             }
             let header = Header::from_byte_slice(&block);
             check_sum(header)?;
             let kind = header.entry_type();
-            let size = header.entry_size().map_err(malformed)?;
+            let size = numeric::size(&header.as_old().size)?;
+            if kind == EntryType::XGlobalHeader {
+                self.global(size)?;
+                continue;
+            }
+            self.headers.update(&block);
             match kind {
-                EntryType::XHeader | EntryType::XGlobalHeader => {
-                    let data = self.extension(size)?;
-                    let records = pax::read(&data).ok_or_else(|| corrupt("a PAX header"))?;
-                    let owned = records.into_iter().map(|(key, value)| (key.into(), value.into()));
-                    match kind {
-                        EntryType::XHeader => extensions.records = owned.collect(),
-                        _ => self.global = owned.collect(),
-                    }
-                }
+                EntryType::XHeader => extensions.records = self.hashed_extension(size)?,
                 EntryType::GNULongName => extensions.path = Some(self.name(size)?),
                 EntryType::GNULongLink => extensions.link = Some(self.name(size)?),
                 // The label of a volume of tapes.
@@ -166,10 +194,8 @@ impl<'a, 'b> Members<'a, 'b> {
         extensions: Extensions,
     ) -> Result<Member, UnpackError> {
         let Extensions { path, link, records } = extensions;
-        let mut found = Records::default();
-        for (key, value) in self.global.iter().chain(&records) {
-            found.take(key, value)?;
-        }
+        let mut found = self.global.clone();
+        found.take_all(&records)?;
         size = found.size.unwrap_or(size);
         let path = found.sparse.name.take().or(found.path).or(path);
         let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
@@ -178,15 +204,18 @@ impl<'a, 'b> Members<'a, 'b> {
             found.link.clone().or(link).or_else(short).unwrap_or_default()
         };
         let meta = Meta {
-            mode: header.mode().map_err(malformed)? & 0o7777,
-            uid: found.uid.unwrap_or(id(header.uid())?),
-            gid: found.gid.unwrap_or(id(header.gid())?),
+            mode: numeric::mode(&header.as_old().mode)?,
+            uid: match found.uid {
+                Some(uid) => uid,
+                None => numeric::id(&header.as_old().uid)?,
+            },
+            gid: match found.gid {
+                Some(gid) => gid,
+                None => numeric::id(&header.as_old().gid)?,
+            },
             mtime: match found.mtime {
                 Some(mtime) => mtime,
-                None => Time {
-                    seconds: header.mtime().map_err(malformed)?.try_into().unwrap_or(i64::MAX),
-                    nanos: 0,
-                },
+                None => Time { seconds: numeric::seconds(&header.as_old().mtime)?, nanos: 0 },
             },
         };
         self.set_data(size)?;
@@ -228,7 +257,7 @@ impl<'a, 'b> Members<'a, 'b> {
         let mut add = |parts: &[GnuSparseHeader]| {
             for part in parts.iter().filter(|part| !part.is_empty()) {
                 let (offset, length) =
-                    (part.offset().map_err(malformed)?, part.length().map_err(malformed)?);
+                    (numeric::size(&part.offset)?, numeric::size(&part.numbytes)?);
                 if length > 0 {
                     extents.push((offset, length));
                 }
@@ -241,17 +270,18 @@ impl<'a, 'b> Members<'a, 'b> {
             // These blocks are not part of the member's size.
             let mut extension = GnuExtSparseHeader::new();
             self.exact(extension.as_mut_bytes())?;
+            self.headers.update(extension.as_bytes());
             if add(extension.sparse())? > MAX_LIST / 16 {
                 return Err(corrupt("the list of a sparse file"));
             }
             more = extension.is_extended();
         }
-        Ok((gnu.real_size().map_err(malformed)?, extents))
+        Ok((numeric::size(&gnu.realsize)?, extents))
     }
 
     /// A number of the list that precedes a sparse file's data, on a line of its own.
     fn listed(&mut self, used: &mut usize) -> Result<u64, UnpackError> {
-        let mut digits = Vec::new();
+        let mut digits = Vec::with_capacity(20);
         loop {
             self.fill()?;
             if self.left == 0 || *used > MAX_LIST {
@@ -265,11 +295,13 @@ impl<'a, 'b> Members<'a, 'b> {
                 byte => digits.push(byte),
             }
         }
+        self.headers.update(&digits);
+        self.headers.update(b"\n");
         pax::number(&digits).ok_or_else(|| corrupt("the list of a sparse file"))
     }
 
     fn name(&mut self, size: u64) -> Result<Vec<u8>, UnpackError> {
-        let mut name = self.extension(size)?;
+        let mut name = self.hashed_extension(size)?;
         if let Some(end) = name.iter().position(|byte| *byte == 0) {
             name.truncate(end);
         }
@@ -290,6 +322,26 @@ impl<'a, 'b> Members<'a, 'b> {
         Ok(data)
     }
 
+    /// The same with its padding, as a part of what is hashed.
+    fn hashed_extension(&mut self, size: u64) -> Result<Vec<u8>, UnpackError> {
+        let mut data = self.extension(size)?;
+        let length = data.len();
+        data.resize(length + std::mem::take(&mut self.padding) as usize, 0);
+        self.exact(&mut data[length..])?;
+        self.headers.update(&data);
+        data.truncate(length);
+        Ok(data)
+    }
+
+    /// Takes note of records that hold for all members to come, and of what this program says.
+    fn global(&mut self, size: u64) -> Result<(), UnpackError> {
+        let data = self.extension(size)?;
+        self.skip_data()?;
+        let announced = comment(&data).and_then(Announced::of);
+        self.announced = self.announced.or(announced);
+        self.global.take_all(&data)
+    }
+
     fn set_data(&mut self, size: u64) -> Result<(), UnpackError> {
         let padded = size.checked_next_multiple_of(BLOCK as u64);
         self.padding = padded.ok_or_else(|| corrupt("a size"))? - size;
@@ -308,11 +360,52 @@ impl<'a, 'b> Members<'a, 'b> {
         Ok(())
     }
 
-    /// Reads what follows the end, so that all of it has been checked.
-    fn drain(&mut self) -> Result<(), UnpackError> {
-        self.block = Bytes::new();
-        while self.content.next()?.is_some() {}
+    /// Reads what follows the first block of zeros: another one, the seal, and more zeros.
+    fn end(&mut self) -> Result<(), UnpackError> {
+        let mut zeros = 1;
+        while let Some(block) = self.rest()? {
+            if block.iter().all(|byte| *byte == 0) {
+                zeros += 1;
+                continue;
+            }
+            let header = Header::from_byte_slice(&block);
+            if check_sum(header).is_err() {
+                return Err(UnpackError::Corrupt("something else follows its end".to_owned()));
+            }
+            let is_comment = header.entry_type() == EntryType::XGlobalHeader;
+            if zeros >= 2 && self.seal.is_none() && is_comment {
+                let data = self.extension(numeric::size(&header.as_old().size)?)?;
+                self.skip_data()?;
+                self.seal = comment(&data).and_then(Seal::of);
+                if self.seal.is_some() {
+                    continue;
+                }
+            }
+            return Err(UnpackError::Corrupt(
+                "a second tar archive follows its end, make one of both".to_owned(),
+            ));
+        }
         Ok(())
+    }
+
+    /// The next block of what is left, filled up with zeros at its end.
+    fn rest(&mut self) -> Result<Option<[u8; BLOCK]>, UnpackError> {
+        let mut block = [0; BLOCK];
+        let mut done = 0;
+        while done < BLOCK {
+            if self.block.is_empty() {
+                self.block = Bytes::new();
+                match self.content.next()? {
+                    Some(next) => self.block = next,
+                    None if done == 0 => return Ok(None),
+                    None => break,
+                }
+            }
+            let now = self.block.len().min(BLOCK - done);
+            self.block.copy_to_slice(&mut block[done..done + now]);
+            done += now;
+        }
+        Ok(Some(block))
     }
 
     fn exact(&mut self, into: &mut [u8]) -> Result<(), UnpackError> {
@@ -337,7 +430,7 @@ impl<'a, 'b> Members<'a, 'b> {
 }
 
 /// The records that matter, of all headers in front of a member.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Records {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
@@ -350,7 +443,7 @@ struct Records {
 }
 
 /// A sparse file in one of the three formats that use PAX records.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Sparse {
     version_1: bool,
     name: Option<Vec<u8>>,
@@ -361,6 +454,14 @@ struct Sparse {
 }
 
 impl Records {
+    /// Takes all records of a header; later ones count.
+    fn take_all(&mut self, data: &[u8]) -> Result<(), UnpackError> {
+        for (key, value) in pax::read(data).ok_or_else(|| corrupt("a PAX header"))? {
+            self.take(key, value)?;
+        }
+        Ok(())
+    }
+
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), UnpackError> {
         let number = || pax::number(value).ok_or_else(|| corrupt("a number in a PAX header"));
         let small = || number().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
@@ -396,6 +497,7 @@ impl Records {
                     && is_kept(name)
                     && let Ok(name) = std::ffi::CString::new(name)
                 {
+                    self.xattrs.retain(|(known, _)| *known != name);
                     self.xattrs.push((name, value.to_vec()));
                 }
             }
@@ -420,40 +522,24 @@ impl Sparse {
                 let (offset, length) = (members.listed(&mut used)?, members.listed(&mut used)?);
                 self.extents.push((offset, length));
             }
-            let padding = used.next_multiple_of(BLOCK) - used;
-            for _ in 0..padding {
-                members.fill()?;
-                members.block.advance(1);
-                let left = members.left.checked_sub(1);
-                members.left = left.ok_or_else(|| corrupt("the list of a sparse file"))?;
-            }
+            let mut padding = [0; BLOCK];
+            let padding = &mut padding[..used.next_multiple_of(BLOCK) - used];
+            let left = members.left.checked_sub(padding.len() as u64);
+            members.left = left.ok_or_else(|| corrupt("the list of a sparse file"))?;
+            members.exact(padding)?;
+            members.headers.update(padding);
         }
         self.extents.retain(|(_, length)| *length > 0);
         Ok(Some((size, std::mem::take(&mut self.extents))))
     }
 }
 
-fn check_sum(header: &Header) -> Result<(), UnpackError> {
-    let bytes = header.as_bytes();
-    let sum = |range: std::ops::Range<usize>| {
-        bytes[range].iter().map(|byte| u32::from(*byte)).sum::<u32>()
-    };
-    // The sum counts its own field as spaces.
-    let sum = sum(0..148) + 8 * u32::from(b' ') + sum(156..BLOCK);
-    match header.cksum() {
-        Ok(expected) if expected == sum => Ok(()),
-        _ => Err(corrupt("the checksum of a header")),
-    }
+/// The comment in the data of a PAX header.
+fn comment(data: &[u8]) -> Option<&[u8]> {
+    let records = pax::read(data)?;
+    records.into_iter().find(|(key, _)| *key == b"comment").map(|(_, comment)| comment)
 }
 
-fn id(id: std::io::Result<u64>) -> Result<u32, UnpackError> {
-    Ok(u32::try_from(id.map_err(malformed)?).unwrap_or(u32::MAX))
-}
-
-fn corrupt(what: &str) -> UnpackError {
+pub fn corrupt(what: &str) -> UnpackError {
     UnpackError::Corrupt(format!("{what} is malformed"))
-}
-
-fn malformed(error: std::io::Error) -> UnpackError {
-    UnpackError::Corrupt(error.to_string())
 }

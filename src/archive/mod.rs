@@ -4,15 +4,18 @@
 //! bytes. Modes, times to the nanosecond, symbolic and hard links, sparse files, extended attributes
 //! and, as root, owners are kept. Any tar reads it.
 //!
-//! Compressed with Zstandard it is a series of frames of [`FRAME`] bytes of content, each with its
-//! checksum, that are independent of each other, so that all cores pack and unpack. In front of each
-//! stands a skippable frame with its compressed size, as pzstd writes it. Behind all of them stands one
-//! with a hash of each file's content in the order of the archive and the digest of the tree, so that
-//! nobody needs to read restored files again to find out that they are still the same; a short one in
-//! front of all says that it will come. `zstd -d` passes over them.
+//! Behind the end of the tar stands a [seal](seal): the digest of the tree and a hash over all headers.
+//! A comment at the start announces it. What is unpacked has to have that digest, so damage shows,
+//! however the archive is compressed.
 //!
-//! [`unpack`] trusts nothing: whatever an archive says, nothing outside of the root is written, and
-//! memory stays bounded.
+//! Compressed with Zstandard it is a series of frames of [`FRAME`] bytes of content, each with its
+//! checksum, that are independent of each other, so that all cores pack and unpack. In front of each but
+//! the first, which holds the comment alone, stands a skippable frame with its compressed size, as pzstd
+//! writes it. Behind all of them stands one with a hash of each file's content in the order of the
+//! archive and the digest of the tree, which can be read without the rest. `zstd -d` passes over them.
+//!
+//! [`unpack`], [`relay`] and [`verify`] obey one set of [rules](layout). They trust nothing: whatever an
+//! archive says, nothing outside of the root is written, and memory stays bounded.
 //!
 //! Formats: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html>,
 //! <https://www.gnu.org/software/tar/manual/html_node/Standard.html>,
@@ -31,8 +34,10 @@ mod digest;
 mod extents;
 mod frame;
 mod header;
+mod layout;
 mod member;
 mod notices;
+mod numeric;
 mod options;
 mod ordered;
 mod pack;
@@ -43,10 +48,12 @@ mod policy;
 mod queue;
 mod relay;
 mod repack;
+mod seal;
 mod snapshot;
 mod stat;
 mod survey;
 mod sync;
+mod tally;
 mod threads;
 mod trailer;
 mod unpack;
@@ -58,7 +65,7 @@ pub use budget::Budget;
 pub use compression::{Compression, UnknownCompression};
 pub use control::{Control, Stage, Stopped, Wake, Working};
 pub use frame::FRAME;
-pub use options::{Limits, OutsideLinks, PackOptions, UnpackOptions};
+pub use options::{Limits, OutsideLinks, PackOptions, Setuid, UnpackOptions};
 pub use pack::{PackError, Packed, Sink, pack};
 pub use relay::relay;
 pub use repack::{Root, is_empty_archive, repack, survey_archive};

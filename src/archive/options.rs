@@ -1,11 +1,14 @@
 //! How to pack and unpack.
 
-use super::{Budget, Compression};
+use super::{Budget, Compression, TreeDigest};
 
 #[derive(Clone, Debug)]
 pub struct PackOptions {
     pub compression: Compression,
     pub outside_links: OutsideLinks,
+    pub setuid: Setuid,
+    /// Those that the archive will have to keep when it is unpacked.
+    pub limits: Limits,
     pub budget: Budget,
 }
 
@@ -13,6 +16,9 @@ pub struct PackOptions {
 pub struct UnpackOptions {
     pub limits: Limits,
     pub outside_links: OutsideLinks,
+    pub setuid: Setuid,
+    /// The digest of the tree, as far as others know it. An archive of another tree is damaged.
+    pub expected: Option<TreeDigest>,
     pub budget: Budget,
 }
 
@@ -21,9 +27,9 @@ pub struct UnpackOptions {
 pub struct Limits {
     /// Files, directories and links.
     pub entries: u64,
-    /// Of unpacked archive, in bytes.
+    /// Of unpacked archive, in bytes, holes included.
     pub bytes: u64,
-    /// Unpacked bytes for each compressed one, beyond those that are free.
+    /// Unpacked bytes, holes included, for each compressed one, beyond those that are free.
     pub ratio: u64,
     /// What may be unpacked whatever its ratio, in bytes.
     pub free: u64,
@@ -35,11 +41,28 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Whether so many unpacked bytes are too many for an archive of so many.
+    pub(super) fn is_bomb(&self, unpacked: u64, packed: u64) -> bool {
+        unpacked > self.free && unpacked > packed.saturating_mul(self.ratio)
+    }
+}
+
 /// What becomes of symbolic links that lead out of the tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutsideLinks {
     /// An archive with one is neither made nor unpacked.
     #[default]
     Refuse,
+    Keep,
+}
+
+/// What becomes of the setuid and setgid bits of files and directories.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Setuid {
+    /// Neither packed nor unpacked.
+    #[default]
+    Drop,
+    /// Kept. Files with one are only packed and unpacked by root.
     Keep,
 }

@@ -19,14 +19,16 @@ use super::extents;
 use super::header::{self, BLOCK, Entry, Kind};
 use super::notices::Notices;
 use super::path::shown;
+use super::policy::packed as packed_stat;
+use super::seal::{self, Seal};
 use super::snapshot::{ContentHash, TreeDigest, hash_zeros};
 use super::stat::{Meta, kind, mtime, size};
 use super::survey::{check_link, is_kept, other_name};
-use super::trailer::{self, Trailer};
+use super::trailer::Trailer;
 use super::unpack::UnpackError;
 use super::walk::{DIRECTORY, Found, open_directory, walk};
 use super::xattr::Xattr;
-use super::{Compression, PackOptions};
+use super::{Limits, PackOptions};
 
 /// Where an archive goes.
 pub trait Sink: Send {
@@ -69,6 +71,9 @@ pub enum PackError {
     /// Nobody could unpack it.
     #[error("`{path}` cannot be in an archive: {reason}")]
     Refused { path: String, reason: String },
+    /// The same, by the settings.
+    #[error("the archive could not be unpacked: {0}")]
+    Limit(String),
     #[error("cannot write the archive: {0}")]
     Sink(#[source] io::Error),
     /// The archive that the tree comes in is not one.
@@ -114,13 +119,11 @@ pub fn pack(
     let root_stat = fstat(&root).map_err(|errno| PackError::io(b"", errno))?;
     let walked = root.as_fd().try_clone_to_owned().map_err(PackError::Root)?;
     drop(reading);
+    let root_stat = packed_stat(options.setuid, b"", root_stat)?;
     let (mut packed, compressed_bytes) =
         stream(options.compression, &options.budget, sink, control, |frames| {
-            let sealed = options.compression == Compression::Zstd;
-            if sealed {
-                frames.raw(trailer::announcement())?;
-            }
-            let context = Context::new(root_stat.st_dev, frames.control.clone());
+            seal::begin(frames, options.compression)?;
+            let context = Context::new(root_stat.st_dev, options.setuid, frames.control.clone());
             thread::scope(|scope| {
                 let threads = options.budget.threads();
                 let ahead = Ahead::start(scope, &context, threads);
@@ -129,7 +132,7 @@ pub fn pack(
                 let packed = packer
                     .root(&root_stat)
                     .and_then(|()| walk(walked, control, &mut |found| packer.visit(&found)))
-                    .and_then(|()| packer.finish(sealed));
+                    .and_then(|()| packer.finish());
                 if packed.is_err() {
                     // Nobody needs what is still being read ahead.
                     control.stop();
@@ -138,7 +141,34 @@ pub fn pack(
             })
         })?;
     packed.compressed_bytes = compressed_bytes;
+    packed.check(&options.limits)?;
     Ok(packed)
+}
+
+impl Packed {
+    /// Whether the archive obeys the rules that it will be unpacked by.
+    pub(super) fn check(&self, limits: &Limits) -> Result<(), PackError> {
+        if limits.is_bomb(self.bytes, self.compressed_bytes) {
+            return Err(PackError::Limit(format!(
+                "its content is more than {} times the size of its archive, allow more with \
+                 `cache_max_ratio`",
+                limits.ratio
+            )));
+        }
+        if self.bytes > limits.bytes {
+            return Err(PackError::Limit(format!(
+                "its files have more bytes than {}, allow more with `cache_max_size`",
+                limits.bytes
+            )));
+        }
+        if self.entries > limits.entries {
+            return Err(PackError::Limit(format!(
+                "it holds more than {} entries, allow more with `cache_max_entries`",
+                limits.entries
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// Files up to this size are read before their header is written, so that a file that changes is in
@@ -157,6 +187,7 @@ struct Packer<'a, 'b> {
     inodes: HashMap<u64, Vec<u8>>,
     notices: Notices,
     digester: Digester,
+    headers: blake3::Hasher,
     hashes: Vec<ContentHash>,
     packed: Packed,
 }
@@ -178,6 +209,7 @@ impl<'a, 'b> Packer<'a, 'b> {
             inodes: HashMap::new(),
             notices: Notices::default(),
             digester: Digester::default(),
+            headers: blake3::Hasher::new(),
             hashes: Vec::new(),
             packed: Packed {
                 entries: 0,
@@ -210,6 +242,10 @@ impl<'a, 'b> Packer<'a, 'b> {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(self.vanished(path)),
             Err(errno) => return Err(io(errno)),
+        };
+        let stat = match kind(&stat) {
+            FileType::Directory => packed_stat(self.options.setuid, path, stat)?,
+            _ => stat,
         };
         if stat.st_dev != self.context.device {
             self.notices.add(left_out(path, "it is on another file system"));
@@ -308,6 +344,7 @@ impl<'a, 'b> Packer<'a, 'b> {
 
     fn blocks(&mut self, mut blocks: Blocks) -> Result<(), PackError> {
         self.frames.write(&blocks.bytes)?;
+        self.headers.update(&blocks.headers);
         self.digester.update(&blocks.records);
         self.hashes.append(&mut blocks.hashes);
         self.packed.entries += blocks.entries;
@@ -376,6 +413,7 @@ impl<'a, 'b> Packer<'a, 'b> {
         let kind = Kind::Sparse(size, &extents, list.len() as u64);
         self.header(&Entry { path, kind, meta, xattrs })?;
         self.frames.write(&list)?;
+        self.headers.update(&list);
         let (mut whole, mut total, mut position) = (true, 0, 0);
         for (offset, length) in &extents {
             self.hole(offset - position, hasher)?;
@@ -416,18 +454,14 @@ impl<'a, 'b> Packer<'a, 'b> {
     }
 
     /// A hole takes no space in the archive, but its zeros are part of the content.
-    fn hole(&self, mut length: u64, hasher: &mut blake3::Hasher) -> Result<(), PackError> {
-        while length > 0 {
-            self.frames.control.check()?;
-            hash_zeros(hasher, length.min(STRIDE));
-            length -= length.min(STRIDE);
-        }
-        Ok(())
+    fn hole(&self, length: u64, hasher: &mut blake3::Hasher) -> Result<(), PackError> {
+        Ok(hash_zeros(hasher, length, self.frames.control, Stage::Pack)?)
     }
 
     fn header(&mut self, entry: &Entry<'_>) -> Result<(), PackError> {
         let mut header = Vec::new();
         header::write(entry, &mut header);
+        self.headers.update(&header);
         self.frames.write(&header)
     }
 
@@ -441,18 +475,15 @@ impl<'a, 'b> Packer<'a, 'b> {
         self.frames.zeros(size.next_multiple_of(BLOCK as u64) - size)
     }
 
-    fn finish(mut self, sealed: bool) -> Result<Packed, PackError> {
+    fn finish(mut self) -> Result<Packed, PackError> {
         while let Some(stretch) = self.ahead.next()? {
             self.stretch(stretch)?;
         }
-        let mut end = Vec::new();
-        header::end(&mut end);
-        self.frames.write(&end)?;
         self.packed.digest = self.digester.finish();
-        if sealed {
-            let Packed { digest, entries, bytes, .. } = self.packed;
-            self.frames.raw(trailer::write(&Trailer { digest, entries, bytes }, &self.hashes))?;
-        }
+        let Packed { digest, entries, bytes, .. } = self.packed;
+        let trailer = Trailer { digest, entries, bytes };
+        let seal = Seal { trailer, headers: *self.headers.finalize().as_bytes() };
+        seal::end(self.frames, self.options.compression, &seal, &self.hashes)?;
         if self.packed.changed > 0 {
             self.notices.add("files changed while the volume was packed".to_owned());
         }

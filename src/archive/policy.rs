@@ -3,21 +3,45 @@
 use std::collections::HashMap;
 
 use rustix::fd::BorrowedFd;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, openat2};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::OutsideLinks;
+use super::pack::PackError;
 use super::path::{goes_up, leads_out, shown};
+use super::stat::kind;
+use super::{OutsideLinks, Setuid};
 
 const SETUID: u32 = 0o4000;
 const SETGID: u32 = 0o2000;
 
-/// Why a file of this mode is refused, if it is: a program that runs with the rights of whoever
-/// unpacks it is for root alone to make.
-pub fn refused_mode(mode: u32) -> Option<String> {
+/// The mode that is kept of an entry's, whether it is packed or unpacked. An error says why there is
+/// none: a program that runs with the rights of whoever unpacks it is for root alone to make.
+pub fn kept_mode(setuid: Setuid, is_directory: bool, mode: u32) -> Result<u32, String> {
     let raised = mode & (SETUID | SETGID) != 0;
-    (raised && !geteuid().is_root()).then(|| "it is setuid or setgid, which takes root".to_owned())
+    match setuid {
+        Setuid::Drop => Ok(mode & !(SETUID | SETGID)),
+        Setuid::Keep if raised && !is_directory && !geteuid().is_root() => Err("it is setuid or \
+             setgid, which takes root; without `cache_setuid=keep` the bit is dropped"
+            .to_owned()),
+        Setuid::Keep => Ok(mode),
+    }
+}
+
+/// What is packed of a file or directory: the mode is the one that is kept.
+pub fn packed(setuid: Setuid, path: &[u8], mut stat: Stat) -> Result<Stat, PackError> {
+    let is_directory = kind(&stat) == FileType::Directory;
+    stat.st_mode = kept_mode(setuid, is_directory, stat.st_mode)
+        .map_err(|reason| PackError::Refused { path: shown(path), reason })?;
+    Ok(stat)
+}
+
+/// Says that an entry has lost a bit of its mode.
+pub fn dropped(path: &[u8]) -> String {
+    format!(
+        "`{}` is setuid or setgid and has lost that bit, keep it with `cache_setuid=keep`",
+        shown(path)
+    )
 }
 
 /// Why a symbolic link is refused, if its text is enough to tell.
@@ -52,20 +76,24 @@ pub fn outside_by_way(links: &HashMap<Vec<u8>, Vec<u8>>, path: &[u8]) -> Option<
     // Something else may have taken its place.
     let target = links.get(path)?;
     let mut followed = 0;
-    let mut at: Vec<&[u8]> = Vec::new();
+    // Where the way has got to, and how long that was above each part.
+    let (mut at, mut above) = (Vec::new(), Vec::new());
     let parts = |path| -> Vec<&[u8]> { <[u8]>::split(path, |byte| *byte == b'/').rev().collect() };
     let mut rest = parts(path);
     while let Some(part) = rest.pop() {
         match part {
             b"" | b"." => {}
-            b".." => {
-                if at.pop().is_none() {
-                    return Some(outside(target));
-                }
-            }
+            b".." => match above.pop() {
+                Some(length) => at.truncate(length),
+                None => return Some(outside(target)),
+            },
             part => {
-                at.push(part);
-                let Some(next) = links.get(&at.join(&b'/')) else { continue };
+                above.push(at.len());
+                if !at.is_empty() {
+                    at.push(b'/');
+                }
+                at.extend_from_slice(part);
+                let Some(next) = links.get(&at) else { continue };
                 if next.starts_with(b"/") {
                     return Some(outside(target));
                 }
@@ -73,7 +101,7 @@ pub fn outside_by_way(links: &HashMap<Vec<u8>, Vec<u8>>, path: &[u8]) -> Option<
                 if followed > MAX_LINKS {
                     return None;
                 }
-                at.pop();
+                at.truncate(above.pop().unwrap_or(0));
                 rest.extend(parts(next));
             }
         }

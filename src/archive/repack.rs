@@ -11,18 +11,20 @@ use super::content::pass;
 use super::control::Control;
 use super::digest::{Digester, Record, Records};
 use super::header::{self, BLOCK, Entry, Kind};
+use super::layout::check;
 use super::member::{Member, MemberKind, Members};
 use super::notices::Notices;
 use super::pack::{PackError, Packed, Sink};
 use super::path::{below_root, goes_up, shown};
-use super::policy::outside_by_way;
+use super::policy::{dropped, kept_mode, outside_by_way};
+use super::seal::{self, Seal};
 use super::snapshot::{ContentHash, TreeDigest};
 use super::stat::Meta;
 use super::survey::Survey;
-use super::trailer::{self, Trailer};
-use super::unpack::{Source, UnpackError, check};
+use super::trailer::Trailer;
+use super::unpack::{Source, UnpackError};
 use super::xattr::Xattr;
-use super::{Compression, Limits, OutsideLinks, PackOptions, UnpackOptions, decompress, extents};
+use super::{Limits, OutsideLinks, PackOptions, UnpackOptions, decompress, extents};
 
 /// Whose what belongs to root is in somebody else's archive. All other numbers are higher by the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,21 +53,16 @@ pub fn repack(
 ) -> Result<Packed, PackError> {
     let (mut packed, compressed_bytes) =
         stream(options.compression, &options.budget, sink, control, |frames| {
-            let sealed = options.compression == Compression::Zstd;
-            if sealed {
-                frames.raw(trailer::announcement())?;
-            }
-            let (packed, hashes) = transcribe(source, root, options, control, Some(frames))?;
-            let mut end = Vec::new();
-            header::end(&mut end);
-            frames.write(&end)?;
-            if sealed {
-                let Packed { digest, entries, bytes, .. } = packed;
-                frames.raw(trailer::write(&Trailer { digest, entries, bytes }, &hashes))?;
-            }
+            seal::begin(frames, options.compression)?;
+            let (packed, headers, hashes) =
+                transcribe(source, root, options, control, Some(frames))?;
+            let Packed { digest, entries, bytes, .. } = packed;
+            let seal = Seal { trailer: Trailer { digest, entries, bytes }, headers };
+            seal::end(frames, options.compression, &seal, &hashes)?;
             Ok(packed)
         })?;
     packed.compressed_bytes = compressed_bytes;
+    packed.check(&options.limits)?;
     Ok(packed)
 }
 
@@ -75,7 +72,7 @@ pub fn survey_archive(
     options: &PackOptions,
     control: &Control,
 ) -> Result<Survey, PackError> {
-    let (Packed { digest, entries, bytes, .. }, _) =
+    let (Packed { digest, entries, bytes, .. }, ..) =
         transcribe(source, Root::default(), options, control, None)?;
     Ok(Survey { digest, entries, bytes, bytes_read: bytes })
 }
@@ -103,13 +100,14 @@ fn transcribe(
     options: &PackOptions,
     control: &Control,
     frames: Option<&mut Frames<'_>>,
-) -> Result<(Packed, Vec<ContentHash>), PackError> {
+) -> Result<(Packed, [u8; 32], Vec<ContentHash>), PackError> {
     members(source, options, control, |members| {
         let mut transcript = Transcript {
             checks: unbounded(options),
             root,
             frames,
             digester: Digester::default(),
+            headers: blake3::Hasher::new(),
             hashes: Vec::new(),
             links: HashMap::new(),
             upward: Vec::new(),
@@ -148,6 +146,8 @@ fn unbounded(options: &PackOptions) -> UnpackOptions {
     UnpackOptions {
         limits: Limits { entries: u64::MAX, bytes: u64::MAX, ratio: u64::MAX, free: u64::MAX },
         outside_links: options.outside_links,
+        setuid: options.setuid,
+        expected: None,
         budget: options.budget.clone(),
     }
 }
@@ -157,7 +157,7 @@ impl From<UnpackError> for PackError {
         match error {
             UnpackError::Stopped => Self::Stopped,
             UnpackError::Internal(reason) => Self::Internal(reason),
-            UnpackError::Refused { path, reason } => Self::Refused { path, reason },
+            UnpackError::Refused { path, reason, .. } => Self::Refused { path, reason },
             error => Self::Archive(error),
         }
     }
@@ -168,6 +168,7 @@ struct Transcript<'a, 'b> {
     root: Root,
     frames: Option<&'a mut Frames<'b>>,
     digester: Digester,
+    headers: blake3::Hasher,
     hashes: Vec<ContentHash>,
     /// Where symbolic links lead.
     links: HashMap<Vec<u8>, Vec<u8>>,
@@ -186,7 +187,24 @@ impl Transcript<'_, '_> {
         }
         let path = check(&member, &self.checks)?;
         let Member { kind, meta, xattrs, .. } = member;
-        let meta = self.root.owners(meta);
+        let mut meta = self.root.owners(meta);
+        if matches!(kind, MemberKind::Directory | MemberKind::File(..) | MemberKind::Hardlink(_)) {
+            let is_directory = matches!(kind, MemberKind::Directory);
+            let kept = kept_mode(self.checks.setuid, is_directory, meta.mode);
+            let kept = kept.map_err(|reason| PackError::Refused { path: shown(&path), reason })?;
+            if kept != meta.mode && matches!(kind, MemberKind::File(..)) {
+                self.notices.add(dropped(&path));
+            }
+            meta.mode = kept;
+        }
+        // Engines pack a symbolic link with several names as further names of the first one.
+        let kind = match kind {
+            MemberKind::Hardlink(target) => match self.links.get(&below(&path, &target)?) {
+                Some(leads_to) => MemberKind::Symlink(leads_to.clone()),
+                None => MemberKind::Hardlink(target),
+            },
+            kind => kind,
+        };
         let mut content = None;
         let mut record = match &kind {
             MemberKind::Symlink(target) => {
@@ -198,10 +216,7 @@ impl Transcript<'_, '_> {
                 Record::new(b'l', meta.mode, &path, target)
             }
             MemberKind::Hardlink(target) => {
-                let first = below_root(target).map_err(|reason| PackError::Refused {
-                    path: shown(&path),
-                    reason: reason.to_owned(),
-                })?;
+                let first = below(&path, target)?;
                 self.header(&path, Kind::Hardlink(&first), meta, &[])?;
                 Record::new(b'h', meta.mode, &path, &first)
             }
@@ -241,13 +256,14 @@ impl Transcript<'_, '_> {
                 let list = extents::encode(&parts, size);
                 let kind = Kind::Sparse(size, &parts, list.len() as u64);
                 self.header(path, kind, meta, xattrs)?;
+                self.headers.update(&list);
                 self.write(&list)?;
             }
         }
-        let passed = pass(members, size, parts, true, &mut |data| self.write(&data))?;
+        let passed = pass(members, size, parts, &mut |data| self.write(&data))?;
         let padding = passed.stored.next_multiple_of(BLOCK as u64) - passed.stored;
         self.write(&[0; BLOCK][..padding as usize])?;
-        Ok(passed.hash)
+        Ok(Some(passed.hash))
     }
 
     fn header(
@@ -262,6 +278,7 @@ impl Transcript<'_, '_> {
         }
         let mut header = Vec::with_capacity(BLOCK);
         header::write(&Entry { path, kind, meta, xattrs }, &mut header);
+        self.headers.update(&header);
         self.write(&header)
     }
 
@@ -269,7 +286,7 @@ impl Transcript<'_, '_> {
         self.frames.as_mut().map_or(Ok(()), |frames| frames.write(bytes))
     }
 
-    fn finish(mut self) -> Result<(Packed, Vec<ContentHash>), PackError> {
+    fn finish(mut self) -> Result<(Packed, [u8; 32], Vec<ContentHash>), PackError> {
         if self.checks.outside_links == OutsideLinks::Refuse {
             for path in &self.upward {
                 if let Some(reason) = outside_by_way(&self.links, path) {
@@ -279,6 +296,12 @@ impl Transcript<'_, '_> {
         }
         self.packed.digest = self.digester.finish();
         self.packed.notices = self.notices.into_vec();
-        Ok((self.packed, self.hashes))
+        Ok((self.packed, *self.headers.finalize().as_bytes(), self.hashes))
     }
+}
+
+/// The path that the member at `path` is another name of.
+fn below(path: &[u8], target: &[u8]) -> Result<Vec<u8>, PackError> {
+    below_root(target)
+        .map_err(|reason| PackError::Refused { path: shown(path), reason: reason.to_owned() })
 }

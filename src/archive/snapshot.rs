@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use rustix::fs::Stat;
 
+use super::control::{Control, Stage, Stopped};
 use super::stat::size;
 
 /// A path in 128 bits of its blake3 hash.
@@ -21,14 +22,34 @@ pub fn path_key(path: &[u8]) -> PathKey {
 /// A file's content by its blake3 hash.
 pub type ContentHash = [u8; 32];
 
-/// Adds this many zeros, the content of a hole.
-pub fn hash_zeros(hasher: &mut blake3::Hasher, mut count: u64) {
-    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// What is worth the help of other cores, in bytes.
+const LARGE: usize = 256 << 10;
+
+/// Adds content to a hash, on all cores if there is much of it.
+pub fn hash(hasher: &mut blake3::Hasher, data: &[u8]) {
+    if data.len() < LARGE {
+        hasher.update(data);
+    } else {
+        hasher.update_rayon(data);
+    }
+}
+
+/// Adds this many zeros, the content of a hole. There may be many, so it can be stopped.
+pub fn hash_zeros(
+    hasher: &mut blake3::Hasher,
+    mut count: u64,
+    control: &Control,
+    stage: Stage,
+) -> Result<(), Stopped> {
+    static ZEROS: [u8; 4 << 20] = [0; 4 << 20];
     while count > 0 {
+        control.check()?;
+        let _working = control.enter(stage);
         let now = usize::try_from(count).unwrap_or(usize::MAX).min(ZEROS.len());
-        hasher.update(&ZEROS[..now]);
+        hash(hasher, &ZEROS[..now]);
         count -= now as u64;
     }
+    Ok(())
 }
 
 /// A file's state in one number: if its content, permissions or attributes may have changed, this has.

@@ -15,7 +15,7 @@ use super::control::{Control, Stage};
 use super::digest::{Digester, Record, Records};
 use super::pack::PackError;
 use super::path::shown;
-use super::policy::{refused_by_way, refused_link, refused_mode};
+use super::policy::{packed, refused_by_way, refused_link};
 use super::snapshot::{ContentHash, Snapshot, TreeDigest, path_key, stamp};
 use super::stat::{kind, size};
 use super::walk::{DIRECTORY, Found, open_directory, open_file, walk};
@@ -50,6 +50,7 @@ pub fn survey(
 ) -> Result<Survey, PackError> {
     let root = open(root, DIRECTORY, Mode::empty()).map_err(|errno| PackError::io(b"", errno))?;
     let root_stat = fstat(&root).map_err(|errno| PackError::io(b"", errno))?;
+    let root_stat = packed(options.setuid, b"", root_stat)?;
     let top = root.as_fd().try_clone_to_owned().map_err(PackError::Root)?;
     let mut surveyor = Surveyor {
         root: top,
@@ -138,6 +139,7 @@ impl Surveyor<'_> {
                     Err(errno) => return Err(io(errno)),
                 };
                 let xattrs = self.xattrs.read(opened.as_fd()).map_err(io)?;
+                let stat = packed(self.options.setuid, path, stat)?;
                 into = Some(opened);
                 Record::directory(&stat, path, &xattrs).into()
             }
@@ -151,7 +153,10 @@ impl Surveyor<'_> {
                 Record::symlink(&stat, path, target.to_bytes()).into()
             }
             _ => match other_name(&mut self.inodes, &stat, path) {
-                Some(first) => Record::hardlink(&stat, path, &first).into(),
+                Some(first) => {
+                    let stat = packed(self.options.setuid, path, stat)?;
+                    Record::hardlink(&stat, path, &first).into()
+                }
                 None => self.file(found, &stat)?,
             },
         };
@@ -165,13 +170,11 @@ impl Surveyor<'_> {
     }
 
     fn file(&mut self, found: &Found<'_>, stat: &Stat) -> Result<Pending, PackError> {
-        if let Some(reason) = refused_mode(stat.st_mode) {
-            return Err(PackError::Refused { path: shown(found.path), reason });
-        }
+        let kept = packed(self.options.setuid, found.path, *stat)?;
         let size = size(stat);
         let key = path_key(found.path);
         let stamp = stamp(key, stat);
-        let record = Record::file(stat, found.path, size);
+        let record = Record::file(&kept, found.path, size);
         let last = self.batch.last().and_then(|pending| pending.file.as_ref());
         if last.is_none_or(|last| !Arc::ptr_eq(&last.directory, found.directory)) {
             self.directories += 1;

@@ -1,12 +1,13 @@
-//! What an archive says of itself: at its start that hashes will follow, and at its end those and the
-//! digest of the tree. Only then is all of it known to whoever reads a tree once.
+//! What an archive says of itself at its end: the hashes of all files and the digest of the tree. Only
+//! then is all of it known to whoever reads a tree once.
 //!
-//! Both stand in skippable frames, so only archives compressed with Zstandard have them.
+//! It is a skippable frame, so only archives compressed with Zstandard have it. It can be read without
+//! the rest of the archive.
 
 use super::frame::{OWN_MAGIC, skippable};
 use super::snapshot::{ContentHash, TreeDigest};
 
-/// Says that the archive ends with a trailer.
+/// Said at the start of an archive that it ends with a trailer, in a skippable frame.
 const START: &[u8; 8] = b"ci-hash\x02";
 
 /// What the trailer ends with, and so the archive: a name and a version.
@@ -40,12 +41,7 @@ impl Trailer {
     }
 }
 
-/// The frame at the start.
-pub fn announcement() -> Vec<u8> {
-    [skippable(OWN_MAGIC, START.len() as u32).as_slice(), START].concat()
-}
-
-/// Whether that is what a frame holds.
+/// Whether a frame announces a trailer. Archives of today have a [seal](super::seal) for that.
 pub fn is_announcement(content: &[u8]) -> bool {
     content == START
 }
@@ -88,7 +84,7 @@ mod tests {
             assert_eq!(read(&frame[9..]), None);
             assert_eq!(Trailer::at_end(&frame[..frame.len() - 1]), None);
         }
-        assert!(is_announcement(&announcement()[8..]));
+        assert!(is_announcement(START));
         assert_eq!(Trailer::at_end(b""), None);
     }
 }

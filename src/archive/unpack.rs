@@ -9,16 +9,14 @@ use bytes::Bytes;
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, fchmod, futimens, linkat, statat};
 
-use super::content::Holes;
+use super::content::pass;
 use super::control::{Control, Stage, Stopped, Wake};
 use super::copies::Copies;
 use super::decompress::stream;
-use super::member::{Member, MemberKind, Members};
-use super::notices::Notices;
-use super::path::{below_root, goes_up, shown};
-use super::place::{Places, Taken, io as io_error, refused};
-use super::policy::{refused_by_way, refused_link, refused_mode};
-use super::snapshot::{ContentHash, PathKey, Snapshot, path_key, stamp};
+use super::layout::{Accepted, AcceptedKind, Layout};
+use super::member::Members;
+use super::place::{Places, Taken, io as io_error};
+use super::snapshot::{PathKey, Snapshot, TreeDigest, path_key, stamp};
 use super::stat::Meta;
 use super::trailer::Trailer;
 use super::walk::mode;
@@ -32,6 +30,11 @@ pub trait Source: Send {
     /// an end.
     fn next(&mut self) -> io::Result<Option<Bytes>>;
 
+    /// How many bytes all parts have together, if that is known.
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
     /// Makes a `next` that waits in another thread return an error soon.
     fn interrupt(&self) -> Option<Arc<dyn Wake>> {
         None
@@ -43,7 +46,9 @@ pub trait Source: Send {
 pub struct Unpacked {
     /// What is there now.
     pub snapshot: Snapshot,
-    /// What the archive says of itself.
+    /// Of the tree, from the content that was read.
+    pub digest: Option<TreeDigest>,
+    /// What the archive says of itself. It is what was read.
     pub trailer: Option<Trailer>,
     /// Of all types, without the root.
     pub entries: u64,
@@ -60,11 +65,16 @@ pub enum UnpackError {
     /// The source could not be read to its end.
     #[error("{0}")]
     Source(#[source] io::Error),
+    /// It is no archive, or a part of one.
     #[error("the archive is corrupt: {0}")]
     Corrupt(String),
-    /// The first entry that no archive may have.
+    /// It was read to its end and is another one than was packed.
+    #[error("the archive is damaged: {0}")]
+    Damaged(String),
+    /// The first entry that no archive may have, unless it is so by a setting or for this user.
     #[error("the archive is refused for `{path}`: {reason}")]
-    Refused { path: String, reason: String },
+    Refused { path: String, reason: String, by_setting: bool },
+    /// More than the settings allow.
     #[error("the archive is refused: {0}")]
     Limit(String),
     #[error("cannot create `{path}`: {source}")]
@@ -89,6 +99,23 @@ impl From<Stopped> for UnpackError {
     }
 }
 
+impl UnpackError {
+    /// Whether the archive itself is wrong, whoever reads it by whatever settings. Anything else may be
+    /// different at another time or elsewhere, and the archive as good as it was.
+    pub fn is_of_archive(&self) -> bool {
+        match self {
+            Self::Corrupt(_) | Self::Damaged(_) => true,
+            Self::Refused { by_setting, .. } => !by_setting,
+            Self::Source(_)
+            | Self::Limit(_)
+            | Self::Io { .. }
+            | Self::Sink(_)
+            | Self::Stopped
+            | Self::Internal(_) => false,
+        }
+    }
+}
+
 /// Unpacks into `root`, which is an empty directory.
 ///
 /// After an error a part of the tree may be there, for the caller to remove; nothing outside of the
@@ -106,16 +133,18 @@ pub fn unpack(
         let unpacked = thread::scope(|scope| {
             // However this ends, the writers do not go on.
             let _stop = control.stop_on_drop();
-            let places = Places::new(root, options.limits.entries, control.clone())?;
+            let places = Places::new(root, control.clone())?;
             let writers = Writers::start(scope, options.budget.threads(), &control);
             let failed = writers.failed();
             members.before_wait(writers.announcer());
             let mut tree = Tree::new(places, writers, options, control.clone());
             let unpack = || {
                 while let Some(member) = members.next()? {
-                    tree.add(member, &mut members)?;
+                    if let Some(entry) = tree.layout.accept(member, &mut members)? {
+                        tree.add(entry, &mut members)?;
+                    }
                 }
-                tree.finish(members.trailer())
+                tree.finish(&mut members)
             };
             unpack().map_err(|error| match error {
                 // Whoever stopped everything says why.
@@ -127,7 +156,7 @@ pub fn unpack(
     })
 }
 
-/// Reads all of an archive as [`unpack`] does and checks what can be checked without a tree.
+/// Reads all of an archive as [`unpack`] does, and refuses what that would refuse.
 pub fn verify(
     source: &mut dyn Source,
     compression: Compression,
@@ -136,56 +165,17 @@ pub fn verify(
 ) -> Result<Unpacked, UnpackError> {
     stream(source, compression, options, control, |content| {
         let mut members = Members::new(content);
-        let mut found = Unpacked::default();
+        let mut layout = Layout::new(options);
         while let Some(member) = members.next()? {
-            let path = check(&member, options)?;
-            if found.entries == options.limits.entries {
-                let limit = options.limits.entries;
-                return Err(UnpackError::Limit(format!("it holds more entries than {limit}")));
-            }
-            found.entries += u64::from(!path.is_empty());
-            if let MemberKind::File(size, _) = member.kind {
-                found.bytes = added(found.bytes, size, options)?;
+            let Some(entry) = layout.accept(member, &mut members)? else { continue };
+            if let AcceptedKind::File { number, size, extents } = entry.kind {
+                let mut nowhere = |_| Ok::<_, UnpackError>(());
+                let passed = pass(&mut members, size, extents.as_deref(), &mut nowhere)?;
+                layout.tally.content(number, passed.hash);
             }
         }
-        found.compressed_bytes = content.read();
-        Ok(found)
-    })
-}
-
-/// The path of a member that may be unpacked, as far as it alone tells.
-pub(super) fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, UnpackError> {
-    let path = below_root(&member.path).map_err(|reason| refused(&member.path, reason))?;
-    let reason = match &member.kind {
-        MemberKind::Device => Some("it is a device".to_owned()),
-        MemberKind::Symlink(target) if target.is_empty() || target.contains(&0) => {
-            Some("its target is no path".to_owned())
-        }
-        MemberKind::Symlink(target) => refused_link(options.outside_links, &path, target),
-        MemberKind::File(..) => refused_mode(member.meta.mode),
-        MemberKind::Hardlink(target) => match below_root(target) {
-            Ok(_) => None,
-            Err(reason) => Some(format!("it is a link to `{}`, and {reason}", shown(target))),
-        },
-        MemberKind::Directory | MemberKind::Fifo => None,
-    };
-    match reason {
-        Some(reason) => Err(refused(&path, reason)),
-        None if path.is_empty() && !matches!(member.kind, MemberKind::Directory) => {
-            Err(refused(&path, "it takes the place of the root"))
-        }
-        None => Ok(path),
-    }
-}
-
-/// The size of all files so far and one more, which may be much more than the archive's own: a hole
-/// takes no space in it, but time to read.
-pub(super) fn added(bytes: u64, size: u64, options: &UnpackOptions) -> Result<u64, UnpackError> {
-    let limit = options.limits.bytes;
-    bytes.checked_add(size).filter(|bytes| *bytes <= limit).ok_or_else(|| {
-        UnpackError::Limit(format!(
-            "its files have more bytes than {limit}, allow more with `cache_max_size`"
-        ))
+        let verified = layout.finish(&mut members)?;
+        Ok(Unpacked { compressed_bytes: content.read(), ..verified })
     })
 }
 
@@ -195,28 +185,27 @@ const IMPLIED: u32 = 0o755;
 /// Files up to this size are handed to a writer as a whole.
 const SMALL: u64 = 1 << 20;
 
+/// More further names of files than this are not waited with.
+const MAX_HARDLINKS: usize = 4096;
+
 /// How much of them is copied at most, in bytes.
 const COPIES: usize = 8 << 20;
 
 struct Tree<'a, 'scope> {
     places: Places,
     writers: Writers<'scope>,
-    options: &'a UnpackOptions,
+    layout: Layout<'a>,
     control: Control,
     copies: Copies,
-    /// How many regular files there were so far.
-    files: usize,
-    holes: Holes,
     /// Attributes of directories, which are set when nothing more is put into them.
     directories: Vec<(Vec<u8>, Meta, Vec<Xattr>)>,
+    /// Directories that the archive puts something into and does not describe.
+    implied: Vec<Vec<u8>>,
     /// Path and target of further names of files, which are made when the files are there.
     hardlinks: Vec<(Vec<u8>, Vec<u8>)>,
     /// Files that have got further names.
     linked: Vec<Vec<u8>>,
-    /// Links that only the file system can tell the way of.
-    upward: Vec<(Vec<u8>, Vec<u8>)>,
-    notices: Notices,
-    unpacked: Unpacked,
+    snapshot: Snapshot,
 }
 
 impl<'a, 'scope> Tree<'a, 'scope> {
@@ -229,82 +218,53 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         Self {
             places,
             writers,
-            options,
+            layout: Layout::new(options),
             control,
             copies: Copies::default(),
-            files: 0,
-            holes: Holes::default(),
             directories: Vec::new(),
+            // The root, unless the archive describes it.
+            implied: vec![Vec::new()],
             hardlinks: Vec::new(),
             linked: Vec::new(),
-            upward: Vec::new(),
-            notices: Notices::default(),
-            unpacked: Unpacked::default(),
+            snapshot: Snapshot::default(),
         }
     }
 
-    fn add(&mut self, member: Member, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
-        let path = check(&member, self.options)?;
-        let Member { kind, meta, xattrs, .. } = member;
-        if path.is_empty() {
-            self.directories.push((path, meta, xattrs));
-            return Ok(());
+    fn add(&mut self, entry: Accepted, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
+        let Accepted { path, kind, meta, xattrs, above, replaces } = entry;
+        for directory in above {
+            self.places.make(&directory)?;
+            self.implied.push(directory);
         }
-        if let Some(taken) = self.places.taken(&path) {
-            if taken == Taken::Directory && matches!(kind, MemberKind::Directory) {
-                self.directories.push((path, meta, xattrs));
-                return Ok(());
-            }
-            // The last one of a name counts. Whatever was to be done before is done before.
+        if let Some(taken) = replaces {
+            // Whatever was to be done before is done before.
             self.settle()?;
             self.places.clear(&path, taken)?;
         }
         match kind {
-            MemberKind::Directory => {
-                self.places.directory(&path)?;
+            AcceptedKind::Directory { is_new } => {
+                if is_new {
+                    self.places.make(&path)?;
+                }
                 self.directories.push((path, meta, xattrs));
+                Ok(())
             }
-            MemberKind::Symlink(target) => {
+            AcceptedKind::Symlink(target) => {
                 let place = self.places.place(&path)?;
-                self.places.take(&path, Taken::Link)?;
-                if goes_up(&target) {
-                    self.upward.push((path.clone(), target.clone()));
-                }
-                self.writers.link(NewLink { path, place, target, meta, xattrs })?;
+                self.writers.link(NewLink { path, place, target, meta, xattrs })
             }
-            MemberKind::Hardlink(target) => {
-                // Checked above.
-                let target = below_root(&target).map_err(|reason| refused(&path, reason))?;
-                if self.places.taken(&target) != Some(Taken::File) {
-                    let target = shown(&target);
-                    let reason = format!("it is a link to `{target}`, which is no file before it");
-                    return Err(refused(&path, reason));
-                }
-                self.places.place(&path)?;
-                self.places.take(&path, Taken::File)?;
+            AcceptedKind::Hardlink(target) => {
                 self.hardlinks.push((path, target));
+                if self.hardlinks.len() < MAX_HARDLINKS { Ok(()) } else { self.settle() }
             }
-            MemberKind::File(size, extents) => {
+            AcceptedKind::File { number, size, extents } => {
                 let place = self.places.place(&path)?;
-                self.places.take(&path, Taken::File)?;
                 let key = path_key(&path);
-                let number = self.files;
-                self.files += 1;
-                self.unpacked.bytes = added(self.unpacked.bytes, size, self.options)?;
-                let hashed = !members.announced() && self.holes.admit(size, extents.as_deref());
-                self.content(
-                    NewFile { path, key, number, place, meta, xattrs, size, extents, hashed },
-                    members,
-                )?;
+                let tally = self.layout.tally.clone();
+                let file = NewFile { path, key, number, place, meta, xattrs, size, extents, tally };
+                self.content(file, members)
             }
-            MemberKind::Fifo => {
-                self.notices.add(format!("`{}` is a pipe and was left out", shown(&path)));
-                return Ok(());
-            }
-            MemberKind::Device => return Err(refused(&path, "it is a device")),
         }
-        self.unpacked.entries += 1;
-        Ok(())
     }
 
     fn content(&mut self, file: NewFile, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
@@ -360,11 +320,18 @@ impl<'a, 'scope> Tree<'a, 'scope> {
     /// Gives directories their attributes, the deepest ones first: a directory that may not be entered
     /// keeps nothing from being done in it.
     fn close_directories(&mut self, notices: &mut Vec<String>) -> Result<(), UnpackError> {
-        for path in std::mem::take(&mut self.places.implied) {
-            if self.places.taken(&path) == Some(Taken::Directory) {
+        let owner = Owner::current();
+        for path in std::mem::take(&mut self.implied).into_iter().rev() {
+            if self.layout.taken(&path) == Some(Taken::Directory) {
                 let directory = self.places.directory(&path)?;
                 let _writing = self.control.enter(Stage::Write);
-                fchmod(&directory, mode(IMPLIED)).map_err(|errno| io_error(&path, errno))?;
+                if path.is_empty() && !owner.has(directory.as_fd()) {
+                    continue;
+                }
+                owner
+                    .take(directory.as_fd())
+                    .and_then(|()| fchmod(&directory, mode(IMPLIED)))
+                    .map_err(|errno| io_error(&path, errno))?;
             }
         }
         let mut directories = std::mem::take(&mut self.directories);
@@ -372,12 +339,15 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         directories.reverse();
         directories.sort_by(|a, b| b.0.cmp(&a.0));
         directories.dedup_by(|later, kept| later.0 == kept.0);
-        let owner = Owner::current();
         for (path, meta, xattrs) in directories {
-            if self.places.taken(&path) == Some(Taken::Directory) {
+            if self.layout.taken(&path) == Some(Taken::Directory) {
                 let directory = self.places.directory(&path)?;
                 let _writing = self.control.enter(Stage::Write);
-                attributes(directory.as_fd(), &meta, &xattrs, owner, &path, notices)
+                owner
+                    .take(directory.as_fd())
+                    .and_then(|()| {
+                        attributes(directory.as_fd(), &meta, &xattrs, owner, &path, notices)
+                    })
                     .and_then(|()| fchmod(&directory, mode(meta.mode)))
                     .and_then(|()| futimens(&directory, &times(meta.mtime)))
                     .map_err(|errno| io_error(&path, errno))?;
@@ -386,41 +356,22 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         Ok(())
     }
 
-    fn finish(
-        mut self,
-        trailer: Option<(Trailer, Vec<ContentHash>)>,
-    ) -> Result<Unpacked, UnpackError> {
+    fn finish(mut self, members: &mut Members<'_, '_>) -> Result<Unpacked, UnpackError> {
         self.settle()?;
-        for (path, target) in std::mem::take(&mut self.upward) {
-            // Something else may be there by now.
-            if self.places.taken(&path) == Some(Taken::Link) {
-                let root = self.places.root().as_fd();
-                let links = self.options.outside_links;
-                if let Some(reason) = refused_by_way(links, root, &path, &target) {
-                    return Err(refused(&path, reason));
-                }
-            }
-        }
         let relinked = self.relinked()?;
         let mut notices = Vec::new();
         self.close_directories(&mut notices)?;
-        let (trailer, hashes) = trailer.unzip();
-        self.unpacked.trailer = trailer;
-        // Hashes that do not belong to these files are worth nothing.
-        let hashes = hashes.filter(|hashes| hashes.len() == self.files).unwrap_or_default();
         for done in self.writers.finish()? {
             for file in done.files.into_iter().filter(|file| !file.has_xattrs) {
-                if let Some(content) = file.content.or_else(|| hashes.get(file.number).copied()) {
-                    self.unpacked.snapshot.add(file.key, file.stamp, content);
-                }
+                self.snapshot.add(file.key, file.stamp, file.content);
             }
             notices.extend(done.notices);
         }
         for (key, stamp) in relinked {
-            self.unpacked.snapshot.restamp(key, stamp);
+            self.snapshot.restamp(key, stamp);
         }
-        notices.into_iter().for_each(|notice| self.notices.add(notice));
-        self.unpacked.notices = self.notices.into_vec();
-        Ok(self.unpacked)
+        notices.into_iter().for_each(|notice| self.layout.notices.add(notice));
+        let unpacked = self.layout.finish(members)?;
+        Ok(Unpacked { snapshot: self.snapshot, ..unpacked })
     }
 }

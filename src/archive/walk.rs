@@ -11,7 +11,7 @@ use super::control::{Control, Stage};
 use super::pack::PackError;
 
 /// How deep directories may be nested. Each level that is open takes a descriptor.
-const MAX_DEPTH: usize = 1000;
+pub const MAX_DEPTH: usize = 1000;
 
 /// An entry of a directory.
 pub struct Found<'a> {

@@ -12,8 +12,8 @@ use std::thread::{Scope, ScopedJoinHandle};
 use bytes::Bytes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, Gid, OFlags, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fsetxattr, fstat,
-    ftruncate, futimens, openat, symlinkat, utimensat,
+    AtFlags, Gid, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags, fchmod, fchown, fsetxattr,
+    fstat, ftruncate, futimens, openat, symlinkat, utimensat,
 };
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
@@ -22,8 +22,9 @@ use super::control::{Control, Stage, Stopped};
 use super::extents::Extents;
 use super::place::{Place, io};
 use super::queue::{Receiver, Sender, queue};
-use super::snapshot::{ContentHash, PathKey, hash_zeros, stamp};
+use super::snapshot::{ContentHash, PathKey, hash, hash_zeros, stamp};
 use super::stat::{Meta, Time};
+use super::tally::Tally;
 use super::threads::spawn;
 use super::unpack::UnpackError;
 use super::walk::mode;
@@ -53,8 +54,8 @@ pub struct NewFile {
     pub extents: Option<Extents>,
     /// Of all files, in the order of the archive.
     pub number: usize,
-    /// Whether the content is to be hashed.
-    pub hashed: bool,
+    /// Is told the hash of the content.
+    pub tally: Arc<Tally>,
 }
 
 pub struct NewLink {
@@ -91,11 +92,9 @@ pub struct Done {
 
 /// A file that is there.
 pub struct Written {
-    pub number: usize,
     pub key: PathKey,
     pub stamp: u64,
-    /// As far as it was to be hashed.
-    pub content: Option<ContentHash>,
+    pub content: ContentHash,
     pub has_xattrs: bool,
 }
 
@@ -221,14 +220,15 @@ struct Writer<'a> {
 }
 
 /// A file that is being written.
-struct Opened {
+struct Opened<'a> {
     file: OwnedFd,
+    control: &'a Control,
     new: Box<NewFile>,
     /// How much data has come.
     position: u64,
     /// Which part of a sparse file is being written.
     part: usize,
-    hasher: Option<blake3::Hasher>,
+    hasher: blake3::Hasher,
     /// Up to where a sparse file was hashed.
     hashed: u64,
 }
@@ -237,7 +237,7 @@ impl Writer<'_> {
     fn file(&mut self, file: Box<NewFile>, content: Vec<Bytes>) -> Result<(), UnpackError> {
         self.control.check()?;
         let _writing = self.control.enter(Stage::Write);
-        let mut opened = Opened::create(file)?;
+        let mut opened = Opened::create(file, self.control)?;
         for data in content {
             opened.write(&data)?;
         }
@@ -250,7 +250,7 @@ impl Writer<'_> {
         pieces: &Receiver<Option<Bytes>>,
     ) -> Result<(), UnpackError> {
         let writing = self.control.enter(Stage::Write);
-        let mut opened = Opened::create(file)?;
+        let mut opened = Opened::create(file, self.control)?;
         drop(writing);
         loop {
             let piece = pieces.recv()?;
@@ -264,7 +264,7 @@ impl Writer<'_> {
         }
     }
 
-    fn close(&mut self, opened: Opened) -> Result<(), UnpackError> {
+    fn close(&mut self, opened: Opened<'_>) -> Result<(), UnpackError> {
         let done = opened.finish(self.owner, &mut self.done.notices)?;
         self.done.files.push(done);
         Ok(())
@@ -274,7 +274,7 @@ impl Writer<'_> {
         let _writing = self.control.enter(Stage::Write);
         let Place { directory, name } = &link.place;
         symlinkat(link.target.as_slice(), directory, name)?;
-        if let Some((uid, gid)) = self.owner.to_set(&link.meta) {
+        if let Some((uid, gid)) = self.owner.given(&link.meta) {
             let flags = AtFlags::SYMLINK_NOFOLLOW;
             rustix::fs::chownat(directory, name, Some(uid), Some(gid), flags)?;
         }
@@ -290,33 +290,35 @@ impl Writer<'_> {
     }
 }
 
-impl Opened {
-    fn create(new: Box<NewFile>) -> Result<Self, UnpackError> {
+impl<'a> Opened<'a> {
+    fn create(new: Box<NewFile>, control: &'a Control) -> Result<Self, UnpackError> {
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let Place { directory, name } = &new.place;
         let file = openat(directory, name, flags, mode(new.meta.mode & 0o777))
             .map_err(|errno| io(&new.path, errno))?;
-        let hasher = new.hashed.then(blake3::Hasher::new);
-        Ok(Self { file, new, position: 0, part: 0, hasher, hashed: 0 })
+        let hasher = blake3::Hasher::new();
+        Ok(Self { file, control, new, position: 0, part: 0, hasher, hashed: 0 })
     }
 
     fn write(&mut self, data: &[u8]) -> Result<(), UnpackError> {
-        self.write_data(data).map_err(|errno| io(&self.new.path, errno))
+        if self.new.extents.is_some() {
+            return self.write_parts(data);
+        }
+        hash(&mut self.hasher, data);
+        self.position += data.len() as u64;
+        let mut done = 0;
+        while done < data.len() {
+            let write = || rustix::io::write(&self.file, &data[done..]);
+            let written = rustix::io::retry_on_intr(write);
+            done += written.map_err(|errno| io(&self.new.path, errno))?;
+        }
+        Ok(())
     }
 
-    fn write_data(&mut self, mut data: &[u8]) -> Result<(), Errno> {
-        let Some(extents) = &self.new.extents else {
-            if let Some(hasher) = &mut self.hasher {
-                hasher.update(data);
-            }
-            self.position += data.len() as u64;
-            while !data.is_empty() {
-                let written = rustix::io::retry_on_intr(|| rustix::io::write(&self.file, data))?;
-                data = &data[written..];
-            }
-            return Ok(());
-        };
+    /// The same for a file with holes.
+    fn write_parts(&mut self, mut data: &[u8]) -> Result<(), UnpackError> {
+        let Some(extents) = &self.new.extents else { return Ok(()) };
         while !data.is_empty() {
             // The list was checked to be as long as the data.
             let Some((offset, length)) = extents.get(self.part).copied() else { return Ok(()) };
@@ -328,16 +330,14 @@ impl Opened {
             let room = usize::try_from(length - self.position).unwrap_or(usize::MAX);
             let (now, rest) = data.split_at(data.len().min(room));
             let at = offset + self.position;
-            if let Some(hasher) = &mut self.hasher {
-                hash_zeros(hasher, at - self.hashed);
-                hasher.update(now);
-                self.hashed = at + now.len() as u64;
-            }
+            hash_zeros(&mut self.hasher, at - self.hashed, self.control, Stage::Write)?;
+            hash(&mut self.hasher, now);
+            self.hashed = at + now.len() as u64;
             let mut done = 0;
             while done < now.len() {
-                done += rustix::io::retry_on_intr(|| {
-                    rustix::io::pwrite(&self.file, &now[done..], at + done as u64)
-                })?;
+                let write = || rustix::io::pwrite(&self.file, &now[done..], at + done as u64);
+                let written = rustix::io::retry_on_intr(write);
+                done += written.map_err(|errno| io(&self.new.path, errno))?;
             }
             self.position += now.len() as u64;
             data = rest;
@@ -346,14 +346,19 @@ impl Opened {
     }
 
     fn finish(mut self, owner: Owner, notices: &mut Vec<String>) -> Result<Written, UnpackError> {
-        let NewFile { path, key, number, meta, xattrs, size, extents, .. } = &*self.new;
+        let NewFile { path, key, number, meta, xattrs, size, extents, tally, .. } = &*self.new;
         let mut set = || {
             if extents.is_some() {
                 ftruncate(&self.file, *size)?;
             }
             attributes(self.file.as_fd(), meta, xattrs, owner, path, notices)?;
             futimens(&self.file, &times(meta.mtime))?;
-            let stat = fstat(&self.file)?;
+            let mut stat = fstat(&self.file)?;
+            // A directory with the setgid bit gives its own group to what is made in it.
+            if let Some((uid, gid)) = owner.still_to_set(meta, &stat) {
+                fchown(&self.file, Some(uid), Some(gid))?;
+                stat = fstat(&self.file)?;
+            }
             // The process's mask, an inherited access control list or the change of the owner may have
             // taken something away.
             if stat.st_mode & 0o7777 == meta.mode {
@@ -363,19 +368,13 @@ impl Opened {
             fstat(&self.file)
         };
         let stat = set().map_err(|errno| io(path, errno))?;
-        let content = self.hasher.take().map(|mut hasher| {
-            if extents.is_some() {
-                hash_zeros(&mut hasher, size - self.hashed);
-            }
-            *hasher.finalize().as_bytes()
-        });
-        Ok(Written {
-            number: *number,
-            key: *key,
-            stamp: stamp(*key, &stat),
-            content,
-            has_xattrs: !xattrs.is_empty(),
-        })
+        if extents.is_some() {
+            hash_zeros(&mut self.hasher, size - self.hashed, self.control, Stage::Write)?;
+        }
+        let content = *self.hasher.finalize().as_bytes();
+        tally.content(*number, content);
+        let has_xattrs = !xattrs.is_empty();
+        Ok(Written { key: *key, stamp: stamp(*key, &stat), content, has_xattrs })
     }
 }
 
@@ -406,7 +405,14 @@ fn tell(
     notices: &mut Vec<String>,
 ) -> Result<(), Errno> {
     match set {
-        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::ACCESS) => {
+        Err(
+            Errno::PERM
+            | Errno::OPNOTSUPP
+            | Errno::ACCESS
+            | Errno::TOOBIG
+            | Errno::RANGE
+            | Errno::INVAL,
+        ) => {
             notices.push(format!(
                 "`{}` has no attribute `{}`: it cannot be set here",
                 super::path::shown(path),
@@ -437,12 +443,34 @@ impl Owner {
         Self { uid: geteuid().as_raw(), gid: getegid().as_raw() }
     }
 
-    /// The owner to be set: only root gives files away.
+    /// The owner to be set for what this process has just made: only root gives files away.
     fn to_set(self, meta: &Meta) -> Option<(Uid, Gid)> {
-        let differs = (self.uid, self.gid) != (meta.uid, meta.gid);
+        self.given(meta).filter(|_| (self.uid, self.gid) != (meta.uid, meta.gid))
+    }
+
+    /// The same if the owner is known.
+    fn still_to_set(self, meta: &Meta, stat: &Stat) -> Option<(Uid, Gid)> {
+        self.given(meta).filter(|_| (stat.st_uid, stat.st_gid) != (meta.uid, meta.gid))
+    }
+
+    /// The owner that an entry is to have whoever makes it.
+    fn given(self, meta: &Meta) -> Option<(Uid, Gid)> {
         // The last number stands for "leave it".
         let valid = meta.uid != u32::MAX && meta.gid != u32::MAX;
-        (self.uid == 0 && differs && valid)
-            .then(|| (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid)))
+        (self.uid == 0 && valid).then(|| (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid)))
+    }
+
+    /// Whether this process may change the mode of something open.
+    pub fn has(self, file: BorrowedFd<'_>) -> bool {
+        self.uid == 0 || fstat(file).is_ok_and(|stat| stat.st_uid == self.uid)
+    }
+
+    /// Makes something open this process's own, whatever directory it was made in.
+    pub fn take(self, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        let stat = fstat(file)?;
+        if self.uid != 0 || (stat.st_uid, stat.st_gid) == (self.uid, self.gid) {
+            return Ok(());
+        }
+        fchown(file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))
     }
 }

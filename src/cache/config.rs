@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::settings::{self, CacheConfigError};
 use super::{CacheKey, CacheKeyError, KeyPrefix, StoreLocation};
-use crate::archive::{Compression, OutsideLinks};
+use crate::archive::{Compression, OutsideLinks, Setuid};
 use crate::volume::VolumeName;
 
 /// Where and how volumes are cached.
@@ -37,6 +37,8 @@ pub struct CacheConfig {
     pub max_ratio: Option<u64>,
     /// `cache_outside_links=`
     pub outside_links: OutsideLinks,
+    /// `cache_setuid=`
+    pub setuid: Setuid,
 }
 
 /// A key to restore a volume from.
@@ -106,6 +108,7 @@ impl CacheConfig {
             max_size: None,
             max_ratio: None,
             outside_links: OutsideLinks::default(),
+            setuid: Setuid::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::location::{self, decoded};
 use super::{CacheConfig, CacheKeyError, CachePolicy, CacheWhen, KeyPrefix, StoreLocation, masked};
-use crate::archive::{Compression, OutsideLinks};
+use crate::archive::{Compression, OutsideLinks, Setuid};
 use crate::suggest::{did_you_mean, listed};
 
 /// Keys of the store's URL, which may stand anywhere after `cache=`.
@@ -26,6 +26,7 @@ const KEYS: &[&str] = &[
     "cache_max_size",
     "cache_max_ratio",
     "cache_outside_links",
+    "cache_setuid",
 ];
 
 const MAX_FALLBACKS: usize = 5;
@@ -202,6 +203,13 @@ fn apply(config: &mut CacheConfig, key: &'static str, value: &str) -> Result<(),
                 "refuse" => OutsideLinks::Refuse,
                 "keep" => OutsideLinks::Keep,
                 _ => return Err(invalid("`refuse` or `keep`")),
+            };
+        }
+        "cache_setuid" => {
+            config.setuid = match value {
+                "drop" => Setuid::Drop,
+                "keep" => Setuid::Keep,
+                _ => return Err(invalid("`drop` or `keep`")),
             };
         }
         _ => {}

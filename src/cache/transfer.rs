@@ -49,6 +49,11 @@ impl Download {
         Self { key, chunks, size, received: 0, task }
     }
 
+    /// In bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
     /// The next bytes, never an empty chunk; `None` only after all bytes of the object.
     ///
     /// Cancel safe. After an error there is nothing more to read.

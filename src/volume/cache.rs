@@ -80,7 +80,7 @@ pub enum Access {
 #[derive(Debug)]
 pub struct Restored {
     pub outcome: CacheOutcome,
-    /// Of the tree, as the object's metadata or the archive have it.
+    /// Of the tree that was read.
     digest: Option<TreeDigest>,
     snapshot: Option<Arc<Snapshot>>,
     replaces: Replaces,
@@ -309,7 +309,9 @@ impl VolumeCache {
                     })
                     .await;
             }
-            let unpacked = match unpack::into(self, driver, volume, download, transfer).await {
+            let stored = &info.metadata;
+            let unpacked = unpack::into(self, driver, volume, stored, download, transfer).await;
+            let unpacked = match unpacked {
                 Ok(unpacked) => unpacked,
                 Err(error) if error.is_changed() && restarts < RESTARTS => {
                     restarts += 1;
@@ -322,11 +324,10 @@ impl VolumeCache {
             }
             report.content_bytes = unpacked.bytes;
             let outcome = if source.is_own { CacheOutcome::Hit } else { CacheOutcome::Fallback };
-            let digest = info.metadata.digest.as_deref().and_then(|text| text.parse().ok());
-            let digest = digest.or(unpacked.trailer.map(|trailer| trailer.digest));
             return Ok(Some(Restored {
                 outcome,
-                digest,
+                // Not what the store says of it: that may be of another archive.
+                digest: unpacked.digest,
                 snapshot: Some(Arc::new(unpacked.snapshot)),
                 replaces: Replaces::Anything,
             }));

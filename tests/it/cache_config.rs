@@ -162,7 +162,8 @@ fn mistakes_say_what_is_valid() {
             "unknown key `cache_compresion` for the cache, did you mean `cache_compression`?, \
              expected `cache`, `region`, `endpoint`, `ttl`, `cache_compression`, `cache_prefix`, \
              `cache_fallback`, `cache_policy`, `cache_when`, `cache_stall`, `cache_budget`, \
-             `cache_max_entries`, `cache_max_size`, `cache_max_ratio` or `cache_outside_links`",
+             `cache_max_entries`, `cache_max_size`, `cache_max_ratio`, `cache_outside_links` or \
+             `cache_setuid`",
         ),
         (
             "cache=s3://bucket&cache_compression=xz",

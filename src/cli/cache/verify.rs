@@ -80,8 +80,9 @@ async fn verify(opened: &Opened, archive: &Archive) -> Result<Verified, Failure>
             let found = opened.store.get(&archive.info.key).await.map_err(failed)?;
             match found {
                 None => Err("it was removed meanwhile".to_owned()),
-                Some((_, download)) => {
-                    let options = unpack_options(&opened.config, Budget::new(MEMORY));
+                Some((info, download)) => {
+                    let budget = Budget::new(MEMORY);
+                    let options = unpack_options(&opened.config, &info.metadata, budget);
                     let mut source = Downloaded::new(download);
                     tokio::task::spawn_blocking(move || {
                         archive::verify(&mut source, compression, &options, &Control::new())

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use super::DIGEST_VERSION;
 use super::transfer::{CANCELLED, Interrupt};
 use crate::archive::{Budget, Limits, Source, UnpackOptions, Wake};
-use crate::cache::{CacheConfig, Download};
+use crate::cache::{CacheConfig, Download, Metadata};
 
 pub struct Downloaded {
     download: Download,
@@ -30,6 +31,10 @@ impl Downloaded {
 }
 
 impl Source for Downloaded {
+    fn size(&self) -> Option<u64> {
+        Some(self.download.size())
+    }
+
     fn next(&mut self) -> io::Result<Option<Bytes>> {
         self.runtime.block_on(async {
             tokio::select! {
@@ -45,17 +50,26 @@ impl Source for Downloaded {
     }
 }
 
-/// How archives of a cache are unpacked.
-pub fn unpack_options(config: &CacheConfig, budget: Budget) -> UnpackOptions {
-    let default = Limits::default();
+/// How an archive of a cache is unpacked, of which the store knows this.
+pub fn unpack_options(config: &CacheConfig, stored: &Metadata, budget: Budget) -> UnpackOptions {
+    // Another version computes other digests.
+    let digest = stored.digest.as_deref().filter(|_| stored.version == Some(DIGEST_VERSION));
     UnpackOptions {
-        limits: Limits {
-            entries: config.max_entries.unwrap_or(default.entries),
-            bytes: config.max_size.unwrap_or(default.bytes),
-            ratio: config.max_ratio.unwrap_or(default.ratio),
-            free: default.free,
-        },
+        limits: limits(config),
         outside_links: config.outside_links,
+        setuid: config.setuid,
+        expected: digest.and_then(|digest| digest.parse().ok()),
         budget,
+    }
+}
+
+/// What an archive of a cache may hold at most.
+pub fn limits(config: &CacheConfig) -> Limits {
+    let default = Limits::default();
+    Limits {
+        entries: config.max_entries.unwrap_or(default.entries),
+        bytes: config.max_size.unwrap_or(default.bytes),
+        ratio: config.max_ratio.unwrap_or(default.ratio),
+        free: default.free,
     }
 }

@@ -30,12 +30,8 @@ impl RestoreError {
     /// The one place where this is decided. [`confirmed`] has read to the end.
     pub fn is_damage(&self) -> bool {
         match self {
-            Self::Unpack(UnpackError::Corrupt(_)) => true,
-            // Settings decide about links that lead out, and another run may have others.
-            Self::Unpack(UnpackError::Refused { reason, .. }) => {
-                !reason.contains("cache_outside_links")
-            }
-            Self::Unpack(_) | Self::Other(_) => false,
+            Self::Unpack(error) => error.is_of_archive(),
+            Self::Other(_) => false,
         }
     }
 

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::VolumeCache;
 use super::content::Content;
+use super::download::limits;
 use super::transfer::{CANCELLED, Interrupt, Transfer};
 use crate::archive::{self, PackOptions, Packed, Sink, Snapshot, Stage, Survey, Wake};
 use crate::cache::{CacheKey, Metadata, PutCondition, StoreError, Upload, UploadSender};
@@ -105,6 +106,8 @@ fn options(cache: &VolumeCache) -> PackOptions {
     PackOptions {
         compression: cache.config.compression,
         outside_links: cache.config.outside_links,
+        setuid: cache.config.setuid,
+        limits: limits(&cache.config),
         budget: cache.budget.clone(),
     }
 }

@@ -7,8 +7,8 @@ use super::content::Sent;
 use super::download::{Downloaded, unpack_options};
 use super::failure::{RestoreError, confirmed};
 use super::transfer::{CANCELLED, Transfer};
-use crate::archive::{self, Stage, UnpackError, Unpacked};
-use crate::cache::Download;
+use crate::archive::{self, Stage, UnpackError, UnpackOptions, Unpacked};
+use crate::cache::{Download, Metadata};
 use crate::driver::{Driver, LocalDirectory, Volume};
 use crate::remove::remove;
 
@@ -17,24 +17,26 @@ pub async fn into(
     cache: &VolumeCache,
     driver: &dyn Driver,
     volume: &Volume,
+    stored: &Metadata,
     download: Download,
     transfer: Transfer,
 ) -> Result<Unpacked, RestoreError> {
+    let options = unpack_options(&cache.config, stored, cache.budget.clone());
     match &volume.directory {
-        Some(directory) => into_directory(cache, directory, download, transfer).await,
-        None => into_driver(cache, driver, volume, download, transfer).await,
+        Some(directory) => into_directory(cache, directory, options, download, transfer).await,
+        None => into_driver(cache, driver, volume, options, download, transfer).await,
     }
 }
 
 async fn into_directory(
     cache: &VolumeCache,
     directory: &LocalDirectory,
+    options: UnpackOptions,
     download: Download,
     transfer: Transfer,
 ) -> Result<Unpacked, RestoreError> {
     let LocalDirectory { path, staging } = directory.clone();
     let compression = cache.config.compression;
-    let options = unpack_options(&cache.config, cache.budget.clone());
     let mut source = Downloaded::until(download, transfer.over.clone());
     transfer
         .blocking(move |control| {
@@ -76,11 +78,11 @@ async fn into_driver(
     cache: &VolumeCache,
     driver: &dyn Driver,
     volume: &Volume,
+    options: UnpackOptions,
     download: Download,
     transfer: Transfer,
 ) -> Result<Unpacked, RestoreError> {
     let compression = cache.config.compression;
-    let options = unpack_options(&cache.config, cache.budget.clone());
     let mut source = Downloaded::until(download, transfer.over.clone());
     let (mut sent, archive) = Sent::until(&transfer.over);
     let relay = transfer.blocking(move |control| {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ci::archive::{self, Compression, Limits, OutsideLinks, UnpackError, UnpackOptions};
+use ci::archive::{
+    self, Compression, Limits, OutsideLinks, PackOptions, Setuid, UnpackError, UnpackOptions,
+};
 use tar::{EntryType, Header};
 
 use super::{
@@ -105,6 +107,12 @@ impl Prey {
         let mut plain = Buffer::default();
         let relayed =
             archive::relay(&mut parts(bytes), Compression::None, options, &mut plain, stop);
+        let verified = archive::verify(&mut parts(bytes), Compression::None, options, &RUNNING);
+        match (&result, verified) {
+            (Ok(_), Ok(_)) => {}
+            (Err(error), Err(other)) => assert_eq!(error.to_string(), other.to_string()),
+            (result, verified) => panic!("unpacked: {result:?}, verified: {verified:?}"),
+        }
         match (&result, relayed) {
             (Ok(_), Ok(_)) => {
                 let copy = unpack_with(&plain.0, Compression::None, options).unwrap();
@@ -122,7 +130,7 @@ impl Prey {
 #[track_caller]
 fn refuses(bytes: &[u8], entry: &str, reason: &str) {
     match Prey::new().unpack(bytes, &unpack_options()) {
-        Err(UnpackError::Refused { path, reason: found }) => {
+        Err(UnpackError::Refused { path, reason: found, .. }) => {
             assert!(path.contains(entry) && found.contains(reason), "{path}: {found}");
         }
         other => panic!("expected `{entry}` to be refused, got {other:?}"),
@@ -164,8 +172,13 @@ fn links_that_lead_out_are_refused() {
         refuses(&Enemy::default().hardlink("hard", target).end(), "hard", "its path");
     }
     refuses(&Enemy::default().hardlink("hard", "missing").end(), "hard", "no file before it");
-    let through = Enemy::default().symlink("link", "nowhere").hardlink("hard", "link");
-    refuses(&through.end(), "hard", "no file before it");
+    // As another name in another directory the same link leads elsewhere.
+    let moved = Enemy::default().symlink("d/link", "../f").hardlink("hard", "d/link");
+    refuses(&moved.end(), "hard", "outside of the volume");
+    let chain =
+        Enemy::default().directory("d").symlink("d/e/top", "../..").hardlink("d/up", "d/e/top");
+    refuses(&chain.end(), "d/up", "outside of the volume");
+    refuses(&Enemy::default().hardlink("hard", "hard").end(), "hard", "no file before it");
     refuses(&Enemy::default().directory("d").hardlink("hard", "d").end(), "hard", "no file");
 }
 
@@ -205,7 +218,7 @@ fn what_takes_root_is_refused_from_others() {
         let bytes = entry(kind, mode);
         let (prey, result) = unpack(&bytes);
         match result {
-            Err(UnpackError::Refused { path, reason }) => {
+            Err(UnpackError::Refused { path, reason, .. }) => {
                 assert!(path == "entry" && reason.contains(expected), "{path}: {reason}");
             }
             other => panic!("{other:?}"),
@@ -422,4 +435,56 @@ fn memory_is_bounded_by_what_arrives() {
     let mut source = parts(&bytes);
     let result = archive::unpack(&mut source, Compression::Zstd, &prey.root, &options, &RUNNING);
     assert!(matches!(result, Err(UnpackError::Corrupt(_))), "{result:?}");
+}
+
+#[test]
+fn holes_count_towards_the_limits() {
+    let hole = |size: u64| {
+        let size = size.to_string();
+        let map = format!("{size},0");
+        Enemy::default()
+            .pax(&[("GNU.sparse.map", &map), ("GNU.sparse.size", &size)])
+            .file("hole", "")
+            .end()
+    };
+    let error = |size| Prey::new().unpack(&hole(size), &unpack_options()).unwrap_err().to_string();
+    assert!(error(1 << 40).contains("`cache_max_ratio`"));
+    assert!(error((1 << 40) + 1).contains("`cache_max_size`"));
+    assert!(error(2 << 30).contains("`cache_max_ratio`"));
+    let prey = Prey::new();
+    prey.unpack(&hole(64 << 20), &unpack_options()).unwrap();
+    assert_eq!(fs::metadata(prey.root.join("hole")).unwrap().len(), 64 << 20);
+    // Several holes are as much as one.
+    let limits = Limits { free: 100 << 20, ..Limits::default() };
+    let options = UnpackOptions { limits, ..unpack_options() };
+    let one = hole(64 << 20);
+    let two = [&one[..one.len() - 1024], &one].concat();
+    assert!(Prey::new().unpack(&one, &options).is_ok());
+    assert!(matches!(Prey::new().unpack(&two, &options), Err(UnpackError::Limit(_))));
+}
+
+#[test]
+fn setuid_and_setgid_bits_are_dropped_unless_they_are_wanted() {
+    use std::os::unix::fs::PermissionsExt;
+    let bytes = Enemy::default()
+        .add(EntryType::Regular, b"file", b"", 0o6755, b"")
+        .add(EntryType::Directory, b"directory", b"", 0o2775, b"")
+        .end();
+    for (setuid, modes) in [(Setuid::Drop, [0o755, 0o775]), (Setuid::Keep, [0o6755, 0o2775])] {
+        let prey = Prey::new();
+        let options = UnpackOptions { setuid, ..unpack_options() };
+        prey.unpack(&bytes, &options).unwrap();
+        let mode = |name: &str| fs::metadata(prey.root.join(name)).unwrap().permissions().mode();
+        assert_eq!(["file", "directory"].map(|name| mode(name) & 0o7777), modes);
+        // What is packed has them neither.
+        let tree = tempfile::tempdir().unwrap();
+        fs::write(tree.path().join("file"), "").unwrap();
+        fs::set_permissions(tree.path().join("file"), PermissionsExt::from_mode(0o4755)).unwrap();
+        let options = PackOptions { setuid, ..pack_options(Compression::Zstd) };
+        let (bytes, packed) = pack_with(tree.path(), &options).unwrap();
+        let copy = super::unpack(&bytes, Compression::Zstd);
+        let mode = fs::metadata(copy.root.join("file")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o4000 != 0, setuid == Setuid::Keep);
+        assert_eq!(packed.notices.len(), usize::from(setuid == Setuid::Drop), "{packed:?}");
+    }
 }

@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use ci::archive::{
     self, Budget, Compression, Control, Limits, OutsideLinks, PackError, PackOptions, Packed, Root,
-    Sink, Source, Survey, UnpackError, UnpackOptions, Unpacked,
+    Setuid, Sink, Source, Survey, UnpackError, UnpackOptions, Unpacked,
 };
 use tempfile::TempDir;
 
@@ -29,13 +29,21 @@ fn budget() -> Budget {
 }
 
 fn pack_options(compression: Compression) -> PackOptions {
-    PackOptions { compression, outside_links: OutsideLinks::Refuse, budget: budget() }
+    PackOptions {
+        compression,
+        outside_links: OutsideLinks::Refuse,
+        setuid: Setuid::Keep,
+        limits: Limits::default(),
+        budget: budget(),
+    }
 }
 
 fn unpack_options() -> UnpackOptions {
     UnpackOptions {
         limits: Limits::default(),
         outside_links: OutsideLinks::Refuse,
+        setuid: Setuid::Keep,
+        expected: None,
         budget: budget(),
     }
 }

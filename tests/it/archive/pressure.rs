@@ -8,9 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ci::archive::{
-    self, Budget, Compression, Control, Limits, OutsideLinks, PackOptions, UnpackOptions,
-};
+use ci::archive::{self, Budget, Compression, Control, PackOptions, UnpackOptions};
 use zstd::zstd_safe::CParameter;
 
 use super::{Buffer, parts};
@@ -90,15 +88,11 @@ fn check(root: &Path, files: &Files) {
 }
 
 fn pack_options(compression: Compression, budget: &Budget) -> PackOptions {
-    PackOptions { compression, outside_links: OutsideLinks::Refuse, budget: budget.clone() }
+    PackOptions { budget: budget.clone(), ..super::pack_options(compression) }
 }
 
 fn unpack_options(budget: &Budget) -> UnpackOptions {
-    UnpackOptions {
-        limits: Limits::default(),
-        outside_links: OutsideLinks::Refuse,
-        budget: budget.clone(),
-    }
+    UnpackOptions { budget: budget.clone(), ..super::unpack_options() }
 }
 
 fn packed(files: &Files, compression: Compression, budget: &Budget) -> Vec<u8> {

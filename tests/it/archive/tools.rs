@@ -123,3 +123,64 @@ fn owners_are_those_that_tasks_see() {
     let root = Root { user: 300_000, group: 400_000 };
     assert!(repack_of(&mapped, root, Compression::None) == repack(&seen, Compression::None));
 }
+
+#[test]
+fn tar_lists_what_it_knows_by_its_first_bytes() {
+    let source = tempfile::tempdir().unwrap();
+    fs::write(source.path().join("file"), "content").unwrap();
+    for compression in Compression::ALL {
+        let archive = tempfile::NamedTempFile::new().unwrap();
+        fs::write(archive.path(), pack(source.path(), compression)).unwrap();
+        for tool in ["tar", "bsdtar"] {
+            let output = Command::new(tool).arg("tf").arg(archive.path()).output().unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && output.stderr.is_empty(), "{tool}: {output:?}");
+            assert_eq!(text, "./\nfile\n", "{tool}, {compression:?}");
+        }
+    }
+}
+
+#[test]
+fn archives_of_gnu_tar_with_old_times_and_links_to_links_unpack() {
+    let source = tempfile::tempdir().unwrap();
+    let script =
+        "touch -d '1968-03-04 05:06:07 UTC' old; mkdir d; ln -s target d/s1; ln -P d/s1 d/s2";
+    assert!(
+        Command::new("sh").args(["-c", script]).current_dir(&source).status().unwrap().success()
+    );
+    let dir = source.path().to_str().unwrap();
+    for format in ["gnu", "posix"] {
+        let command = format!("tar --numeric-owner --format={format} --sort=name -C {dir} -c .");
+        let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+        let copy = unpack_with(&output.stdout, Compression::None, &unpack_options()).unwrap();
+        assert_eq!(seconds(&copy.root), seconds(source.path()), "{format}");
+        // The same tree by way of an engine.
+        let plain = repack(&output.stdout, Compression::None);
+        let again = unpack_with(&plain, Compression::None, &unpack_options()).unwrap();
+        let time = fs::symlink_metadata(again.root.join("old")).unwrap().modified().unwrap();
+        assert!(time < std::time::UNIX_EPOCH);
+        assert_eq!(fs::read_link(again.root.join("d/s2")).unwrap(), Path::new("target"));
+    }
+}
+
+#[test]
+fn owners_are_restored_below_a_directory_that_gives_its_own_group() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let source = tempfile::tempdir().unwrap();
+    fs::create_dir(source.path().join("d")).unwrap();
+    fs::write(source.path().join("d/file"), "content").unwrap();
+    symlink("file", source.path().join("d/link")).unwrap();
+    let top = tempfile::tempdir().unwrap();
+    chown(top.path(), None, Some(4321)).unwrap();
+    fs::set_permissions(top.path(), PermissionsExt::from_mode(0o2755)).unwrap();
+    let root = top.path().join("root");
+    fs::create_dir(&root).unwrap();
+    let bytes = pack(source.path(), Compression::Zstd);
+    let mut source = super::parts(&bytes);
+    let options = unpack_options();
+    ci::archive::unpack(&mut source, Compression::Zstd, &root, &options, &super::RUNNING).unwrap();
+    for path in ["", "d", "d/file", "d/link"] {
+        let found = root.join(path).symlink_metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (0, 0), "{path}");
+    }
+}
