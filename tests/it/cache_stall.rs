@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use ci::archive::Root;
 use ci::cache::{
-    self, CacheConfig, CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, StoreError,
-    Upload,
+    self, CacheConfig, CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo,
+    PutCondition, StoreError, Stored, Upload, UploadInfo,
 };
 use ci::context::{EventSink, Stop};
 use ci::driver::{
@@ -144,7 +144,13 @@ impl CacheStore for StuckStore {
         self.0.get(key).await
     }
 
-    async fn put(&self, _: &CacheKey, _: &Metadata, parts: Upload) -> Result<u64, StoreError> {
+    async fn put(
+        &self,
+        _: &CacheKey,
+        _: &Metadata,
+        _: &PutCondition,
+        parts: Upload,
+    ) -> Result<Stored, StoreError> {
         let _parts = parts;
         std::future::pending().await
     }
@@ -153,8 +159,20 @@ impl CacheStore for StuckStore {
         self.0.list(prefix).await
     }
 
-    async fn delete(&self, key: &CacheKey) -> Result<(), StoreError> {
-        self.0.delete(key).await
+    async fn delete(&self, key: &CacheKey, etag: &str) -> Result<bool, StoreError> {
+        self.0.delete(key, etag).await
+    }
+
+    async fn left_behind(&self) -> Result<u64, StoreError> {
+        self.0.left_behind().await
+    }
+
+    async fn uploads(&self, prefix: &KeyPrefix) -> Result<Vec<UploadInfo>, StoreError> {
+        self.0.uploads(prefix).await
+    }
+
+    async fn abort_upload(&self, upload: &UploadInfo) -> Result<bool, StoreError> {
+        self.0.abort_upload(upload).await
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {

@@ -205,7 +205,7 @@ fn what_only_looks_like_a_runs_stays() {
         docker(&["volume", "create", &format!("ci-{run}-99-cache")]).trim().to_owned(),
     ];
     // A copy for a shell whose user has given it a name, and one that is built from it.
-    let shell = format!("LABEL ci.image=shell");
+    let shell = "LABEL ci.image=shell".to_owned();
     let comment = "ci: a copy of a task's container, for a shell";
     let named = name("named:1");
     docker(&["commit", "--change", &shell, "--message", comment, id.trim(), &named]);
