@@ -367,7 +367,7 @@ impl Splitter<'_> {
                     }
                 }
             } else if magic == 0 && !first {
-                return self.padding();
+                self.padding()?;
             } else {
                 return Err(UnpackError::Corrupt("it is not compressed with zstd".to_owned()));
             }

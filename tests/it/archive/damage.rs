@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 
-use ci::archive::{self, Compression, UnpackError, UnpackOptions};
+use ci::archive::{self, Budget, Compression, UnpackError, UnpackOptions};
 
 use super::{Buffer, RUNNING, listing, pack, parts, survey, unpack_options, unpack_with};
 
@@ -12,7 +12,7 @@ fn small() -> tempfile::TempDir {
     let tree = tempfile::tempdir().unwrap();
     fs::create_dir(tree.path().join("d")).unwrap();
     fs::write(tree.path().join("d/file"), "some content").unwrap();
-    fs::write(tree.path().join("other"), vec![1; 3000]).unwrap();
+    fs::write(tree.path().join("other"), vec![1; 700]).unwrap();
     symlink("d/file", tree.path().join("link")).unwrap();
     fs::hard_link(tree.path().join("other"), tree.path().join("hard")).unwrap();
     tree
@@ -20,7 +20,8 @@ fn small() -> tempfile::TempDir {
 
 /// Reads an archive in all ways. All of them accept the same tree, or all name what is wrong.
 fn read(bytes: &[u8], compression: Compression) -> Result<Vec<String>, UnpackError> {
-    let options = unpack_options();
+    // One thread of each kind: there are many small archives.
+    let options = UnpackOptions { budget: Budget::with_threads(0, 1), ..unpack_options() };
     let unpacked = unpack_with(bytes, compression, &options);
     let verified = archive::verify(&mut parts(bytes), compression, &options, &RUNNING);
     let mut plain = Buffer::default();

@@ -448,7 +448,8 @@ fn holes_count_towards_the_limits() {
             .end()
     };
     let error = |size| Prey::new().unpack(&hole(size), &unpack_options()).unwrap_err().to_string();
-    assert!(error(1 << 40).contains("`cache_max_ratio`"));
+    assert!(error(1 << 39).contains("`cache_max_ratio`"));
+    assert!(error(1 << 40).contains("`cache_max_size`"));
     assert!(error((1 << 40) + 1).contains("`cache_max_size`"));
     assert!(error(2 << 30).contains("`cache_max_ratio`"));
     let prey = Prey::new();
