@@ -15,6 +15,7 @@ pub mod diagnostic;
 pub mod driver;
 pub mod dsn;
 pub mod event;
+pub mod memory;
 pub mod output;
 pub mod pipeline;
 mod remove;

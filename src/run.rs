@@ -1,8 +1,10 @@
 //! The story of one run.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use nix::libc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -61,6 +63,8 @@ pub enum RunError {
     Log(std::io::Error),
     #[error("cannot start the run: {0}")]
     Start(std::io::Error),
+    #[error("internal error, for the reason above: this is a bug in `ci`, please report it")]
+    Panicked,
 }
 
 impl RunError {
@@ -72,7 +76,7 @@ impl RunError {
             Self::Stopped(StopReason::TimedOut(_)) => 124,
             Self::Script(ScriptError::Terminated)
             | Self::Stopped(StopReason::Interrupted | StopReason::Failed) => 130,
-            Self::Driver(_) | Self::Cache(_) | Self::Log(_) | Self::Start(_) => 3,
+            Self::Driver(_) | Self::Cache(_) | Self::Log(_) | Self::Start(_) | Self::Panicked => 3,
         }
     }
 
@@ -176,7 +180,9 @@ async fn execute(
     ));
     _ = hand_over.send(context.clone());
 
-    let mut outcome = settle(&mut engine, stop, &context).await;
+    // A mistake in `ci` must not keep what the run has started.
+    let settled = AssertUnwindSafe(settle(&mut engine, stop, &context)).catch_unwind().await;
+    let mut outcome = settled.unwrap_or(Err(RunError::Panicked));
     if outcome.is_err() {
         // What still runs now was left behind by a failure; it ends as aborted.
         stop.request(StopReason::Failed);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::{EventSink, Stop, StopReason};
 use crate::driver::{Driver, DriverError, Sandbox};
 use crate::event::{RunEvent, TaskStatus};
+use crate::memory::Share;
 use crate::output::{Capture, Decoder};
 use crate::shell::FailureShell;
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
@@ -57,6 +58,8 @@ pub struct TaskOptions {
     /// Where the task runs, unless that is a place of its own.
     pub sandbox: Option<Arc<dyn Sandbox>>,
     pub listener: Option<mpsc::Sender<TextChunk>>,
+    /// What the task holds of the pipeline's memory. Its results grow it.
+    pub memory: Option<Share>,
 }
 
 /// Why there is no result.
@@ -82,6 +85,8 @@ pub struct TaskResult {
     /// Why, when there is more to say than the code.
     pub message: String,
     pub duration: Duration,
+    /// Given back when the pipeline has taken the result over.
+    pub memory: Option<Share>,
 }
 
 /// A chunk of what a task wrote, whole characters only.
@@ -187,7 +192,7 @@ impl TaskRunner {
     async fn run(
         &self,
         spec: &TaskSpec,
-        TaskOptions { timeout, listener, sandbox, .. }: TaskOptions,
+        TaskOptions { timeout, listener, sandbox, memory, .. }: TaskOptions,
         cancel: CancellationToken,
     ) -> Result<TaskResult, TaskError> {
         // Not part of the task's own time.
@@ -212,7 +217,8 @@ impl TaskRunner {
             .await;
         let started = Instant::now();
         let (sink, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let mut output = TaskOutput::new(spec, self.events.clone(), listener, cancel.clone());
+        let mut output =
+            TaskOutput::new(spec, self.events.clone(), listener, cancel.clone(), memory);
         let ended = CancellationToken::new();
         let timed_out = AtomicBool::new(false);
 
@@ -253,7 +259,7 @@ impl TaskRunner {
         };
         let timed_out = timed_out.into_inner();
         let duration = started.elapsed();
-        let (log, stdout, stderr, truncated) = output.finish().await;
+        let (log, stdout, stderr, truncated, memory) = output.finish().await;
         // What outlived its command may go on writing to the log.
         if !chunks.is_closed() {
             tokio::spawn(log.follow(chunks));
@@ -299,7 +305,7 @@ impl TaskRunner {
         // The event has the signal in a field of its own.
         let reason = if signal.is_some() { String::new() } else { message.clone() };
         self.finished(spec, status, Some(code), signal, duration, reason).await;
-        Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration })
+        Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration, memory })
     }
 
     /// Lets the user look into a task that has failed, and lets go of it.
@@ -366,6 +372,7 @@ struct TaskOutput {
     cancel: CancellationToken,
     stdout: Capture,
     stderr: Capture,
+    memory: Option<Share>,
 }
 
 impl TaskOutput {
@@ -374,6 +381,7 @@ impl TaskOutput {
         events: EventSink,
         listener: Option<mpsc::Sender<TextChunk>>,
         cancel: CancellationToken,
+        memory: Option<Share>,
     ) -> Self {
         Self {
             log: TaskLog {
@@ -387,6 +395,7 @@ impl TaskOutput {
             cancel,
             stdout: Capture::new(CAPTURE_LIMIT),
             stderr: Capture::new(CAPTURE_LIMIT),
+            memory,
         }
     }
 
@@ -400,9 +409,17 @@ impl TaskOutput {
             return;
         }
         let text = Arc::new(text);
-        match stream {
-            Stream::Stdout => self.stdout.push(&text),
-            Stream::Stderr => self.stderr.push(&text),
+        let capture = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let before = capture.len();
+        capture.push(&text);
+        let more = capture.len().saturating_sub(before);
+        if let Some(memory) = &mut self.memory
+            && !memory.grow(more)
+        {
+            memory.exceed();
         }
         self.log.write(stream, text.clone()).await;
         if let Some(listener) = &self.listener {
@@ -422,14 +439,14 @@ impl TaskOutput {
         tokio::time::sleep(PATIENCE).await;
     }
 
-    async fn finish(mut self) -> (TaskLog, String, String, bool) {
+    async fn finish(mut self) -> (TaskLog, String, String, bool, Option<Share>) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let rest = self.log.decoder(stream).finish();
             self.deliver(stream, rest).await;
         }
         let (stdout, stdout_truncated) = self.stdout.finish();
         let (stderr, stderr_truncated) = self.stderr.finish();
-        (self.log, stdout, stderr, stdout_truncated || stderr_truncated)
+        (self.log, stdout, stderr, stdout_truncated || stderr_truncated, self.memory)
     }
 }
 

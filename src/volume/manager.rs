@@ -25,6 +25,8 @@ pub struct VolumeManager {
 /// A volume of the run.
 struct Kept {
     volume: Volume,
+    /// As it was asked for first, in bytes.
+    size: Option<u64>,
     /// What its restore came to, as soon as that has ended. `None` for a volume that no cache has to
     /// do with.
     restored: Option<watch::Receiver<Option<Arc<Restored>>>>,
@@ -38,6 +40,23 @@ pub struct Usage {
     /// The first task that was ended while it had the volume mounted, perhaps in the middle of a
     /// write.
     pub torn_by: Option<String>,
+}
+
+/// Why there is no such volume.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error(
+        "the volume `{name}` exists {}, got {}: ask for one size everywhere",
+        size.map_or("without a size".to_owned(), |size| format!("with {}", shown(size))),
+        shown(*asked)
+    )]
+    OtherSize { name: VolumeName, asked: u64, size: Option<u64> },
+}
+
+fn shown(bytes: u64) -> String {
+    format!("{bytes} bytes")
 }
 
 impl VolumeManager {
@@ -58,7 +77,7 @@ impl VolumeManager {
         &self,
         name: Option<VolumeName>,
         size: Option<u64>,
-    ) -> Result<Volume, DriverError> {
+    ) -> Result<Volume, VolumeError> {
         // Nobody could find an anonymous volume again in a cache.
         let cache = self.cache.as_ref().filter(|_| name.is_some());
         let name = name.unwrap_or_else(|| self.next_anonymous());
@@ -74,9 +93,20 @@ impl VolumeManager {
                     .await;
                 let restored =
                     cache.map(|cache| restore(cache.clone(), self.driver.clone(), volume.clone()));
-                Ok(Arc::new(Kept { volume, restored, usage: Mutex::default() }))
+                Ok::<_, DriverError>(Arc::new(Kept {
+                    volume,
+                    size,
+                    restored,
+                    usage: Mutex::default(),
+                }))
             })
             .await?;
+        // Who does not name a size takes the volume as it is.
+        if let Some(asked) = size
+            && kept.size != size
+        {
+            return Err(VolumeError::OtherSize { name, asked, size: kept.size });
+        }
         Ok(kept.volume.clone())
     }
 

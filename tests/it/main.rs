@@ -12,6 +12,7 @@ mod conformance;
 mod docker;
 mod ending;
 mod examples;
+mod isolate;
 mod json;
 mod native;
 mod proxy;
