@@ -121,8 +121,16 @@ export const positiveNumber: Check<number, number> = (field) => {
 };
 
 /** In milliseconds. */
-export const duration: Check<Duration, number> = (field) =>
-  quantity(field, "a duration such as `90s` or `1h 30m`", "milliseconds", ops.op_duration_ms);
+export const duration: Check<Duration, number> = (field) => {
+  const value: unknown = field.value;
+  // Other tools write `M` for minutes or for months, so it means neither here.
+  const hint =
+    typeof value === "string" && /(^|[^A-Za-z])M([^A-Za-z]|$)/.test(value)
+      ? " (`M` is not a unit: write `m` for minutes, or `months`)"
+      : "";
+  const what = `a duration such as \`90s\` or \`1h 30m\`${hint}`;
+  return quantity(field, what, "milliseconds", ops.op_duration_ms);
+};
 
 /** In bytes. */
 export const size: Check<Size, number> = (field) =>

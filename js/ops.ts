@@ -27,6 +27,7 @@ const NAMES: Record<keyof Ops, true> = {
   op_volume_create: true,
   op_volume_name_error: true,
   op_yaml_parse: true,
+  op_yaml_to_json: true,
   op_yaml_stringify: true,
 };
 

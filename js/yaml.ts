@@ -12,6 +12,12 @@ function parse(text: string): unknown {
   return atCaller(entry, () => ops.op_yaml_parse(document));
 }
 
+function asJSON(text: string): string {
+  const entry: Entry = { name: "YAML.asJSON", function: asJSON };
+  const document = string(new Field<string>(entry, text));
+  return atCaller(entry, () => ops.op_yaml_to_json(document));
+}
+
 function stringify(value: unknown): string {
   const entry: Entry = { name: "YAML.stringify", function: stringify };
   const data = plain(new Field(entry, value, "value"));
@@ -28,4 +34,4 @@ function atCaller<T>(entry: Entry, call: () => T): T {
   }
 }
 
-export const YAML: Yaml = Object.freeze({ parse, stringify });
+export const YAML: Yaml = Object.freeze({ parse, asJSON, stringify });

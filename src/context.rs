@@ -1,8 +1,8 @@
 //! What a running pipeline can reach: its tasks, its volumes and the log.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -85,6 +85,9 @@ pub struct EventSink {
     /// Nobody reads the log any more.
     abandoned: Arc<AtomicBool>,
     seen: Arc<Mutex<HashSet<String>>>,
+    /// What had no room when it was told by somebody who cannot wait. Whatever is sent after it waits
+    /// for it, so that the last event of a run is no earlier.
+    overflow: Arc<Mutex<VecDeque<RunEvent>>>,
 }
 
 impl EventSink {
@@ -97,10 +100,36 @@ impl EventSink {
 
     pub fn new(stop: Arc<Stop>) -> (Self, mpsc::Receiver<Message>) {
         let (sender, receiver) = mpsc::channel(Self::CAPACITY);
-        (Self { sender, stop, abandoned: Arc::default(), seen: Arc::default() }, receiver)
+        (
+            Self {
+                sender,
+                stop,
+                abandoned: Arc::default(),
+                seen: Arc::default(),
+                overflow: Arc::default(),
+            },
+            receiver,
+        )
     }
 
     pub async fn send(&self, event: RunEvent) {
+        self.flush().await;
+        self.send_now(event).await;
+    }
+
+    /// Sends what had no room before.
+    async fn flush(&self) {
+        loop {
+            let Some(event) = self.overflow().pop_front() else { return };
+            self.send_now(event).await;
+        }
+    }
+
+    fn overflow(&self) -> MutexGuard<'_, VecDeque<RunEvent>> {
+        self.overflow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn send_now(&self, event: RunEvent) {
         // The reporter reads up to the event that ends the run; what comes later has no reader.
         if let Err(TrySendError::Full(event)) = self.sender.try_send(event.into())
             && !self.abandoned.load(Ordering::Relaxed)
@@ -158,8 +187,9 @@ impl EventSink {
             if let Err(TrySendError::Full(Message::Event(event))) =
                 self.sender.try_send(event.into())
             {
+                self.overflow().push_back(event);
                 let sink = self.clone();
-                tokio::spawn(async move { sink.send(event).await });
+                tokio::spawn(async move { sink.flush().await });
             }
         }
     }
@@ -175,6 +205,8 @@ pub struct Stop {
     /// Cancelled when not even tasks that tidy up may go on.
     last: CancellationToken,
     reason: OnceLock<StopReason>,
+    /// What a thread or a task of this process panicked with first, and where.
+    panic: OnceLock<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +217,8 @@ pub enum StopReason {
     TimedOut(Duration),
     /// The pipeline has failed; what it left running is not waited for.
     Failed,
+    /// Something in this process panicked.
+    Broken,
 }
 
 impl Stop {
@@ -194,8 +228,21 @@ impl Stop {
         self.token.cancel();
         match reason {
             StopReason::Failed => self.last.cancel(),
-            StopReason::Interrupted | StopReason::TimedOut(_) => self.outside.cancel(),
+            StopReason::Interrupted | StopReason::TimedOut(_) | StopReason::Broken => {
+                self.outside.cancel();
+            }
         }
+    }
+
+    /// Ends the run because of a panic. The first one counts.
+    pub fn panicked(&self, message: String) {
+        _ = self.panic.set(message);
+        self.request(StopReason::Broken);
+    }
+
+    /// What the first panic said, and where it was.
+    pub fn panic(&self) -> Option<&str> {
+        self.panic.get().map(String::as_str)
     }
 
     /// Ends the time that tasks have to tidy up.
@@ -235,6 +282,7 @@ impl std::fmt::Display for StopReason {
                 write!(f, "the run timed out after {}", humantime::format_duration(*after))
             }
             Self::Failed => write!(f, "the pipeline failed"),
+            Self::Broken => write!(f, "an internal error ended the run"),
         }
     }
 }

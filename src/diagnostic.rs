@@ -62,7 +62,7 @@ impl Diagnostic {
             group = group.element(
                 Snippet::source(&place.text)
                     .line_start(place.line)
-                    .path(&place.path)
+                    .path(printable(&place.path))
                     .annotation(AnnotationKind::Primary.span(at..at + len)),
             );
         }
@@ -84,7 +84,7 @@ impl Diagnostic {
 }
 
 /// Without what would make a terminal do something: messages may repeat what a task wrote.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars()
         .map(
             |c| {

@@ -23,10 +23,9 @@ pub struct Dsn {
 
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum DsnError {
-    // A driver knows nothing of secrets, and somebody may have put one into the wrong place.
-    #[error("{}", masked(&.0.to_string()))]
-    Driver(#[from] DriverConfigError),
-    #[error("{}", masked(&.0.to_string()))]
+    #[error("{0}")]
+    Driver(DriverConfigError),
+    #[error("{0}")]
     Cache(#[from] CacheConfigError),
     #[error("expected `key=value` in the driver's settings, got `{}`", masked(.0))]
     NotAPair(String),
@@ -34,6 +33,24 @@ pub enum DsnError {
     Credentials,
     #[error("`{}` is not valid percent-encoding, write a literal `%` as `%25`", masked(.0))]
     Encoding(String),
+}
+
+impl From<DriverConfigError> for DsnError {
+    /// A driver knows nothing of secrets, and somebody may have put one into the wrong place. What the
+    /// user wrote is masked, help texts are not.
+    fn from(error: DriverConfigError) -> Self {
+        use DriverConfigError as Error;
+        Self::Driver(match error {
+            Error::UnknownDriver { name } => Error::UnknownDriver { name: masked(&name) },
+            Error::UnknownKey { driver, key, known } => {
+                Error::UnknownKey { driver, key: masked(&key), known }
+            }
+            Error::Value { key, value, expected } => {
+                Error::Value { key, value: masked(&value), expected }
+            }
+            error @ (Error::NotBuiltIn { .. } | Error::Repeated { .. }) => error,
+        })
+    }
 }
 
 impl FromStr for Dsn {

@@ -10,10 +10,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::cache::{self, CacheConfig};
+use crate::closing::{close, within};
 use crate::context::{EventSink, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
-use crate::driver::{self, DriverConfig, DriverError, RunIdentity};
+use crate::driver::{self, Driver, DriverConfig, DriverError, NoticeSink, RunIdentity};
 use crate::event::{RunEvent, RunStatus};
+use crate::panic;
 use crate::pipeline::{Program, Source};
 use crate::report::{Format, ReportError, Reporter};
 use crate::script::{Engine, EngineOptions, ScriptError};
@@ -24,8 +26,12 @@ use crate::volume::{Ended, VolumeCache};
 /// How long a pipeline's own code may go on after its tasks were ended, to handle that.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How long the tasks of a run that has to stop may tidy up.
+/// How long the tasks of a run that has to stop may tidy up, and how long it may take to remove what the
+/// run has made.
 const CLEANUP: Duration = Duration::from_secs(30);
+
+/// How long a run that has to stop waits for the cache to let go of what it was doing.
+const CACHE_END: Duration = Duration::from_secs(10);
 
 pub struct RunOptions {
     pub source: Source,
@@ -37,6 +43,8 @@ pub struct RunOptions {
     /// Whether a cache that does not work fails the run.
     pub cache_strict: bool,
     pub timeout: Option<Duration>,
+    /// When the timeout began to count: reading a pipeline's file is a part of the run.
+    pub asked: Instant,
     /// Where the user wants a shell if a task fails.
     pub seat: Option<Arc<Seat>>,
     pub format: Format,
@@ -63,8 +71,9 @@ pub enum RunError {
     Log(std::io::Error),
     #[error("cannot start the run: {0}")]
     Start(std::io::Error),
-    #[error("internal error, for the reason above: this is a bug in `ci`, please report it")]
-    Panicked,
+    /// Something in this process panicked.
+    #[error("internal error: {0}; this is a bug in `ci`, please report it")]
+    Internal(String),
 }
 
 impl RunError {
@@ -76,7 +85,12 @@ impl RunError {
             Self::Stopped(StopReason::TimedOut(_)) => 124,
             Self::Script(ScriptError::Terminated)
             | Self::Stopped(StopReason::Interrupted | StopReason::Failed) => 130,
-            Self::Driver(_) | Self::Cache(_) | Self::Log(_) | Self::Start(_) | Self::Panicked => 3,
+            Self::Stopped(StopReason::Broken)
+            | Self::Driver(_)
+            | Self::Cache(_)
+            | Self::Log(_)
+            | Self::Start(_)
+            | Self::Internal(_) => 3,
         }
     }
 
@@ -103,11 +117,21 @@ impl RunError {
 pub async fn run(options: RunOptions) -> Result<(), RunError> {
     let started = Instant::now();
     let stop = Arc::new(Stop::default());
+    panic::stops(stop.clone());
     watch(&stop, &options).map_err(RunError::Start)?;
 
     let (events, log) = EventSink::new(stop.clone());
     let reporter = Reporter::start(options.format, log).map_err(RunError::Start)?;
-    let result = execute(&options, &stop, &events).await;
+    let result = AssertUnwindSafe(execute(&options, &stop, &events)).catch_unwind().await;
+    let result = result.unwrap_or(Err(RunError::Stopped(StopReason::Broken)));
+    let mut result = match (stop.panic(), result) {
+        // The user or the clock came first.
+        (_, Err(RunError::Stopped(reason))) if reason != StopReason::Broken => {
+            Err(RunError::Stopped(reason))
+        }
+        (Some(message), _) => Err(RunError::Internal(message.to_owned())),
+        (None, result) => result,
+    };
     let finished = events.send(RunEvent::RunFinished {
         status: result.as_ref().map_or_else(RunError::status, |()| RunStatus::Success),
         exit_code: result.as_ref().map_or_else(RunError::exit_code, |()| 0),
@@ -119,16 +143,22 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
         tokio::task::spawn_blocking(move || reporter.finish()).await
     };
     // A run that has to stop does not wait for somebody who has stopped reading its log.
-    let stopped = matches!(result, Err(RunError::Stopped(_)));
-    let log = match stopped {
-        true => tokio::time::timeout(LAST_WORDS, log).await.unwrap_or(Ok(Ok(()))),
-        false => log.await,
-    };
-    match log {
-        Ok(Err(ReportError::Write(error))) => result.and(Err(RunError::Log(error))),
+    match within(&stop, LAST_WORDS, log).await {
+        Some(Ok(Err(ReportError::Write(error)))) => result.and(Err(RunError::Log(error))),
         // Who closes the log has seen enough of it.
-        Ok(Ok(()) | Err(ReportError::Closed)) | Err(_) => result,
+        Some(Ok(Ok(()) | Err(ReportError::Closed)) | Err(_)) => result,
+        None => {
+            if result.is_ok() {
+                result = Err(stopped(&stop));
+            }
+            result
+        }
     }
+}
+
+/// Why a run that has to stop does.
+fn stopped(stop: &Stop) -> RunError {
+    RunError::Stopped(stop.reason().unwrap_or(StopReason::Interrupted))
 }
 
 async fn execute(
@@ -156,7 +186,7 @@ async fn execute(
     for notice in &options.notices {
         events.notice(notice.clone());
     }
-    let notices = {
+    let notices: NoticeSink = {
         let events = events.clone();
         Arc::new(move |text| events.notice(text))
     };
@@ -164,7 +194,7 @@ async fn execute(
         Some(config) => connect_cache(config, options, &identity, stop, events).await?,
         None => None,
     };
-    let driver = driver::connect(&options.driver, identity.clone(), notices).await?;
+    let driver = connect_driver(&options.driver, &identity, notices, stop).await?;
     let shell = options
         .seat
         .as_ref()
@@ -180,31 +210,79 @@ async fn execute(
     ));
     _ = hand_over.send(context.clone());
 
-    // A mistake in `ci` must not keep what the run has started.
-    let settled = AssertUnwindSafe(settle(&mut engine, stop, &context)).catch_unwind().await;
-    let mut outcome = settled.unwrap_or(Err(RunError::Panicked));
-    if outcome.is_err() {
-        // What still runs now was left behind by a failure; it ends as aborted.
-        stop.request(StopReason::Failed);
-    }
-    context.tasks.idle().await;
-    if let Some(cache) = &cache {
-        driver.end_tasks().await;
-        context.volumes.persist(ended(&outcome)).await;
-        cache.close().await;
-        if let (Ok(()), Some(reason)) = (&outcome, stop.reason()) {
-            outcome = Err(RunError::Stopped(reason));
-        }
-    }
-    let closed = driver.close().await;
+    // A panic in here must not keep the driver from ending what it has started.
+    let live = live(&mut engine, stop, &context, &*driver, cache.as_deref());
+    let outcome = AssertUnwindSafe(live).catch_unwind().await;
+    let outcome = outcome.unwrap_or(Err(RunError::Stopped(StopReason::Broken)));
+    let closed = close(&*driver, stop, events, CLEANUP).await;
     outcome?;
     closed?;
+    if let Some(reason) = stop.reason() {
+        return Err(RunError::Stopped(reason));
+    }
     match cache.map(|cache| cache.failures()) {
         Some(failures) if options.cache_strict && !failures.is_empty() => {
             Err(RunError::Cache(failures.join("; ")))
         }
         _ => Ok(()),
     }
+}
+
+/// From the first line of the pipeline to the last volume that is persisted.
+async fn live(
+    engine: &mut Engine,
+    stop: &Stop,
+    context: &RunContext,
+    driver: &dyn Driver,
+    cache: Option<&VolumeCache>,
+) -> Result<(), RunError> {
+    let outcome = settle(engine, stop, context).await;
+    if outcome.is_err() {
+        // What still runs now was left behind by a failure; it ends as aborted.
+        stop.request(StopReason::Failed);
+    }
+    context.tasks.idle().await;
+    let Some(cache) = cache else { return outcome };
+    driver.end_tasks().await;
+    let persisted = within(stop, CACHE_END, context.volumes.persist(ended(&outcome))).await;
+    let closed = within(stop, CACHE_END, cache.close()).await;
+    if persisted.is_none() || closed.is_none() {
+        context.events.warning("the cache did not let go in time, and may keep an upload".into());
+    }
+    match (outcome, stop.reason()) {
+        (Ok(()), Some(reason)) => Err(RunError::Stopped(reason)),
+        (outcome, _) => outcome,
+    }
+}
+
+/// Connects to the driver. When the run has to stop before that is done, what was made for it is removed
+/// as far as that takes no time.
+async fn connect_driver(
+    config: &DriverConfig,
+    identity: &RunIdentity,
+    notices: NoticeSink,
+    stop: &Stop,
+) -> Result<Arc<dyn Driver>, RunError> {
+    let (config, identity) = (config.clone(), identity.clone());
+    let mut connecting =
+        tokio::spawn(async move { driver::connect(&config, identity, notices).await });
+    tokio::select! {
+        biased;
+        connected = &mut connecting => {
+            let panicked = |_| RunError::Stopped(StopReason::Broken);
+            return Ok(connected.map_err(panicked)??);
+        }
+        () = stop.outside().cancelled() => {}
+    }
+    let close = async {
+        if let Ok(Ok(driver)) = (&mut connecting).await {
+            _ = driver.close().await;
+        }
+    };
+    if tokio::time::timeout(LAST_WORDS, close).await.is_err() {
+        connecting.abort();
+    }
+    Err(stopped(stop))
 }
 
 /// Starts to ask the store whether it can be used. Who insists on the cache waits for the answer.
@@ -229,7 +307,11 @@ async fn connect_cache(
     let probed = cache.clone();
     let probe = tokio::spawn(async move { probed.probe().await });
     if options.cache_strict {
-        _ = probe.await;
+        tokio::select! {
+            biased;
+            _ = probe => {}
+            () = stop.outside().cancelled() => return Err(stopped(stop)),
+        }
         let failures = cache.failures();
         if !failures.is_empty() {
             return Err(RunError::Cache(failures.join("; ")));
@@ -309,9 +391,9 @@ fn watch(stop: &Arc<Stop>, options: &RunOptions) -> std::io::Result<()> {
         std::process::exit(130);
     });
     if let Some(after) = options.timeout {
-        let stop = stop.clone();
+        let (stop, asked) = (stop.clone(), options.asked);
         tokio::spawn(async move {
-            stop.clock().sleep(after).await;
+            stop.clock().sleep(after.saturating_sub(asked.elapsed())).await;
             stop.request(StopReason::TimedOut(after));
         });
     }

@@ -168,6 +168,12 @@ impl TaskExit {
         }
     }
 
+    /// Whether the command returned by itself, with whatever code. What was ended may have been in the
+    /// middle of a write, whoever ended it: a signal, the system or the caller.
+    pub fn ended_by_itself(self) -> bool {
+        matches!(self, Self::Code(_))
+    }
+
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }

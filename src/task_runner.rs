@@ -49,6 +49,34 @@ pub struct TaskRunner {
     ended: Notify,
 }
 
+/// A task that counts as running.
+struct Counted {
+    runner: Arc<TaskRunner>,
+    id: TaskId,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.runner.running().remove(&self.id);
+        self.runner.ended.notify_waiters();
+    }
+}
+
+/// The volumes of a task that is running, which are dirty unless it ends by itself.
+struct Dirty<'a> {
+    volumes: &'a VolumeManager,
+    spec: &'a TaskSpec,
+    is_clean: bool,
+}
+
+impl Drop for Dirty<'_> {
+    fn drop(&mut self) {
+        if !self.is_clean {
+            self.volumes.torn(&self.spec.mounts, &self.spec.name);
+        }
+    }
+}
+
 /// What the runner, and not the driver, does for a task.
 #[derive(Default)]
 pub struct TaskOptions {
@@ -172,15 +200,15 @@ impl TaskRunner {
         let cancel = stop.child_token();
         self.running().insert(spec.id, cancel.clone());
         self.started.notify_waiters();
+        // Part of the future, so that the task also counts as ended when that panics or is dropped.
+        let counted = Counted { runner: runner.clone(), id: spec.id };
         async move {
-            let id = spec.id;
+            let _counted = counted;
             let spec = TaskSpec { keep: runner.shell.is_some() && !options.cleanup, ..spec };
             let result = runner.run(&spec, options, cancel).await;
             if spec.keep {
                 runner.look_into(&spec, &result).await;
             }
-            runner.running().remove(&id);
-            runner.ended.notify_waiters();
             result
         }
     }
@@ -215,6 +243,7 @@ impl TaskRunner {
                     .collect(),
             })
             .await;
+        let mut dirty = Dirty { volumes: &self.volumes, spec, is_clean: false };
         let started = Instant::now();
         let (sink, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let mut output =
@@ -265,10 +294,13 @@ impl TaskRunner {
             tokio::spawn(log.follow(chunks));
         }
 
-        // It may have been in the middle of a write. A command that was never there was not.
-        if matches!(exit, Ok(TaskExit::Cancelled) | Err(DriverError::Io { .. })) {
-            self.volumes.torn(&spec.mounts, &spec.name);
-        }
+        // A command that was never there has written nothing.
+        dirty.is_clean = match &exit {
+            Ok(exit) => exit.ended_by_itself(),
+            Err(DriverError::CannotStart { .. } | DriverError::Refused(_)) => true,
+            Err(DriverError::Io { .. } | DriverError::Unavailable { .. }) => false,
+        };
+        drop(dirty);
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {

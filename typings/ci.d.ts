@@ -94,7 +94,8 @@ interface VolumeOptions {
   name?: string | undefined;
 
   /**
-   * How much the volume holds at most, where the driver can limit that.
+   * How much the volume holds at most, where the driver can limit that. To ask for the same volume
+   * with another size is an error; without one, the volume has the size that it was created with.
    *
    * @example "1GiB"
    */
@@ -758,6 +759,18 @@ interface Yaml {
    * YAML.parse("steps: [build, test]"); // { steps: ["build", "test"] }
    */
   parse(text: string): unknown;
+
+  /**
+   * Turns a text with one YAML document into JSON text. Numbers keep their digits, also those that
+   * a number of JavaScript cannot hold; what JSON has no number for, such as `0755` and `0x1F`,
+   * becomes text. Throws a `SyntaxError` with the line and the column when the text is not YAML.
+   *
+   * @param text One document of at most 500,000 nodes and 100 levels.
+   *
+   * @example
+   * YAML.asJSON("version: 1.10"); // '{"version":1.10}'
+   */
+  asJSON(text: string): string;
 
   /**
    * Turns a value into a YAML document. Calls `toJSON` where it exists, so that a `Date` becomes

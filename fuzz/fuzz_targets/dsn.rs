@@ -5,6 +5,8 @@
 
 #[path = "../../src/dsn.rs"]
 mod dsn;
+#[path = "../../src/duration.rs"]
+mod duration;
 #[path = "../../src/suggest.rs"]
 mod suggest;
 
@@ -14,8 +16,12 @@ mod archive {
     mod budget;
     #[path = "../../src/archive/compression.rs"]
     mod compression;
+    #[path = "../../src/archive/control.rs"]
+    mod control;
     #[path = "../../src/archive/options.rs"]
     mod options;
+    #[path = "../../src/archive/sync.rs"]
+    mod sync;
 
     pub use budget::Budget;
     pub use compression::Compression;

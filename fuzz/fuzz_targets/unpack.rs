@@ -8,9 +8,8 @@ mod archive;
 
 use std::fs;
 use std::io;
-use std::sync::atomic::AtomicBool;
 
-use archive::{Budget, Compression, Limits, OutsideLinks, Source, UnpackOptions};
+use archive::{Budget, Compression, Control, Limits, OutsideLinks, Source, UnpackOptions};
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 
@@ -58,10 +57,10 @@ fuzz_target!(|input: &[u8]| {
         outside_links: if kind & 4 == 0 { OutsideLinks::Refuse } else { OutsideLinks::Keep },
         budget: Budget::new(64 << 20),
     };
-    let stop = AtomicBool::new(false);
+    let control = Control::new();
     let source = || Once(Some(Bytes::from(bytes.clone())));
-    let unpacked = archive::unpack(&mut source(), compression, &root, &options, &stop);
-    let verified = archive::verify(&mut source(), compression, &options, &stop);
+    let unpacked = archive::unpack(&mut source(), compression, &root, &options, &control);
+    let verified = archive::verify(&mut source(), compression, &options, &control);
     // What unpacks is also verified.
     assert!(unpacked.is_err() || verified.is_ok());
     assert_eq!(fs::read_dir(top.path()).expect("it is readable").count(), 2);

@@ -1,7 +1,7 @@
 // The config of a task that comes from a file, and so is known no earlier than the task runs.
 
 import type { TaskConfig } from "ext:ci/plan/types.ts";
-import { shown } from "ext:ci/plan/vars.ts";
+import { isNumber, shown } from "ext:ci/plan/vars.ts";
 
 /** The config, in the one spelling that tasks take. Throws when it is none. */
 export function checkedConfig(value: unknown, file: string): TaskConfig {
@@ -24,7 +24,12 @@ export function checkedConfig(value: unknown, file: string): TaskConfig {
       throw new Error(`\`${name}\` of \`${file}\` is no list`);
     }
     return items.map((item) => {
-      const entry = mapping(item, `\`${name}\` of \`${file}\``, known);
+      const given = mapping(item, `\`${name}\` of \`${file}\``, known);
+      const texts = Object.entries(given).map(([key, field]) => [
+        key,
+        isNumber(field) ? shown(field) : field,
+      ]);
+      const entry = Object.fromEntries(texts) as Readonly<Record<string, unknown>>;
       if (typeof entry[known[0] ?? ""] !== "string") {
         throw new Error(`\`${name}\` of \`${file}\`: an entry has no \`${known[0]}\``);
       }
@@ -55,7 +60,9 @@ export function checkedConfig(value: unknown, file: string): TaskConfig {
     caches: entries("caches", ["path", "scope"]),
     params: Object.fromEntries(params.map(([name, value]) => [name, shown(value ?? "")])),
     run,
-    container_limits: config["container_limits"] ? { cpu, memory: bytes(memory, file) } : undefined,
+    container_limits: config["container_limits"]
+      ? { cpu: shares(cpu, file), memory: bytes(memory, file) }
+      : undefined,
   } as unknown as TaskConfig;
 }
 
@@ -64,7 +71,7 @@ function mapping(
   what: string,
   known?: readonly string[],
 ): Readonly<Record<string, unknown>> {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+  if (value === null || typeof value !== "object" || Array.isArray(value) || isNumber(value)) {
     throw new Error(`${what}: expected a mapping`);
   }
   const unknown = known && Object.keys(value).find((name) => !known.includes(name));
@@ -74,10 +81,22 @@ function mapping(
   return value as Readonly<Record<string, unknown>>;
 }
 
+/** Shares of a processor: a number from 1. */
+function shares(value: unknown, file: string): number | undefined {
+  if (value === undefined || value === null) {
+    return undefined;
+  }
+  const count = isNumber(value) ? Number(shown(value)) : NaN;
+  if (!(count >= 1 && Number.isSafeInteger(count))) {
+    throw new Error(`\`${file}\`: expected a whole number from 1 as \`cpu\`, got \`${shown(value)}\``);
+  }
+  return count;
+}
+
 /** Bytes: a number, or one with a unit such as `512MB`. */
 function bytes(value: unknown, file: string): number | undefined {
-  if (value === undefined || typeof value === "number") {
-    return value;
+  if (value === undefined || value === null) {
+    return undefined;
   }
   const [, count, unit = ""] = /^([0-9]+)\s*([kmgt]?)i?b?$/i.exec(shown(value)) ?? [];
   if (count === undefined) {

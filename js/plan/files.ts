@@ -5,7 +5,7 @@ import { checkedConfig } from "ext:ci/plan/config.ts";
 import { execute } from "ext:ci/plan/outcomes.ts";
 import { slotted } from "ext:ci/plan/slots.ts";
 import type { ConfigFile, LoadVar, Scope, Step } from "ext:ci/plan/types.ts";
-import { filled, resolved } from "ext:ci/plan/vars.ts";
+import { filled, parseJson, resolved } from "ext:ci/plan/vars.ts";
 
 /** Reads a file into a variable, for the steps after this one. */
 export function loadVar(options: LoadVar): Step {
@@ -47,6 +47,9 @@ async function readFile(name: string, file: string, scope: Scope): Promise<strin
   if (result.code !== 0) {
     throw new Error(`cannot read \`${file}\`: ${result.stderr.trim() || result.message}`);
   }
+  if (result.truncated) {
+    throw new Error(`cannot read \`${file}\`: it has more than 16 MiB`);
+  }
   return result.stdout;
 }
 
@@ -54,10 +57,10 @@ function parsed(text: string, file: string, format: string): unknown {
   try {
     switch (format) {
       case "json":
-        return JSON.parse(text);
+        return parseJson(text);
       case "yaml":
       case "yml":
-        return YAML.parse(text);
+        return parseJson(YAML.asJSON(text));
       case "raw":
         return text;
       default:

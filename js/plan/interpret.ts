@@ -7,6 +7,7 @@ import { across, attempts, hooked, timeout } from "ext:ci/plan/modifiers.ts";
 import { get, put } from "ext:ci/plan/resources.ts";
 import { attempt, inParallel, sequence } from "ext:ci/plan/steps.ts";
 import { task } from "ext:ci/plan/task.ts";
+import { parseJson } from "ext:ci/plan/vars.ts";
 import type {
   Across,
   Cache,
@@ -56,7 +57,7 @@ type PlanStep = PlanAction & PlanModifiers;
 
 /** The pipeline that a plan describes. */
 export function interpret(text: string): Pipeline {
-  const plan = JSON.parse(text) as Plan;
+  const plan = parseJson(text) as Plan;
   for (const { task, caches } of plan.other_caches ?? []) {
     declareCaches(task, caches);
   }

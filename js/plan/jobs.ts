@@ -1,7 +1,7 @@
 // Jobs: in the order of what they wait for, and the rest at the same time.
 
-import { caught } from "ext:ci/plan/outcomes.ts";
-import { slots } from "ext:ci/plan/slots.ts";
+import { caught, newReport } from "ext:ci/plan/outcomes.ts";
+import { letGo, slots, within } from "ext:ci/plan/slots.ts";
 import type {
   ExecutionAssert,
   Job,
@@ -64,7 +64,7 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
         return false;
       }
       const start = () =>
-        atOnce(async (): Promise<JobEnd> => {
+        within(atOnce, async (): Promise<JobEnd> => {
           if (run.stop.signal.aborted) {
             return { outcome: "abort", problems: [] };
           }
@@ -73,7 +73,10 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
         });
       // Always in the same order, so that no two jobs wait for each other.
       const locked = [...new Set(job.groups)].sort().reduceRight<typeof start>(
-        (inner, group) => () => groups.get(group)?.(inner) ?? inner(),
+        (inner, group) => {
+          const lock = groups.get(group);
+          return lock === undefined ? inner : () => within(lock, inner);
+        },
         start,
       );
       const { outcome, problems: reasons } = await locked();
@@ -93,13 +96,12 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
 }
 
 async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
-  const problems: string[] = [];
+  const report = newReport();
   const scope: Scope = {
     job: {
       name: options.name,
       run,
-      execution: [],
-      problems,
+      execution: new Set(),
       slots: slots(options.max_in_flight ?? Infinity),
     },
     artifacts: new Map(),
@@ -109,14 +111,20 @@ async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
     signal: run.stop.signal,
     deadline: Infinity,
     cleanup: false,
+    report,
+    branch: {},
+    failing: () => undefined,
   };
   let outcome = await caught(plan, scope);
+  letGo(scope.branch);
+  run.wrong.push(...report.wrong);
   if (options.assert) {
-    const wrong = differences(`\`${options.name}\``, options.assert, scope.job.execution);
+    const started = Array.from(scope.job.execution, ({ name }) => name);
+    const wrong = differences(`\`${options.name}\``, options.assert, started);
     run.wrong.push(...wrong);
     outcome = wrong.length === 0 ? "success" : "failure";
   }
-  return { outcome, problems };
+  return { outcome, problems: report.problems };
 }
 
 /** What is wrong with the order in which things started. */

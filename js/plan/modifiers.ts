@@ -1,6 +1,6 @@
 // What any step may have. From the inside: timeout, attempts, across, hooks.
 
-import { caught, failed } from "ext:ci/plan/outcomes.ts";
+import { addReport, caught, failed, newReport } from "ext:ci/plan/outcomes.ts";
 import { together } from "ext:ci/plan/slots.ts";
 import type { Across, Hooks, Parallel, Scope, Step } from "ext:ci/plan/types.ts";
 import { resolved, shown, withVar } from "ext:ci/plan/vars.ts";
@@ -10,35 +10,46 @@ export function timeout(after: number, step: Step): Step {
   return (scope) => step({ ...scope, deadline: Math.min(scope.deadline, Date.now() + after) });
 }
 
-/** Tries the step so often until it succeeds. */
+/** Tries the step so often until it succeeds. Only what the last attempt has to say counts. */
 export function attempts(count: number, step: Step): Step {
   return async (scope) => {
-    let outcome = await caught(step, scope);
-    for (let attempt = 1; attempt < count; attempt++) {
-      if (outcome === "success" || outcome === "abort") {
-        break;
+    for (let attempt = 1;; attempt++) {
+      const isLast = attempt >= count;
+      const report = newReport();
+      const failing = isLast ? scope.failing : () => undefined;
+      const outcome = await caught(step, { ...scope, report, failing });
+      if (isLast || outcome === "success" || outcome === "abort") {
+        addReport(scope.report, report);
+        return outcome;
       }
-      outcome = await caught(step, scope);
     }
-    return outcome;
   };
 }
+
+/** The most combinations of an `across`: what is more was not meant, and would never end. */
+const MOST_COMBINATIONS = 100_000;
 
 /** Runs the step for each combination of the variables' values. */
 export function across(
   [variable, ...others]: readonly Across[],
   step: Step,
   options: Pick<Parallel, "fail_fast"> = {},
+  before = 1,
 ): Step {
   if (variable === undefined) {
     return step;
   }
-  const inner = across(others, step, options);
   return async (scope) => {
     const values = resolved(variable.values, scope.vars);
     if (!Array.isArray(values)) {
       return failed(scope, `across: the values of \`${variable.var}\` are no list`);
     }
+    const combinations = before * values.length;
+    if (combinations > MOST_COMBINATIONS) {
+      const most = `more than ${MOST_COMBINATIONS} combinations`;
+      return failed(scope, `across: the values up to \`${variable.var}\` have ${most}`);
+    }
+    const inner = across(others, step, options, combinations);
     const width = variable.max_in_flight === "all" ? Infinity : variable.max_in_flight ?? 1;
     return together(scope, values, width, options.fail_fast ?? false, (value, scope) => {
       const text = shown(value);
@@ -66,6 +77,10 @@ export function hooked(step: Step, hooks: Hooks): Step {
     let outcome = await caught(step, scope);
     if (outcome === "success" && on_success !== undefined) {
       outcome = await caught(on_success, scope);
+    }
+    if (outcome !== "success") {
+      // The hooks cannot change that, and nothing new is to start while they run.
+      scope.failing(outcome);
     }
     const hook = { success: undefined, failure: on_failure, error: on_error, abort: on_abort };
     await caught(hook[outcome], unhurried);

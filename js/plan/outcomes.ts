@@ -1,9 +1,16 @@
 // How steps end, and what ends them.
 
-import type { Outcome, Scope, Step } from "ext:ci/plan/types.ts";
+import type { Outcome, Report, Scope, Step } from "ext:ci/plan/types.ts";
 
 /** What a step throws when something in it failed, rather than could not be run. */
 export class StepFailure extends Error {}
+
+/** What a step throws that was to end before it began. */
+export class Ended extends StepFailure {
+  constructor({ signal }: Pick<Scope, "signal">) {
+    super(signal.aborted ? "ended early" : "its time had passed before it started");
+  }
+}
 
 /** Turns what a step throws into its outcome. */
 export async function caught(step: Step | undefined, scope: Scope): Promise<Outcome> {
@@ -17,8 +24,11 @@ export async function caught(step: Step | undefined, scope: Scope): Promise<Outc
 /** Tells why something did not succeed, and what that is as an outcome. */
 export function failed(scope: Scope, reason: unknown, prefix = ""): Outcome {
   const message = prefix + (reason instanceof Error ? reason.message : String(reason));
-  scope.job.problems.push(message);
-  if (reason instanceof Error && reason.name === "AbortError") {
+  // Why a step was ended is told by the one that has failed.
+  if (!(reason instanceof Ended && scope.signal.aborted)) {
+    scope.report.problems.push(message);
+  }
+  if (isAbort(reason)) {
     noteStop(scope);
     return "abort";
   }
@@ -28,6 +38,16 @@ export function failed(scope: Scope, reason: unknown, prefix = ""): Outcome {
   }
   console.error(`${scope.job.name}: ${message}`);
   return reason instanceof StepFailure ? "failure" : "error";
+}
+
+/** Whether what was thrown says that nothing has begun. */
+export function isNotStarted(reason: unknown): boolean {
+  return reason instanceof Ended || isAbort(reason);
+}
+
+/** Whether a task was to end before it began. */
+function isAbort(reason: unknown): boolean {
+  return reason instanceof Error && reason.name === "AbortError";
 }
 
 /** What ends a task, and whether it may start although the run is to end. */
@@ -49,7 +69,7 @@ export function ending({ signal, deadline, cleanup }: Scope): "abort" | "failure
 export async function execute(scope: Scope, options: RunOptions): Promise<RunResult> {
   const end = ending(scope);
   if (typeof end === "string") {
-    throw new StepFailure(end === "abort" ? "ended early" : "its time had passed before it started");
+    throw new Ended(scope);
   }
   const result = await runtime.run({ ...options, ...end });
   if (result.status === "abort") {
@@ -62,6 +82,21 @@ export async function execute(scope: Scope, options: RunOptions): Promise<RunRes
 function noteStop(scope: Scope): void {
   if (!scope.signal.aborted && Date.now() < scope.deadline) {
     scope.job.run.stop.abort();
+  }
+}
+
+/** A report without anything in it yet. */
+export function newReport(): Report {
+  return { problems: [], wrong: [] };
+}
+
+/** Adds what a part of a step has to say. */
+export function addReport(report: Report, part: Report): void {
+  for (const problem of part.problems) {
+    report.problems.push(problem);
+  }
+  for (const wrong of part.wrong) {
+    report.wrong.push(wrong);
   }
 }
 

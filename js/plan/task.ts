@@ -1,8 +1,8 @@
 // `task`: runs a command.
 
 import { cacheName, declareCaches } from "ext:ci/plan/caches.ts";
-import { ending, execute, failed, worst } from "ext:ci/plan/outcomes.ts";
-import { slotted } from "ext:ci/plan/slots.ts";
+import { execute, failed, isNotStarted, worst } from "ext:ci/plan/outcomes.ts";
+import { forked, slotted } from "ext:ci/plan/slots.ts";
 import type { ConfigFile, Outcome, Scope, Step, Task, TaskConfig } from "ext:ci/plan/types.ts";
 import { resolved, shown } from "ext:ci/plan/vars.ts";
 
@@ -23,7 +23,7 @@ export function task(options: Task, config: TaskConfig | ConfigFile): Step {
       const names = copies(given, scope).map(({ name }) => name);
       const outcome = failed(scope, error, `\`${names[0]}\`: `);
       if (outcome !== "abort") {
-        scope.job.execution.push(...names);
+        names.forEach((name) => scope.job.execution.add({ name }));
       }
       return outcome;
     }
@@ -52,21 +52,25 @@ async function runAll(options: Task, config: TaskConfig, scope: Scope): Promise<
   // All copies write to the same outputs.
   let shared: ReturnType<typeof volumes> | undefined;
   const mounted = () => shared ??= volumes(config, options, scope);
-  const outcomes = copies(options, scope).map((copy) =>
-    slotted(scope, async () => {
-      const end = ending(scope);
-      if (end === "abort") {
-        return end;
+  const { execution } = scope.job;
+  const outcomes = await forked(scope, copies(options, scope), async (copy, scope) => {
+    const started = { name: copy.name };
+    try {
+      return await slotted(scope, () => {
+        execution.add(started);
+        return runCopy(copy, config, options, scope, mounted);
+      });
+    } catch (error) {
+      const outcome = failed(scope, error, `\`${copy.name}\`: `);
+      if (outcome === "abort" && isNotStarted(error)) {
+        execution.delete(started);
+      } else {
+        execution.add(started);
       }
-      scope.job.execution.push(copy.name);
-      try {
-        return await runCopy(copy, config, options, scope, mounted);
-      } catch (error) {
-        return failed(scope, error, `\`${copy.name}\`: `);
-      }
-    })
-  );
-  return worst(await Promise.all(outcomes));
+      return outcome;
+    }
+  });
+  return worst(outcomes);
 }
 
 async function runCopy(
@@ -97,7 +101,7 @@ function judged(name: string, result: RunResult, options: Task, scope: Scope): O
   const why = `\`${name}\`: ${result.message || `exit code ${result.code}`}`;
   const timedOut = !scope.signal.aborted && scope.deadline <= Date.now();
   if (result.status === "abort" && !timedOut) {
-    scope.job.problems.push(why);
+    scope.report.problems.push(why);
     return "abort";
   }
   const { code, stdout, stderr } = options.assert ?? {};
@@ -112,13 +116,13 @@ function judged(name: string, result: RunResult, options: Task, scope: Scope): O
     wrong.push(`expected standard error output that contains \`${stderr}\``);
   }
   for (const text of wrong) {
-    scope.job.run.wrong.push(`${scope.job.name}: \`${name}\`: ${text}`);
+    scope.report.wrong.push(`${scope.job.name}: \`${name}\`: ${text}`);
   }
   if (wrong.length === 0 && result.code === 0) {
     return "success";
   }
   if (result.code !== 0) {
-    scope.job.problems.push(why);
+    scope.report.problems.push(why);
   }
   return "failure";
 }

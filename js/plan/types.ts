@@ -20,17 +20,37 @@ export interface Scope {
   readonly deadline: number;
   /** Whether tasks start although the run is to end. */
   readonly cleanup: boolean;
+  /** Why steps did not succeed. */
+  readonly report: Report;
+  /** The slots of the steps that run one after the other in here. */
+  readonly branch: Branch;
+  /**
+   * Says that the step will not succeed. Whoever runs others beside it with `fail_fast` ends them
+   * then, and not only when the step's hooks have run.
+   */
+  readonly failing: (outcome: Outcome) => void;
+}
+
+/** What steps have to say about themselves. */
+export interface Report {
+  /** Why steps did not succeed. */
+  readonly problems: string[];
+  /** Asserts that did not hold. */
+  readonly wrong: string[];
 }
 
 /** A job of this run. */
 export interface JobRun {
   readonly name: string;
   readonly run: Run;
-  /** Names in the order in which they started. */
-  readonly execution: string[];
-  /** Why steps did not succeed. */
-  readonly problems: string[];
+  /** The tasks in the order in which they started. */
+  readonly execution: Set<Started>;
   readonly slots: Slots;
+}
+
+/** A task that has started, once for each time. */
+export interface Started {
+  readonly name: string;
 }
 
 /** What the jobs of a run share. */
@@ -44,8 +64,22 @@ export interface Run {
   readonly versions: Map<string, Promise<Version>>;
 }
 
-/** Lets so many run at a time. */
-export type Slots = <T>(work: () => Promise<T>) => Promise<T>;
+/**
+ * Waits for one of so many slots, in the order in which they were asked for. Resolves to what gives
+ * the slot back, or to nothing if the scope has ended before.
+ */
+export type Slots = (scope?: Ends) => Promise<Release | undefined>;
+
+/** Gives a slot back. */
+export type Release = () => void;
+
+/** What ends the wait for a slot. */
+export type Ends = Pick<Scope, "signal" | "deadline">;
+
+/** Steps that run one after the other, and the slots of the last one until its outcome counts. */
+export interface Branch {
+  release?: Release | undefined;
+}
 
 /** A named directory of a job. */
 export interface Artifact {

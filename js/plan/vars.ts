@@ -2,15 +2,45 @@
 
 import type { Json, Scope } from "ext:ci/plan/types.ts";
 
+/** Numbers with the digits that were written; not all typings of the language have this yet. */
+interface Digits {
+  rawJSON(text: string): object;
+  isRawJSON(value: unknown): boolean;
+}
+const digits = JSON as unknown as Digits;
+
+/** The value of a JSON text. A number that JavaScript would write in another way keeps its digits. */
+export function parseJson(text: string): unknown {
+  return JSON.parse(text, (_name, value: unknown, context?: { source?: string }) => {
+    const source = context?.source;
+    return typeof value === "number" && source !== undefined && String(value) !== source
+      ? exact(source)
+      : value;
+  });
+}
+
+/** A number with these digits. */
+export function exact(source: string): unknown {
+  return digits.rawJSON(source);
+}
+
+/** Whether a value is a number, with or without digits that JavaScript does not keep. */
+export function isNumber(value: unknown): boolean {
+  return typeof value === "number" || digits.isRawJSON(value);
+}
+
 /** The same value with variables replaced. A text that is nothing but a variable takes its type. */
 export function resolved<T>(value: T, vars: ReadonlyMap<string, unknown>): T {
   if (!(JSON.stringify(value) ?? "").includes("((.:")) {
     return value;
   }
-  return replaced(value, /\(\(\.:([^()]+)\)\)/, (reference) => {
-    const found = lookup(reference, (name) => vars.get(name));
+  return replaced(value, (reference) => {
+    if (!reference.startsWith(".:")) {
+      return undefined;
+    }
+    const found = lookup(reference.slice(2), (name) => vars.get(name));
     if (found === undefined) {
-      throw new Error(`the variable \`.:${reference}\` has no value here`);
+      throw new Error(`the variable \`${reference}\` has no value here`);
     }
     return found;
   }) as T;
@@ -18,7 +48,10 @@ export function resolved<T>(value: T, vars: ReadonlyMap<string, unknown>): T {
 
 /** A task's file with the `vars` of the task. */
 export function filled(value: unknown, vars: Json, file: string): unknown {
-  return replaced(value, /\(\(([\w.-]+)\)\)/, (reference) => {
+  return replaced(value, (reference) => {
+    if (reference.startsWith(".:")) {
+      return undefined;
+    }
     const found = Object.hasOwn(vars, reference)
       ? vars[reference]
       : lookup(reference, (name) => Object.hasOwn(vars, name) ? vars[name] : undefined);
@@ -39,31 +72,41 @@ export function shown(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }
 
-/** Replaces what `reference` finds in texts by what `find` makes of it. */
-function replaced(value: unknown, reference: RegExp, find: (name: string) => unknown): unknown {
+/** What stands between the parentheses of a variable, as Concourse has it: no blanks, no operators. */
+const REFERENCE = /\(\(([-/.:@"\w\p{L}]+)\)\)/gu;
+
+/** Replaces variables in texts by what `find` makes of them, which is nothing for those of others. */
+function replaced(value: unknown, find: (reference: string) => unknown): unknown {
   if (typeof value === "string") {
-    const found = reference.exec(value);
-    if (found !== null && found[0] === value) {
-      return find(found[1]?.trim() ?? "");
+    const [first] = value.matchAll(REFERENCE);
+    if (first !== undefined && first[0] === value) {
+      return find(first[1] ?? "") ?? value;
     }
-    const all = new RegExp(reference, "g");
-    return value.replace(all, (_, name: string) => shown(find(name.trim())));
+    return value.replace(REFERENCE, (written, reference: string) => {
+      const found = find(reference);
+      return found === undefined ? written : shown(found);
+    });
   }
   if (Array.isArray(value)) {
-    return value.map((item) => replaced(item, reference, find));
+    return value.map((item) => replaced(item, find));
   }
-  return value !== null && typeof value === "object"
+  return value !== null && typeof value === "object" && !digits.isRawJSON(value)
     ? Object.fromEntries(
-      Object.entries(value).map(([name, field]) => [name, replaced(field, reference, find)]),
+      Object.entries(value).map(([name, field]) => [name, replaced(field, find)]),
     )
     : value;
 }
 
-/** `name.field.field` */
+/** `name.field.field`, where quotes keep the points of a name. */
 function lookup(reference: string, find: (name: string) => unknown): unknown {
-  const [name = "", ...fields] = reference.split(".");
+  const parts = reference.match(/("[^"]*"|[^.])+/g) ?? [];
+  const [name = "", ...fields] = parts.map((part) => part.replaceAll('"', ""));
   return fields.reduce<unknown>(
-    (value, field) => (value as Record<string, unknown> | null | undefined)?.[field],
+    (value, field) =>
+      value !== null && typeof value === "object" && !digits.isRawJSON(value) &&
+        Object.hasOwn(value, field)
+        ? (value as Record<string, unknown>)[field]
+        : undefined,
     find(name),
   );
 }

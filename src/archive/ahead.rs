@@ -5,21 +5,24 @@
 
 use std::collections::VecDeque;
 use std::ffi::CString;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Scope, available_parallelism};
+use std::thread::Scope;
 
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Stat, fstat};
 use rustix::io::Errno;
 
+use super::control::{Control, Stage};
 use super::digest::{Record, Records};
 use super::header::{self, BLOCK, Entry, Kind};
+use super::ordered::{Consumer, Producer, Slot, ordered};
 use super::pack::PackError;
 use super::path::shown;
 use super::policy::refused_mode;
+use super::queue::{Sender, queue};
 use super::snapshot::ContentHash;
 use super::stat::{Meta, kind, size};
+use super::threads::spawn;
 use super::walk::open_file;
 use super::xattr::{self, Xattr};
 
@@ -94,12 +97,13 @@ pub struct Context {
     /// Of the root; what is on another one is not part of the tree.
     pub device: u64,
     pub xattrs: xattr::Reader,
+    control: Control,
     spare: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Context {
-    pub fn new(device: u64) -> Self {
-        Self { device, xattrs: xattr::Reader::default(), spare: Mutex::default() }
+    pub fn new(device: u64, control: Control) -> Self {
+        Self { device, xattrs: xattr::Reader::default(), control, spare: Mutex::default() }
     }
 
     /// An empty piece, in memory that was used before: fresh memory costs as much as filling it.
@@ -116,37 +120,43 @@ impl Context {
 
 struct Job {
     steps: VecDeque<Step>,
-    done: Sender<Result<Stretch, PackError>>,
+    done: Slot<Result<Stretch, PackError>>,
 }
 
 /// The threads and what they were asked to do.
 pub struct Ahead {
     jobs: Sender<Job>,
     limit: usize,
-    waiting: VecDeque<Receiver<Result<Stretch, PackError>>>,
+    begun: Producer<Result<Stretch, PackError>>,
+    stretches: Consumer<Result<Stretch, PackError>>,
+    /// How many stretches were begun and not taken.
+    waiting: usize,
     /// What is to be handed to a thread next.
     steps: VecDeque<Step>,
     directories: usize,
 }
 
 impl Ahead {
-    pub fn start<'scope>(scope: &'scope Scope<'scope, '_>, context: &'scope Context) -> Self {
-        let threads = available_parallelism().map_or(1, usize::from).min(MAX_READERS);
-        let (jobs, queue) = channel::<Job>();
-        let queue = Arc::new(Mutex::new(queue));
+    pub fn start<'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        context: &'scope Context,
+        threads: usize,
+    ) -> Self {
+        let threads = threads.min(MAX_READERS);
+        let limit = threads * WAITING;
+        let control = &context.control;
+        let (jobs, queue) = queue::<Job>(control, limit + 1);
+        let (begun, stretches) = ordered(control, limit + 1);
         for _ in 0..threads {
             let queue = queue.clone();
-            scope.spawn(move || {
-                loop {
-                    let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(Job { steps, done }) = job else { return };
-                    // Whoever packs may have failed.
-                    _ = done.send(read(steps, context));
+            spawn(scope, control, "read", move || {
+                while let Ok(Some(Job { steps, done })) = queue.recv() {
+                    done.fill(read(steps, context));
                 }
             });
         }
-        let (waiting, steps) = (VecDeque::new(), VecDeque::new());
-        Self { jobs, limit: threads * WAITING, waiting, steps, directories: 0 }
+        let steps = VecDeque::new();
+        Self { jobs, limit, begun, stretches, waiting: 0, steps, directories: 0 }
     }
 
     /// Adds a step; returns what has to be packed before another one.
@@ -163,28 +173,28 @@ impl Ahead {
             return Ok(None);
         }
         self.flush()?;
-        if self.waiting.len() < self.limit { Ok(None) } else { self.next() }
+        if self.waiting < self.limit { Ok(None) } else { self.next() }
     }
 
     /// What has to be packed next; `None` at the end of all steps.
     pub fn next(&mut self) -> Result<Option<Stretch>, PackError> {
         self.flush()?;
-        match self.waiting.pop_front() {
-            // A thread that has gone away has panicked.
-            Some(stretch) => stretch.recv().unwrap_or(Err(PackError::Stopped)).map(Some),
-            None => Ok(None),
+        if self.waiting == 0 {
+            return Ok(None);
         }
+        self.waiting -= 1;
+        self.stretches.next()?.transpose()
     }
 
     fn flush(&mut self) -> Result<(), PackError> {
         if self.steps.is_empty() {
             return Ok(());
         }
-        let (done, stretch) = channel();
         self.directories = 0;
-        let job = Job { steps: std::mem::take(&mut self.steps), done };
-        self.jobs.send(job).map_err(|_| PackError::Stopped)?;
-        self.waiting.push_back(stretch);
+        let steps = std::mem::take(&mut self.steps);
+        let done = self.begun.begin()?;
+        self.jobs.send(Job { steps, done })?;
+        self.waiting += 1;
         Ok(())
     }
 }
@@ -203,7 +213,10 @@ pub fn read(mut steps: VecDeque<Step>, context: &Context) -> Result<Stretch, Pac
                 blocks.records.add(&record, None);
                 blocks.entries += 1;
             }
-            Step::File(file) => opened = blocks.open(file, context)?,
+            Step::File(file) => {
+                let _reading = context.control.enter(Stage::Pack);
+                opened = blocks.open(file, context)?;
+            }
         }
     }
     Ok(Stretch { blocks, opened, rest: steps })

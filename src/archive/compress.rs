@@ -1,7 +1,6 @@
-//! From content to compressed frames, on all cores and in order.
+//! From content to compressed frames, on several cores and in order.
 
 use std::io::{self, Write};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
@@ -10,9 +9,13 @@ use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
 use super::Compression;
-use super::budget::{Budget, Share};
+use super::budget::{Budget, Memory, Share};
+use super::control::{Control, Stage};
 use super::frame::{FRAME, SIZE_MAGIC, skippable};
+use super::ordered::{Consumer, Producer, Slot, ordered};
 use super::pack::{PackError, Sink};
+use super::queue::{Receiver, Sender, queue};
+use super::threads::spawn;
 
 /// Fast enough that a core keeps up with a network and a disk; higher levels cost more time than
 /// their smaller archives save, unless the network is slow.
@@ -32,24 +35,33 @@ pub fn stream<T>(
     compression: Compression,
     budget: &Budget,
     sink: &mut dyn Sink,
-    produce: impl FnOnce(&mut Frames) -> Result<T, PackError>,
+    control: &Control,
+    produce: impl FnOnce(&mut Frames<'_>) -> Result<T, PackError>,
 ) -> Result<(T, u64), PackError> {
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
-    let (jobs, queue) = sync_channel::<Job>(workers);
-    let (order, ordered) = sync_channel(workers);
-    thread::scope(|scope| {
-        let queue = Arc::new(Mutex::new(queue));
+    let control = control.child();
+    let memory = budget.begin(&control)?;
+    let workers = budget.threads().min(MAX_WORKERS);
+    if let Some(interrupt) = sink.interrupt() {
+        control.on_stop(interrupt);
+    }
+    let (jobs, queue) = queue::<Job>(&control, workers);
+    let (order, ordered) = ordered(&control, workers + 2);
+    let result = thread::scope(|scope| {
+        // However this ends, nobody goes on.
+        let _stop = control.stop_on_drop();
         if compression != Compression::None {
             for _ in 0..workers {
-                let queue = queue.clone();
-                scope.spawn(move || work(&queue, compression));
+                let (queue, worker) = (queue.clone(), control.clone());
+                spawn(scope, &control, "compress", move || work(&queue, compression, &worker));
             }
         }
         drop(queue);
-        let output = scope.spawn(move || deliver(ordered, sink));
+        let output = control.clone();
+        let output = spawn(scope, &control, "deliver", move || deliver(&ordered, sink, &output));
         let mut frames = Frames {
             compression,
-            budget,
+            memory,
+            control: &control,
             jobs,
             order,
             content: Vec::new(),
@@ -60,26 +72,35 @@ pub fn stream<T>(
             frames.flush()?;
             Ok(value)
         });
-        // Ends the workers, and then the output.
-        drop(frames);
-        let delivered = match output.join() {
-            Ok(delivered) => delivered.map_err(PackError::Sink),
-            Err(_) => Err(PackError::Stopped),
+        match &produced {
+            // Ends the workers, and then the output.
+            Ok(_) => frames.finish(),
+            Err(_) => _ = control.stop(),
+        }
+        let delivered = match output.and_then(|output| output.join().ok().flatten()) {
+            Some(delivered) => delivered,
+            None => Err(PackError::Stopped),
         };
         match (produced, delivered) {
             (Err(PackError::Stopped), Err(error)) | (Ok(_), Err(error)) => Err(error),
             (Err(error), _) => Err(error),
             (Ok(value), Ok(bytes)) => Ok((value, bytes)),
         }
-    })
+    });
+    match control.failure() {
+        Some(failure) => Err(PackError::Internal(failure)),
+        None => result,
+    }
 }
 
 /// Where content is written to.
 pub struct Frames<'a> {
     compression: Compression,
-    budget: &'a Budget,
-    jobs: SyncSender<Job>,
-    order: SyncSender<Receiver<Output>>,
+    memory: Memory,
+    /// Stops all threads that work on the archive.
+    pub control: &'a Control,
+    jobs: Sender<Job>,
+    order: Producer<Output>,
     content: Vec<u8>,
     share: Option<Share>,
     /// Buffers to be used again.
@@ -90,7 +111,7 @@ struct Job {
     content: Vec<u8>,
     share: Option<Share>,
     spare: Arc<Mutex<Vec<Vec<u8>>>>,
-    done: Sender<Output>,
+    done: Slot<Output>,
 }
 
 /// Compressed bytes, and the memory that they took on the way.
@@ -120,8 +141,10 @@ impl Frames<'_> {
             let want = usize::try_from(length - total).unwrap_or(usize::MAX).min(room);
             let start = self.content.len();
             self.content.resize(start + want, 0);
+            let reading = self.control.enter(Stage::Pack);
             let read =
                 rustix::io::retry_on_intr(|| rustix::io::read(file, &mut self.content[start..]));
+            drop(reading);
             self.content.truncate(start + *read.as_ref().unwrap_or(&0));
             match read.map_err(ReadError::File)? {
                 0 => break,
@@ -154,7 +177,7 @@ impl Frames<'_> {
             self.flush()?;
         }
         if self.content.capacity() == 0 {
-            self.share = Some(self.budget.take(2 * FRAME));
+            self.share = Some(self.memory.take(2 * FRAME, self.control)?);
             let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
             self.content = spare.unwrap_or_else(|| Vec::with_capacity(FRAME));
         }
@@ -170,17 +193,17 @@ impl Frames<'_> {
         if self.compression == Compression::None {
             return self.ready(Bytes::from(content), share);
         }
-        let (done, output) = channel();
-        let job = Job { content, share, spare: self.spare.clone(), done };
-        // Whoever has gone away says why at the end.
-        self.order.send(output).map_err(|_| PackError::Stopped)?;
-        self.jobs.send(job).map_err(|_| PackError::Stopped)
+        let done = self.order.begin()?;
+        Ok(self.jobs.send(Job { content, share, spare: self.spare.clone(), done })?)
     }
 
     fn ready(&mut self, bytes: Bytes, share: Option<Share>) -> Result<(), PackError> {
-        let (done, output) = channel();
-        _ = done.send(Ok((bytes, share)));
-        self.order.send(output).map_err(|_| PackError::Stopped)
+        Ok(self.order.send(Ok((bytes, share)))?)
+    }
+
+    /// Says that this is all.
+    fn finish(self) {
+        self.order.finish();
     }
 }
 
@@ -190,33 +213,42 @@ pub enum ReadError {
     Pack(PackError),
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, compression: Compression) {
+fn work(jobs: &Receiver<Job>, compression: Compression, control: &Control) {
     let mut compressor = Compressor::new(compression);
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { mut content, share, spare, done }) = job else { return };
+    while let Ok(Some(Job { mut content, share, spare, done })) = jobs.recv() {
+        let _working = control.enter(Stage::Compress);
         let output = match &mut compressor {
             Ok(compressor) => compressor.compress(&content),
             Err(error) => Err(io::Error::other(error.to_string())),
         };
         content.clear();
         spare.lock().unwrap_or_else(PoisonError::into_inner).push(content);
-        // Nobody may want it any more.
-        _ = done.send(output.map(|bytes| (bytes, share)));
+        done.fill(output.map(|bytes| (bytes, share)));
     }
 }
 
-fn deliver(ordered: Receiver<Receiver<Output>>, sink: &mut dyn Sink) -> io::Result<u64> {
+/// Hands everything to the sink. If that fails, everybody stops.
+fn deliver(
+    ordered: &Consumer<Output>,
+    sink: &mut dyn Sink,
+    control: &Control,
+) -> Result<u64, PackError> {
     let mut total = 0;
-    for output in ordered {
-        // A job that was never done: its producer gave up and says why.
-        let Ok(output) = output.recv() else { continue };
-        let (bytes, share) = output?;
-        total += bytes.len() as u64;
-        sink.write(bytes)?;
-        drop(share);
+    let mut deliver = || {
+        while let Some(output) = ordered.next()? {
+            let (bytes, share) = output.map_err(PackError::Sink)?;
+            total += bytes.len() as u64;
+            let writing = control.enter(Stage::Upload);
+            sink.write(bytes).map_err(PackError::Sink)?;
+            drop((writing, share));
+        }
+        Ok(total)
+    };
+    let delivered = deliver();
+    if delivered.is_err() {
+        control.stop();
     }
-    Ok(total)
+    delivered
 }
 
 enum Compressor {

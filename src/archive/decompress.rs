@@ -1,17 +1,20 @@
-//! From compressed frames to content, on all cores and in order.
+//! From compressed frames to content, on several cores and in order.
 
 use std::io::{self, BufRead, Read};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use bytes::{Buf, Bytes};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
-use super::budget::{Budget, Share};
-use super::frame::{LARGEST, OWN_MAGIC, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
+use super::budget::{Memory, RESERVE, Share};
+use super::control::{Control, Stage};
+use super::frame::{FRAME, LARGEST, OWN_MAGIC, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
+use super::ordered::{Consumer, Next, Producer, Slot, ordered};
+use super::queue::{Receiver, Sender, queue};
 use super::snapshot::ContentHash;
+use super::threads::spawn;
 use super::trailer::{self, Trailer};
 use super::unpack::{Source, UnpackError};
 use super::{Compression, UnpackOptions};
@@ -21,55 +24,97 @@ const MAX_WORKERS: usize = 8;
 /// What is decompressed at once where there are no frames to hand out, in bytes.
 const BLOCK: usize = 1 << 20;
 
-/// The memory that one frame may refer back to, as a power of two: what `zstd` itself accepts.
+/// The memory that one frame may refer back to, as a power of two: what `zstd` itself accepts. It comes
+/// on top of the budget, once for each archive that has such frames.
 const MAX_WINDOW: u32 = 27;
 
 /// The longest header of a frame, in bytes.
 const HEADER: usize = 18;
 
 /// Runs `consume` on the content of an archive.
+///
+/// `consume` may keep content for as long as somebody works on it who needs nothing from here.
 pub fn stream<T>(
     source: &mut dyn Source,
     compression: Compression,
     options: &UnpackOptions,
-    stop: &AtomicBool,
+    control: &Control,
     consume: impl FnOnce(&mut Content<'_>) -> Result<T, UnpackError>,
 ) -> Result<T, UnpackError> {
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
-    let (jobs, queue) = sync_channel::<Job>(workers);
-    let (order, ordered) = sync_channel(workers);
+    let control = control.child();
+    let memory = options.budget.begin(&control)?;
+    run(source, compression, options, Some(memory), control, consume)
+}
+
+/// Runs `consume` on the content of an archive that is not compressed. `consume` keeps none of it, so it
+/// takes no memory of the budget, and may have taken some for something else.
+pub fn plain<T>(
+    source: &mut dyn Source,
+    options: &UnpackOptions,
+    control: &Control,
+    consume: impl FnOnce(&mut Content<'_>) -> Result<T, UnpackError>,
+) -> Result<T, UnpackError> {
+    run(source, Compression::None, options, None, control.child(), consume)
+}
+
+fn run<T>(
+    source: &mut dyn Source,
+    compression: Compression,
+    options: &UnpackOptions,
+    memory: Option<Memory>,
+    control: Control,
+    consume: impl FnOnce(&mut Content<'_>) -> Result<T, UnpackError>,
+) -> Result<T, UnpackError> {
+    let workers = options.budget.threads().min(MAX_WORKERS);
+    if let Some(interrupt) = source.interrupt() {
+        control.on_stop(interrupt);
+    }
+    let (jobs, queue) = queue::<Job>(&control, workers);
+    let (order, ordered) = ordered(&control, workers + 2);
     let read = AtomicU64::new(0);
-    thread::scope(|scope| {
-        let queue = Arc::new(Mutex::new(queue));
+    let result = thread::scope(|scope| {
+        // However this ends, nobody goes on.
+        let _stop = control.stop_on_drop();
         if compression == Compression::Zstd {
             for _ in 0..workers {
-                let queue = queue.clone();
-                scope.spawn(move || work(&queue));
+                let (queue, worker) = (queue.clone(), control.clone());
+                spawn(scope, &control, "decompress", move || work(&queue, &worker));
             }
         }
         drop(queue);
-        let most_hashes = options.limits.entries;
+        // The stage is the one of whoever the archive comes from.
+        let stage = if memory.is_some() { Stage::Download } else { Stage::Pack };
         let mut splitter = Splitter {
-            input: Input { source, chunk: Bytes::new(), read: &read, ended: false },
-            budget: &options.budget,
+            input: Input {
+                source,
+                chunk: Bytes::new(),
+                read: &read,
+                ended: false,
+                control: &control,
+                stage,
+            },
+            memory,
+            control: &control,
             jobs,
             order,
-            pool: Pool::default(),
-            most_hashes,
+            pool: Pool::new(workers + 1),
+            decoder: None,
+            most_hashes: options.limits.entries,
             trailer: None,
             announced: false,
         };
-        scope.spawn(move || {
+        spawn(scope, &control, "split", move || {
             let result = match compression {
                 Compression::Zstd => splitter.zstd(),
                 Compression::Gzip => splitter.gzip(),
                 Compression::None => splitter.plain(),
             };
-            // The order in which errors and content arrive is the order in which they happened. A
-            // consumer who has gone away has a reason of its own.
+            // Errors arrive in the order in which they happened. Whoever does not want them any more has
+            // a reason of its own.
             if let Err(error) = result {
                 _ = splitter.order.send(Item::Failed(error));
             }
+            splitter.order.finish();
         });
         let mut content = Content {
             ordered,
@@ -78,15 +123,20 @@ pub fn stream<T>(
             read: &read,
             announced: false,
             trailer: None,
-            stop,
+            before_wait: None,
+            control: &control,
         };
         consume(&mut content)
-    })
+    });
+    match control.failure() {
+        Some(failure) => Err(UnpackError::Internal(failure)),
+        None => result,
+    }
 }
 
 /// The content of an archive, block by block.
 pub struct Content<'a> {
-    ordered: Receiver<Item>,
+    ordered: Consumer<Item>,
     limits: super::Limits,
     unpacked: u64,
     read: &'a AtomicU64,
@@ -94,25 +144,37 @@ pub struct Content<'a> {
     pub announced: bool,
     /// After the last block, with the hashes of the regular files in the order of the archive.
     pub trailer: Option<(Trailer, Vec<ContentHash>)>,
-    stop: &'a AtomicBool,
+    /// What has to be done before every wait for a block: others may wait for whoever waits here.
+    pub before_wait: Option<Box<dyn Fn() + Send + 'a>>,
+    /// Stops all threads that work on the archive.
+    pub control: &'a Control,
 }
 
 enum Item {
     Announced,
     Trailer(Trailer, Vec<ContentHash>),
     Block(Bytes),
-    Frame(Receiver<Result<Bytes, UnpackError>>),
     Failed(UnpackError),
 }
 
 impl Content<'_> {
-    /// The next block, `None` at the end. None is empty.
+    /// The next block, `None` at the end. None is empty. All earlier blocks have to be on their way to
+    /// somebody who needs nothing from here, or the memory for this one may never come.
     pub fn next(&mut self) -> Result<Option<Bytes>, UnpackError> {
         loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(UnpackError::Stopped);
-            }
-            let Ok(item) = self.ordered.recv() else { return Ok(None) };
+            let item = match self.ordered.try_next()? {
+                Next::Ready(item) => item,
+                Next::Finished => return Ok(None),
+                Next::Pending => {
+                    if let Some(work) = &self.before_wait {
+                        work();
+                    }
+                    match self.ordered.next()? {
+                        Some(item) => item,
+                        None => return Ok(None),
+                    }
+                }
+            };
             let block = match item {
                 Item::Announced => {
                     self.announced = true;
@@ -123,7 +185,6 @@ impl Content<'_> {
                     continue;
                 }
                 Item::Block(block) => block,
-                Item::Frame(frame) => frame.recv().unwrap_or(Err(UnpackError::Stopped))?,
                 Item::Failed(error) => return Err(error),
             };
             self.unpacked += block.len() as u64;
@@ -165,13 +226,19 @@ struct Input<'a> {
     chunk: Bytes,
     read: &'a AtomicU64,
     ended: bool,
+    control: &'a Control,
+    stage: Stage,
 }
 
 impl Input<'_> {
     /// Makes `chunk` hold something; returns whether there is anything.
     fn fill(&mut self) -> Result<bool, UnpackError> {
         while self.chunk.is_empty() && !self.ended {
-            match self.source.next().map_err(UnpackError::Source)? {
+            self.control.check()?;
+            let waiting = self.control.enter(self.stage);
+            let next = self.source.next().map_err(UnpackError::Source)?;
+            drop(waiting);
+            match next {
                 Some(chunk) => {
                     self.read.fetch_add(chunk.len() as u64, Ordering::Relaxed);
                     self.chunk = chunk;
@@ -248,10 +315,14 @@ pub fn ends_early() -> UnpackError {
 
 struct Splitter<'a> {
     input: Input<'a>,
-    budget: &'a Budget,
-    jobs: SyncSender<Job>,
-    order: SyncSender<Item>,
+    /// `None` if whoever takes the content keeps none of it.
+    memory: Option<Memory>,
+    control: &'a Control,
+    jobs: Sender<Job>,
+    order: Producer<Item>,
     pool: Pool,
+    /// For frames that are decompressed here.
+    decoder: Option<Decoder<'static>>,
     most_hashes: u64,
     /// The last one that was found.
     trailer: Option<(Trailer, Vec<ContentHash>)>,
@@ -290,40 +361,61 @@ impl Splitter<'_> {
             return Err(ends_early());
         }
         match self.trailer.take() {
-            Some((trailer, hashes)) => {
-                let item = Item::Trailer(trailer, hashes);
-                self.order.send(item).map_err(|_| UnpackError::Stopped)
-            }
+            Some((trailer, hashes)) => Ok(self.order.send(Item::Trailer(trailer, hashes))?),
             None => Ok(()),
         }
     }
 
-    /// Hands a frame to the workers.
+    /// Hands a frame to the workers if there is memory for all of it.
     fn frame(&mut self, size: usize) -> Result<(), UnpackError> {
-        let mut frame = self.pool.take();
-        frame.extend_from_slice(&ZSTD_MAGIC.to_le_bytes());
-        self.input.exact(size.min(HEADER) - 4, &mut frame)?;
-        let content = zstd::zstd_safe::get_frame_content_size(&frame);
+        let mut head = Vec::with_capacity(HEADER);
+        head.extend_from_slice(&ZSTD_MAGIC.to_le_bytes());
+        self.input.exact(size.min(HEADER) - 4, &mut head)?;
+        let content = zstd::zstd_safe::get_frame_content_size(&head);
         let content = content.ok().flatten().and_then(|size| usize::try_from(size).ok());
         let Some(content) = content.filter(|size| *size <= LARGEST) else {
-            return self.streamed(&mut frame.as_slice());
+            return self.streamed(&mut head.as_slice());
         };
-        let share = self.budget.take(size + content);
-        self.input.exact(size - frame.len(), &mut frame)?;
-        let (done, output) = channel();
-        self.order.send(Item::Frame(output)).map_err(|_| UnpackError::Stopped)?;
-        let job = Job { frame, content, share, pool: self.pool.clone(), done };
-        self.jobs.send(job).map_err(|_| UnpackError::Stopped)
+        let Some((packed, share)) = self.shares(size, content)? else {
+            return self.streamed(&mut head.as_slice());
+        };
+        let mut frame = self.pool.take(size);
+        frame.extend_from_slice(&head);
+        self.input.exact(size - head.len(), &mut frame)?;
+        let done = self.order.begin()?;
+        let job = Job { frame, packed, content, share, pool: self.pool.clone(), done };
+        Ok(self.jobs.send(job)?)
     }
 
-    /// Decompresses one frame that starts with `head` and goes on in the input.
+    /// Memory for a frame and for its content. `None` if there is not enough, and never may be.
+    fn shares(&self, size: usize, content: usize) -> Result<Option<(Share, Share)>, UnpackError> {
+        let Some(memory) = &self.memory else { return Ok(None) };
+        let total = size + content;
+        let mut packed = match memory.try_take(total) {
+            Some(share) => share,
+            None if total <= RESERVE => memory.take(total, self.control)?,
+            None => return Ok(None),
+        };
+        let content = packed.split(content);
+        Ok(Some((packed, content)))
+    }
+
+    /// Decompresses one frame that starts with `head` and goes on in the input, in memory for one block.
     fn streamed(&mut self, head: &mut &[u8]) -> Result<(), UnpackError> {
-        let corrupt = |error: io::Error| UnpackError::Corrupt(error.to_string());
-        let mut decoder = Decoder::new().map_err(corrupt)?;
-        decoder
-            .set_parameter(zstd::zstd_safe::DParameter::WindowLogMax(MAX_WINDOW))
-            .map_err(corrupt)?;
+        let mut decoder = match self.decoder.take() {
+            Some(mut decoder) => {
+                decoder.reinit().map_err(undecodable)?;
+                decoder
+            }
+            None => {
+                let mut decoder = Decoder::new().map_err(undecodable)?;
+                let window = zstd::zstd_safe::DParameter::WindowLogMax(MAX_WINDOW);
+                decoder.set_parameter(window).map_err(undecodable)?;
+                decoder
+            }
+        };
         loop {
+            let share = share(self.memory.as_ref(), BLOCK, self.control)?;
             let mut block = Vec::with_capacity(BLOCK);
             let mut hint = 1;
             while hint != 0 && block.len() < BLOCK {
@@ -335,15 +427,16 @@ impl Splitter<'_> {
                 let mut source = InBuffer::around(bytes);
                 let start = block.len();
                 let mut destination = OutBuffer::around_pos(&mut block, start);
-                hint = decoder.run(&mut source, &mut destination).map_err(corrupt)?;
+                hint = decoder.run(&mut source, &mut destination).map_err(undecodable)?;
                 let used = source.pos();
                 match from_input {
                     true => self.input.chunk.advance(used),
                     false => *head = &head[used..],
                 }
             }
-            self.order.send(Item::Block(block.into())).map_err(|_| UnpackError::Stopped)?;
+            hand_on(&self.order, block, share)?;
             if hint == 0 {
+                self.decoder = Some(decoder);
                 return Ok(());
             }
         }
@@ -360,7 +453,7 @@ impl Splitter<'_> {
         self.input.exact(size as usize, &mut bytes)?;
         if trailer::is_announcement(&bytes) {
             self.announced = true;
-            return self.order.send(Item::Announced).map_err(|_| UnpackError::Stopped);
+            return Ok(self.order.send(Item::Announced)?);
         }
         if let Some(trailer) = trailer::read(&bytes) {
             self.announced = false;
@@ -379,13 +472,11 @@ impl Splitter<'_> {
             }
             let mut member = flate2::bufread::GzDecoder::new(&mut self.input);
             loop {
+                let share = share(self.memory.as_ref(), BLOCK, self.control)?;
                 let mut block = Vec::with_capacity(BLOCK);
                 match (&mut member).take(BLOCK as u64).read_to_end(&mut block) {
                     Ok(0) => break,
-                    Ok(_) => {
-                        let block = Item::Block(block.into());
-                        self.order.send(block).map_err(|_| UnpackError::Stopped)?;
-                    }
+                    Ok(_) => hand_on(&self.order, block, share)?,
                     Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                         return Err(ends_early());
                     }
@@ -409,41 +500,95 @@ impl Splitter<'_> {
 
     fn plain(&mut self) -> Result<(), UnpackError> {
         while self.input.fill()? {
-            let block = std::mem::take(&mut self.input.chunk);
-            self.order.send(Item::Block(block)).map_err(|_| UnpackError::Stopped)?;
+            let content = std::mem::take(&mut self.input.chunk);
+            let block = match share(self.memory.as_ref(), content.len(), self.control)? {
+                Some(share) => Bytes::from_owner(Counted { content, _share: share }),
+                None => content,
+            };
+            self.order.send(Item::Block(block))?;
         }
         Ok(())
     }
 }
 
-struct Job {
-    frame: Vec<u8>,
-    /// The size of the content in bytes.
-    content: usize,
-    share: Share,
-    pool: Pool,
-    done: Sender<Result<Bytes, UnpackError>>,
+/// Memory for content that is not part of a frame with a known size.
+fn share(
+    memory: Option<&Memory>,
+    bytes: usize,
+    control: &Control,
+) -> Result<Option<Share>, UnpackError> {
+    Ok(memory.map(|memory| memory.take(bytes, control)).transpose()?)
 }
 
-fn work(queue: &Mutex<Receiver<Job>>) {
+/// Hands a block on with no more memory than it has content.
+fn hand_on(
+    order: &Producer<Item>,
+    mut block: Vec<u8>,
+    mut share: Option<Share>,
+) -> Result<(), UnpackError> {
+    if block.len() < block.capacity() / 2 {
+        block.shrink_to_fit();
+        share = share.map(|mut share| share.split(block.len()));
+    }
+    let block = match share {
+        Some(share) => Bytes::from_owner(Counted { content: block.into(), _share: share }),
+        None => block.into(),
+    };
+    Ok(order.send(Item::Block(block))?)
+}
+
+/// Why a frame cannot be decompressed.
+fn undecodable(error: io::Error) -> UnpackError {
+    let mut text = error.to_string();
+    if text.contains("too much memory") {
+        text = "it needs a window of more than 128 MiB, compress it with at most `zstd --long=27`"
+            .to_owned();
+    }
+    UnpackError::Corrupt(text)
+}
+
+struct Job {
+    frame: Vec<u8>,
+    /// For the frame.
+    packed: Share,
+    /// The size of the content in bytes.
+    content: usize,
+    /// For the content.
+    share: Share,
+    pool: Pool,
+    done: Slot<Item>,
+}
+
+fn work(jobs: &Receiver<Job>, control: &Control) {
     let mut decompressor = zstd::bulk::Decompressor::new();
-    loop {
-        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { frame, content, share, pool, done }) = job else { return };
-        let mut block = pool.take();
-        block.reserve(content);
+    // A pipeline that was stopped needs no more content.
+    while let Ok(Some(Job { frame, packed, content, share, pool, done })) = jobs.recv() {
+        let working = control.enter(Stage::Decompress);
+        let mut block = pool.take(content);
         let result = match &mut decompressor {
             Ok(decompressor) => decompressor.decompress_to_buffer(&frame, &mut block),
             Err(error) => Err(io::Error::other(error.to_string())),
         };
         pool.give(frame);
+        drop((packed, working));
         let block = Block { content: block, pool, _share: share };
-        // Nobody may want it any more.
-        _ = done.send(match result {
-            Ok(size) if size == content => Ok(Bytes::from_owner(block)),
-            Ok(_) => Err(ends_early()),
-            Err(error) => Err(UnpackError::Corrupt(error.to_string())),
+        done.fill(match result {
+            Ok(size) if size == content => Item::Block(Bytes::from_owner(block)),
+            Ok(_) => Item::Failed(ends_early()),
+            Err(error) => Item::Failed(undecodable(error)),
         });
+    }
+}
+
+/// Content that was not made here.
+struct Counted {
+    content: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.content
     }
 }
 
@@ -466,22 +611,47 @@ impl Drop for Block {
     }
 }
 
-/// Buffers to be used again: fresh memory costs as much as filling it.
-#[derive(Clone, Default)]
-struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+/// A few buffers to be used again: fresh memory costs as much as filling it. They come on top of the
+/// budget.
+#[derive(Clone)]
+struct Pool(Arc<Kept>);
+
+struct Kept {
+    most: usize,
+    buffers: Mutex<Vec<Vec<u8>>>,
+}
 
 impl Pool {
-    const KEPT: usize = 16;
+    /// Smaller buffers cost less than they hold here.
+    const SMALLEST: usize = 256 << 10;
 
-    fn take(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    /// Larger ones are rare.
+    const LARGEST: usize = FRAME + (1 << 20);
+
+    fn new(most: usize) -> Self {
+        Self(Arc::new(Kept { most, buffers: Mutex::default() }))
+    }
+
+    /// An empty buffer with room for that much.
+    fn take(&self, bytes: usize) -> Vec<u8> {
+        let mut buffer = match bytes {
+            Self::SMALLEST..=Self::LARGEST => self.buffers().pop().unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        buffer.reserve_exact(bytes);
+        buffer
     }
 
     fn give(&self, mut buffer: Vec<u8>) {
         buffer.clear();
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.len() < Self::KEPT {
-            kept.push(buffer);
+        let mut buffers = self.buffers();
+        let fits = (Self::SMALLEST..=Self::LARGEST).contains(&buffer.capacity());
+        if fits && buffers.len() < self.0.most {
+            buffers.push(buffer);
         }
+    }
+
+    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,8 @@
 use bytes::{Buf, Bytes};
 use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
+use super::control::Control;
+use super::copies::Copies;
 use super::decompress::{Content, ends_early};
 use super::extents::{self, Extents};
 use super::header::{BLOCK, time};
@@ -71,6 +73,16 @@ impl<'a, 'b> Members<'a, 'b> {
         self.content.announced
     }
 
+    /// Stops all threads that work on the archive.
+    pub fn control(&self) -> &Control {
+        self.content.control
+    }
+
+    /// Has something done before every wait for more of the archive.
+    pub fn before_wait(&mut self, work: Box<dyn Fn() + Send + 'b>) {
+        self.content.before_wait = Some(work);
+    }
+
     /// After the last member.
     pub fn trailer(&mut self) -> Option<(Trailer, Vec<ContentHash>)> {
         self.content.trailer.take()
@@ -116,7 +128,26 @@ impl<'a, 'b> Members<'a, 'b> {
         self.data_of(usize::MAX)
     }
 
-    /// The same, of at most this many bytes.
+    /// All data of the current member, which are this many bytes. What is in several blocks is copied: a
+    /// block that is kept here while the next one is waited for would keep memory from it.
+    pub fn whole(&mut self, bytes: usize, copies: &Copies) -> Result<Vec<Bytes>, UnpackError> {
+        let first = self.data()?;
+        if self.left == 0 {
+            return Ok(vec![first]);
+        }
+        let mut whole = Vec::with_capacity(bytes);
+        whole.extend_from_slice(&first);
+        drop(first);
+        loop {
+            let data = self.data()?;
+            if data.is_empty() {
+                return Ok(vec![copies.add(whole)]);
+            }
+            whole.extend_from_slice(&data);
+        }
+    }
+
+    /// The same as [`data`](Self::data), of at most this many bytes.
     pub fn data_of(&mut self, most: usize) -> Result<Bytes, UnpackError> {
         if self.left == 0 {
             return Ok(Bytes::new());
@@ -297,6 +328,8 @@ impl<'a, 'b> Members<'a, 'b> {
 
     fn fill(&mut self) -> Result<(), UnpackError> {
         if self.block.is_empty() {
+            // An empty block still holds the memory that it was a part of.
+            self.block = Bytes::new();
             self.block = self.content.next()?.ok_or_else(ends_early)?;
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::ahead::{self, Ahead, Blocks, Context, FileStep, Opened, Step, Stretch, left_out};
 use super::compress::{Frames, ReadError, stream};
+use super::control::{Control, Stage, Stopped, Wake};
 use super::digest::{Digester, Record, Records};
 use super::extents;
 use super::header::{self, BLOCK, Entry, Kind};
@@ -31,6 +32,11 @@ use super::{Compression, PackOptions};
 pub trait Sink: Send {
     /// Takes the next part, and waits while it cannot. An error ends the packing.
     fn write(&mut self, part: Bytes) -> io::Result<()>;
+
+    /// Makes a `write` that waits in another thread return an error soon.
+    fn interrupt(&self) -> Option<Arc<dyn Wake>> {
+        None
+    }
 }
 
 /// An archive that was packed to its end.
@@ -70,6 +76,15 @@ pub enum PackError {
     Archive(#[source] UnpackError),
     #[error("packing was stopped")]
     Stopped,
+    /// A thread panicked, or could not be started.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl From<Stopped> for PackError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl PackError {
@@ -92,24 +107,34 @@ pub fn pack(
     root: &Path,
     options: &PackOptions,
     sink: &mut dyn Sink,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Packed, PackError> {
+    let reading = control.enter(Stage::Pack);
     let root = open(root, DIRECTORY, Mode::empty()).map_err(|errno| PackError::io(b"", errno))?;
     let root_stat = fstat(&root).map_err(|errno| PackError::io(b"", errno))?;
     let walked = root.as_fd().try_clone_to_owned().map_err(PackError::Root)?;
-    let context = Context::new(root_stat.st_dev);
+    drop(reading);
     let (mut packed, compressed_bytes) =
-        stream(options.compression, &options.budget, sink, |frames| {
+        stream(options.compression, &options.budget, sink, control, |frames| {
             let sealed = options.compression == Compression::Zstd;
             if sealed {
                 frames.raw(trailer::announcement())?;
             }
+            let context = Context::new(root_stat.st_dev, frames.control.clone());
             thread::scope(|scope| {
-                let ahead = Ahead::start(scope, &context);
-                let mut packer = Packer::new(root, options, stop, frames, &context, ahead);
-                packer.root(&root_stat)?;
-                walk(walked, stop, &mut |found| packer.visit(&found))?;
-                packer.finish(sealed)
+                let threads = options.budget.threads();
+                let ahead = Ahead::start(scope, &context, threads);
+                let control = frames.control;
+                let mut packer = Packer::new(root, options, frames, &context, ahead);
+                let packed = packer
+                    .root(&root_stat)
+                    .and_then(|()| walk(walked, control, &mut |found| packer.visit(&found)))
+                    .and_then(|()| packer.finish(sealed));
+                if packed.is_err() {
+                    // Nobody needs what is still being read ahead.
+                    control.stop();
+                }
+                packed
             })
         })?;
     packed.compressed_bytes = compressed_bytes;
@@ -120,13 +145,12 @@ pub fn pack(
 /// the archive as it was at one moment.
 const SMALL: u64 = 1 << 20;
 
-/// How much of a large file is read between two looks at `stop`.
+/// How much of a large file is read between two looks at whether to stop.
 const STRIDE: u64 = 64 << 20;
 
 struct Packer<'a, 'b> {
     root: OwnedFd,
     options: &'a PackOptions,
-    stop: &'a AtomicBool,
     frames: &'a mut Frames<'b>,
     context: &'a Context,
     ahead: Ahead,
@@ -141,7 +165,6 @@ impl<'a, 'b> Packer<'a, 'b> {
     fn new(
         root: OwnedFd,
         options: &'a PackOptions,
-        stop: &'a AtomicBool,
         frames: &'a mut Frames<'b>,
         context: &'a Context,
         ahead: Ahead,
@@ -149,7 +172,6 @@ impl<'a, 'b> Packer<'a, 'b> {
         Self {
             root,
             options,
-            stop,
             frames,
             context,
             ahead,
@@ -183,6 +205,7 @@ impl<'a, 'b> Packer<'a, 'b> {
         if *told == FileType::RegularFile {
             return self.file(found).map(|()| None);
         }
+        let reading = self.frames.control.enter(Stage::Pack);
         let stat = match statat(directory, *name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(self.vanished(path)),
@@ -208,6 +231,7 @@ impl<'a, 'b> Packer<'a, 'b> {
                 };
                 let xattrs = self.context.xattrs.read(opened.as_fd()).map_err(io)?;
                 let record = Record::directory(&stat, path, &xattrs);
+                drop(reading);
                 self.ready(path, Kind::Directory, &stat, &xattrs, record)?;
                 Ok(Some(opened))
             }
@@ -221,10 +245,14 @@ impl<'a, 'b> Packer<'a, 'b> {
                 check_link(self.options, self.root.as_fd(), path, target)?;
                 let xattrs = self.context.xattrs.read_link(directory, name).map_err(io)?;
                 let record = Record::symlink(&stat, path, target);
+                drop(reading);
                 self.ready(path, Kind::Symlink(target), &stat, &xattrs, record)?;
                 Ok(None)
             }
-            _ => self.file(found).map(|()| None),
+            _ => {
+                drop(reading);
+                self.file(found).map(|()| None)
+            }
         }
     }
 
@@ -307,7 +335,9 @@ impl<'a, 'b> Packer<'a, 'b> {
         let xattrs = self.context.xattrs.read(file.as_fd()).map_err(io)?;
         if size(stat) <= SMALL {
             let mut blocks = self.context.blocks();
+            let reading = self.frames.control.enter(Stage::Pack);
             blocks.add_file(file, stat, path, &xattrs).map_err(io)?;
+            drop(reading);
             return self.blocks(blocks);
         }
         let mut hasher = blake3::Hasher::new();
@@ -369,7 +399,7 @@ impl<'a, 'b> Packer<'a, 'b> {
     ) -> Result<bool, PackError> {
         let mut left = length;
         while left > 0 {
-            self.check_stop()?;
+            self.frames.control.check()?;
             let want = left.min(STRIDE);
             let read = self.frames.read(file.as_fd(), want, &mut |bytes| {
                 hasher.update_rayon(bytes);
@@ -388,15 +418,11 @@ impl<'a, 'b> Packer<'a, 'b> {
     /// A hole takes no space in the archive, but its zeros are part of the content.
     fn hole(&self, mut length: u64, hasher: &mut blake3::Hasher) -> Result<(), PackError> {
         while length > 0 {
-            self.check_stop()?;
+            self.frames.control.check()?;
             hash_zeros(hasher, length.min(STRIDE));
             length -= length.min(STRIDE);
         }
         Ok(())
-    }
-
-    fn check_stop(&self) -> Result<(), PackError> {
-        if self.stop.load(Ordering::Relaxed) { Err(PackError::Stopped) } else { Ok(()) }
     }
 
     fn header(&mut self, entry: &Entry<'_>) -> Result<(), PackError> {

@@ -12,6 +12,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, Mode, ResolveFlags, mkdirat, open, openat2, unlinkat};
 use rustix::io::Errno;
 
+use super::control::{Control, Stage};
 use super::path::{shown, split};
 use super::snapshot::{PathKey, path_key};
 use super::unpack::UnpackError;
@@ -39,6 +40,7 @@ pub struct Places {
     pub implied: Vec<Vec<u8>>,
     /// How many entries there may be.
     limit: u64,
+    control: Control,
 }
 
 /// Where an entry goes: a directory and a name in it.
@@ -50,14 +52,17 @@ pub struct Place {
 
 impl Places {
     /// `root` is an empty directory.
-    pub fn new(root: &Path, limit: u64) -> Result<Self, UnpackError> {
+    pub fn new(root: &Path, limit: u64, control: Control) -> Result<Self, UnpackError> {
+        let writing = control.enter(Stage::Write);
         let root = open(root, DIRECTORY, Mode::empty()).map_err(|errno| io(b"", errno))?;
+        drop(writing);
         Ok(Self {
             root: Arc::new(root),
             open: HashMap::new(),
             taken: HashMap::new(),
             implied: Vec::new(),
             limit,
+            control,
         })
     }
 
@@ -111,6 +116,7 @@ impl Places {
             at = split(at).map_or(b"", |(parent, _)| parent);
         };
         for path in missing.into_iter().rev() {
+            let _writing = self.control.enter(Stage::Write);
             let name = split(path).map_or(path, |(_, name)| name);
             let name = CString::new(name).map_err(|_| refused(path, "a NUL character"))?;
             match self.taken(path) {
@@ -145,6 +151,7 @@ impl Places {
             Taken::File | Taken::Link => AtFlags::empty(),
         };
         self.open.remove(path);
+        let _writing = self.control.enter(Stage::Write);
         match unlinkat(&directory, &name, flags) {
             Ok(()) => {
                 self.taken.remove(&path_key(path));

@@ -4,11 +4,11 @@
 //! what [`unpack`](super::unpack) makes, so whoever unpacks it needs to know none of them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 
 use super::content::{Holes, pass};
+use super::control::{Control, Stage};
 use super::decompress::stream;
 use super::digest::{Digester, Record, Records};
 use super::extents;
@@ -40,11 +40,11 @@ pub fn relay(
     compression: Compression,
     options: &UnpackOptions,
     sink: &mut dyn Sink,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Unpacked, UnpackError> {
-    stream(source, compression, options, stop, |content| {
+    stream(source, compression, options, control, |content| {
         let mut members = Members::new(content);
-        let mut relay = Relay::new(sink, options);
+        let mut relay = Relay::new(sink, options, control);
         while let Some(member) = members.next()? {
             relay.add(member, &mut members)?;
         }
@@ -73,9 +73,9 @@ struct Relay<'a> {
 }
 
 impl<'a> Relay<'a> {
-    fn new(sink: &'a mut dyn Sink, options: &'a UnpackOptions) -> Self {
+    fn new(sink: &'a mut dyn Sink, options: &'a UnpackOptions, control: &'a Control) -> Self {
         Self {
-            out: Plain { sink, buffer: Vec::with_capacity(CHUNK) },
+            out: Plain { sink, control, buffer: Vec::with_capacity(CHUNK) },
             options,
             taken: HashMap::new(),
             filled: HashSet::new(),
@@ -267,6 +267,7 @@ impl<'a> Relay<'a> {
 /// The archive that is handed on.
 struct Plain<'a> {
     sink: &'a mut dyn Sink,
+    control: &'a Control,
     buffer: Vec<u8>,
 }
 
@@ -281,7 +282,7 @@ impl Plain<'_> {
             return self.write(&bytes);
         }
         self.flush()?;
-        self.sink.write(bytes).map_err(UnpackError::Sink)
+        self.send(bytes)
     }
 
     fn flush(&mut self) -> Result<(), UnpackError> {
@@ -289,6 +290,11 @@ impl Plain<'_> {
             return Ok(());
         }
         let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
-        self.sink.write(full.into()).map_err(UnpackError::Sink)
+        self.send(full.into())
+    }
+
+    fn send(&mut self, bytes: Bytes) -> Result<(), UnpackError> {
+        let _writing = self.control.enter(Stage::Write);
+        self.sink.write(bytes).map_err(UnpackError::Sink)
     }
 }

@@ -4,11 +4,11 @@
 //! [`pack`](super::pack) makes of such a tree, as far as the other one tells what is in it.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 
 use super::ahead::left_out;
 use super::compress::{Frames, stream};
 use super::content::pass;
+use super::control::Control;
 use super::digest::{Digester, Record, Records};
 use super::header::{self, BLOCK, Entry, Kind};
 use super::member::{Member, MemberKind, Members};
@@ -47,15 +47,15 @@ pub fn repack(
     root: Root,
     options: &PackOptions,
     sink: &mut dyn Sink,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Packed, PackError> {
     let (mut packed, compressed_bytes) =
-        stream(options.compression, &options.budget, sink, |frames| {
+        stream(options.compression, &options.budget, sink, control, |frames| {
             let sealed = options.compression == Compression::Zstd;
             if sealed {
                 frames.raw(trailer::announcement())?;
             }
-            let (packed, hashes) = transcribe(source, root, options, stop, Some(frames))?;
+            let (packed, hashes) = transcribe(source, root, options, control, Some(frames))?;
             let mut end = Vec::new();
             header::end(&mut end);
             frames.write(&end)?;
@@ -73,10 +73,10 @@ pub fn repack(
 pub fn survey_archive(
     source: &mut dyn Source,
     options: &PackOptions,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Survey, PackError> {
     let (Packed { digest, entries, bytes, .. }, _) =
-        transcribe(source, Root::default(), options, stop, None)?;
+        transcribe(source, Root::default(), options, control, None)?;
     Ok(Survey { digest, entries, bytes, bytes_read: bytes })
 }
 
@@ -84,9 +84,9 @@ pub fn survey_archive(
 pub fn is_empty_archive(
     source: &mut dyn Source,
     options: &PackOptions,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<bool, PackError> {
-    members(source, options, stop, |members| {
+    members(source, options, control, |members| {
         while let Some(member) = members.next()? {
             let is_kept = !matches!(member.kind, MemberKind::Fifo | MemberKind::Device);
             if is_kept && below_root(&member.path).is_ok_and(|path| !path.is_empty()) {
@@ -101,10 +101,10 @@ fn transcribe(
     source: &mut dyn Source,
     root: Root,
     options: &PackOptions,
-    stop: &AtomicBool,
+    control: &Control,
     frames: Option<&mut Frames<'_>>,
 ) -> Result<(Packed, Vec<ContentHash>), PackError> {
-    members(source, options, stop, |members| {
+    members(source, options, control, |members| {
         let mut transcript = Transcript {
             checks: unbounded(options),
             root,
@@ -134,13 +134,12 @@ fn transcribe(
 fn members<T>(
     source: &mut dyn Source,
     options: &PackOptions,
-    stop: &AtomicBool,
+    control: &Control,
     read: impl FnOnce(&mut Members<'_, '_>) -> Result<T, PackError>,
 ) -> Result<T, PackError> {
-    let read =
-        decompress::stream(source, Compression::None, &unbounded(options), stop, |content| {
-            Ok(read(&mut Members::new(content)))
-        });
+    let read = decompress::plain(source, &unbounded(options), control, |content| {
+        Ok(read(&mut Members::new(content)))
+    });
     read?
 }
 
@@ -157,6 +156,7 @@ impl From<UnpackError> for PackError {
     fn from(error: UnpackError) -> Self {
         match error {
             UnpackError::Stopped => Self::Stopped,
+            UnpackError::Internal(reason) => Self::Internal(reason),
             UnpackError::Refused { path, reason } => Self::Refused { path, reason },
             error => Self::Archive(error),
         }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use rustix::fd::{AsFd, OwnedFd};
@@ -12,6 +11,7 @@ use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, open, readlinkat, statat}
 use rustix::io::Errno;
 
 use super::PackOptions;
+use super::control::{Control, Stage};
 use super::digest::{Digester, Record, Records};
 use super::pack::PackError;
 use super::path::shown;
@@ -46,7 +46,7 @@ pub fn survey(
     root: &Path,
     known: Option<&Snapshot>,
     options: &PackOptions,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Survey, PackError> {
     let root = open(root, DIRECTORY, Mode::empty()).map_err(|errno| PackError::io(b"", errno))?;
     let root_stat = fstat(&root).map_err(|errno| PackError::io(b"", errno))?;
@@ -56,7 +56,7 @@ pub fn survey(
         device: root_stat.st_dev,
         known,
         options,
-        stop,
+        control,
         xattrs: xattr::Reader::default(),
         inodes: HashMap::new(),
         batch: Vec::new(),
@@ -67,7 +67,7 @@ pub fn survey(
     let attributes = surveyor.xattrs.read(surveyor.root.as_fd());
     let attributes = attributes.map_err(|errno| PackError::io(b"", errno))?;
     surveyor.batch.push(Record::directory(&root_stat, b"", &attributes).into());
-    walk(root, stop, &mut |found| surveyor.visit(&found))?;
+    walk(root, control, &mut |found| surveyor.visit(&found))?;
     surveyor.digest_batch()?;
     surveyor.survey.digest = surveyor.digester.finish();
     Ok(surveyor.survey)
@@ -78,7 +78,7 @@ struct Surveyor<'a> {
     device: u64,
     known: Option<&'a Snapshot>,
     options: &'a PackOptions,
-    stop: &'a AtomicBool,
+    control: &'a Control,
     xattrs: xattr::Reader,
     /// Files with several names, by inode, and the first of them.
     inodes: HashMap<u64, Vec<u8>>,
@@ -118,6 +118,7 @@ impl Surveyor<'_> {
     fn visit(&mut self, found: &Found<'_>) -> Result<Option<OwnedFd>, PackError> {
         let Found { directory, name, path, .. } = found;
         let io = |errno| PackError::io(path, errno);
+        let reading = self.control.enter(Stage::Pack);
         let stat = match statat(directory, *name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if stat.st_dev == self.device => stat,
             // Another file system is not part of the volume.
@@ -154,6 +155,7 @@ impl Surveyor<'_> {
                 None => self.file(found, &stat)?,
             },
         };
+        drop(reading);
         self.survey.entries += 1;
         self.batch.push(pending);
         if self.batch.len() >= BATCH || self.directories >= BATCH_DIRECTORIES {
@@ -187,14 +189,14 @@ impl Surveyor<'_> {
     }
 
     fn digest_batch(&mut self) -> Result<(), PackError> {
-        let (stop, xattrs) = (self.stop, &self.xattrs);
+        let (control, xattrs) = (self.control, &self.xattrs);
         let bytes: u64 = self
             .batch
             .par_iter_mut()
             .filter_map(|pending| pending.file.as_mut())
             .filter(|file| file.found.is_none())
             .map(|file| {
-                file.found = Some(read(file, xattrs, stop)?);
+                file.found = Some(read(file, xattrs, control)?);
                 Ok::<_, PackError>(file.size)
             })
             .try_reduce(|| 0, |a, b| Ok(a + b))?;
@@ -263,9 +265,10 @@ const LARGE_READ: usize = 4 << 20;
 fn read(
     file: &PendingFile,
     xattrs: &xattr::Reader,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<(ContentHash, Vec<Xattr>), PackError> {
     let io = |errno| PackError::io(&file.path, errno);
+    let _reading = control.enter(Stage::Pack);
     let opened = match open_file(&file.directory, &file.name) {
         Ok(opened) => opened,
         // Whoever packs it will notice.
@@ -285,9 +288,8 @@ fn read(
     let mut hasher = blake3::Hasher::new();
     let mut total = 0;
     loop {
-        if stop.load(Ordering::Relaxed) {
-            return Err(PackError::Stopped);
-        }
+        control.check()?;
+        let _reading = control.enter(Stage::Pack);
         buffer.clear();
         let read = rustix::io::retry_on_intr(|| {
             rustix::io::read(&opened, rustix::buffer::spare_capacity(&mut buffer))

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
@@ -10,6 +10,8 @@ use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, fchmod, futimens, linkat, statat};
 
 use super::content::Holes;
+use super::control::{Control, Stage, Stopped, Wake};
+use super::copies::Copies;
 use super::decompress::stream;
 use super::member::{Member, MemberKind, Members};
 use super::notices::Notices;
@@ -20,7 +22,7 @@ use super::snapshot::{ContentHash, PathKey, Snapshot, path_key, stamp};
 use super::stat::Meta;
 use super::trailer::Trailer;
 use super::walk::mode;
-use super::writer::{NewFile, NewLink, Owner, Writers, attributes, times};
+use super::writer::{NewFile, NewLink, Owner, Writers, attributes, error_of, times};
 use super::xattr::Xattr;
 use super::{Compression, UnpackOptions};
 
@@ -29,6 +31,11 @@ pub trait Source: Send {
     /// The next part, of any size; `None` at the end. The end has to be the true one: an error is not
     /// an end.
     fn next(&mut self) -> io::Result<Option<Bytes>>;
+
+    /// Makes a `next` that waits in another thread return an error soon.
+    fn interrupt(&self) -> Option<Arc<dyn Wake>> {
+        None
+    }
 }
 
 /// An archive that was unpacked or verified to its end.
@@ -71,6 +78,15 @@ pub enum UnpackError {
     Sink(#[source] io::Error),
     #[error("unpacking was stopped")]
     Stopped,
+    /// A thread panicked, or could not be started.
+    #[error("internal error: {0}")]
+    Internal(String),
+}
+
+impl From<Stopped> for UnpackError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 /// Unpacks into `root`, which is an empty directory.
@@ -82,17 +98,30 @@ pub fn unpack(
     compression: Compression,
     root: &Path,
     options: &UnpackOptions,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Unpacked, UnpackError> {
-    stream(source, compression, options, stop, |content| {
+    stream(source, compression, options, control, |content| {
         let mut members = Members::new(content);
+        let control = members.control().clone();
         let unpacked = thread::scope(|scope| {
-            let places = Places::new(root, options.limits.entries)?;
-            let mut tree = Tree::new(places, Writers::start(scope), options);
-            while let Some(member) = members.next()? {
-                tree.add(member, &mut members)?;
-            }
-            tree.finish(members.trailer())
+            // However this ends, the writers do not go on.
+            let _stop = control.stop_on_drop();
+            let places = Places::new(root, options.limits.entries, control.clone())?;
+            let writers = Writers::start(scope, options.budget.threads(), &control);
+            let failed = writers.failed();
+            members.before_wait(writers.announcer());
+            let mut tree = Tree::new(places, writers, options, control.clone());
+            let unpack = || {
+                while let Some(member) = members.next()? {
+                    tree.add(member, &mut members)?;
+                }
+                tree.finish(members.trailer())
+            };
+            unpack().map_err(|error| match error {
+                // Whoever stopped everything says why.
+                UnpackError::Stopped => error_of(&failed).unwrap_or(error),
+                error => error,
+            })
         })?;
         Ok(Unpacked { compressed_bytes: content.read(), ..unpacked })
     })
@@ -103,9 +132,9 @@ pub fn verify(
     source: &mut dyn Source,
     compression: Compression,
     options: &UnpackOptions,
-    stop: &AtomicBool,
+    control: &Control,
 ) -> Result<Unpacked, UnpackError> {
-    stream(source, compression, options, stop, |content| {
+    stream(source, compression, options, control, |content| {
         let mut members = Members::new(content);
         let mut found = Unpacked::default();
         while let Some(member) = members.next()? {
@@ -166,10 +195,15 @@ const IMPLIED: u32 = 0o755;
 /// Files up to this size are handed to a writer as a whole.
 const SMALL: u64 = 1 << 20;
 
+/// How much of them is copied at most, in bytes.
+const COPIES: usize = 8 << 20;
+
 struct Tree<'a, 'scope> {
     places: Places,
     writers: Writers<'scope>,
     options: &'a UnpackOptions,
+    control: Control,
+    copies: Copies,
     /// How many regular files there were so far.
     files: usize,
     holes: Holes,
@@ -186,11 +220,18 @@ struct Tree<'a, 'scope> {
 }
 
 impl<'a, 'scope> Tree<'a, 'scope> {
-    fn new(places: Places, writers: Writers<'scope>, options: &'a UnpackOptions) -> Self {
+    fn new(
+        places: Places,
+        writers: Writers<'scope>,
+        options: &'a UnpackOptions,
+        control: Control,
+    ) -> Self {
         Self {
             places,
             writers,
             options,
+            control,
+            copies: Copies::default(),
             files: 0,
             holes: Holes::default(),
             directories: Vec::new(),
@@ -268,14 +309,12 @@ impl<'a, 'scope> Tree<'a, 'scope> {
 
     fn content(&mut self, file: NewFile, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
         if file.size <= SMALL && file.extents.is_none() {
-            let mut content = Vec::new();
-            loop {
-                let data = members.data()?;
-                if data.is_empty() {
-                    return self.writers.file(file, content);
-                }
-                content.push(data);
+            // What is copied is not part of the budget.
+            if self.copies.bytes() + SMALL as usize > COPIES {
+                self.writers.settle()?;
             }
+            let content = members.whole(file.size as usize, &self.copies)?;
+            return self.writers.file(file, content);
         }
         let open = self.writers.open(file)?;
         loop {
@@ -293,6 +332,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         for (path, target) in std::mem::take(&mut self.hardlinks) {
             let from = self.places.place(&target)?;
             let to = self.places.place(&path)?;
+            let _writing = self.control.enter(Stage::Write);
             // Without following links: the target is the file that this archive has put there.
             linkat(&from.directory, &from.name, &to.directory, &to.name, AtFlags::empty())
                 .map_err(|errno| io_error(&path, errno))?;
@@ -308,6 +348,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         let mut relinked = Vec::new();
         for path in std::mem::take(&mut self.linked) {
             let place = self.places.place(&path)?;
+            let _writing = self.control.enter(Stage::Write);
             let stat = statat(&place.directory, &place.name, AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|errno| io_error(&path, errno))?;
             let key = path_key(&path);
@@ -322,6 +363,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         for path in std::mem::take(&mut self.places.implied) {
             if self.places.taken(&path) == Some(Taken::Directory) {
                 let directory = self.places.directory(&path)?;
+                let _writing = self.control.enter(Stage::Write);
                 fchmod(&directory, mode(IMPLIED)).map_err(|errno| io_error(&path, errno))?;
             }
         }
@@ -334,6 +376,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         for (path, meta, xattrs) in directories {
             if self.places.taken(&path) == Some(Taken::Directory) {
                 let directory = self.places.directory(&path)?;
+                let _writing = self.control.enter(Stage::Write);
                 attributes(directory.as_fd(), &meta, &xattrs, owner, &path, notices)
                     .and_then(|()| fchmod(&directory, mode(meta.mode)))
                     .and_then(|()| futimens(&directory, &times(meta.mtime)))

@@ -2,12 +2,12 @@
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Dir, FileType, Mode, OFlags, RawMode, openat};
 use rustix::io::Errno;
 
+use super::control::{Control, Stage};
 use super::pack::PackError;
 
 /// How deep directories may be nested. Each level that is open takes a descriptor.
@@ -27,19 +27,17 @@ pub struct Found<'a> {
 /// before what is in it. `visit` opens the directories that are to be descended into.
 pub fn walk(
     root: OwnedFd,
-    stop: &AtomicBool,
+    control: &Control,
     visit: &mut dyn FnMut(Found<'_>) -> Result<Option<OwnedFd>, PackError>,
 ) -> Result<(), PackError> {
     let mut path = Vec::new();
-    let mut levels = vec![Level::new(root, 0).map_err(|errno| PackError::io(b"", errno))?];
+    let mut levels = vec![Level::new(root, 0, control).map_err(|errno| PackError::io(b"", errno))?];
     while let Some(level) = levels.last_mut() {
         let Some((name, kind)) = level.names.pop() else {
             levels.pop();
             continue;
         };
-        if stop.load(Ordering::Relaxed) {
-            return Err(PackError::Stopped);
-        }
+        control.check()?;
         path.truncate(level.path);
         if level.path > 0 {
             path.push(b'/');
@@ -53,7 +51,7 @@ pub fn walk(
                     reason: format!("directories are nested more than {MAX_DEPTH} deep"),
                 });
             }
-            let level = Level::new(directory, path.len());
+            let level = Level::new(directory, path.len(), control);
             levels.push(level.map_err(|errno| PackError::io(&path, errno))?);
         }
     }
@@ -69,7 +67,8 @@ struct Level {
 }
 
 impl Level {
-    fn new(directory: OwnedFd, path: usize) -> Result<Self, Errno> {
+    fn new(directory: OwnedFd, path: usize, control: &Control) -> Result<Self, Errno> {
+        let _reading = control.enter(Stage::Pack);
         let mut names = Vec::new();
         for entry in Dir::read_from(&directory)? {
             let entry = entry?;

@@ -2,10 +2,12 @@
 //!
 //! They take their work from one queue, and so do it in no particular order: whoever needs one, because
 //! something takes the place of something else, waits with [`Writers::settle`].
+//!
+//! They need nothing from whoever gives them work: what waits in their queue is written, whatever that
+//! thread waits for, as long as it has [announced](Writers::announcer) it before.
 
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Scope, ScopedJoinHandle, available_parallelism};
+use std::thread::{Scope, ScopedJoinHandle};
 
 use bytes::Bytes;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,10 +18,13 @@ use rustix::fs::{
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid};
 
+use super::control::{Control, Stage, Stopped};
 use super::extents::Extents;
 use super::place::{Place, io};
+use super::queue::{Receiver, Sender, queue};
 use super::snapshot::{ContentHash, PathKey, hash_zeros, stamp};
 use super::stat::{Meta, Time};
+use super::threads::spawn;
 use super::unpack::UnpackError;
 use super::walk::mode;
 use super::xattr::{self, Xattr};
@@ -30,7 +35,7 @@ const MAX_WRITERS: usize = 8;
 /// Jobs go to a thread so many at a time: to wake it up costs as much as to create a file.
 const BATCH: usize = 32;
 
-/// How many batches wait for each thread. They refer to content that is in memory.
+/// For how many batches there is room for each thread. They refer to content that is in memory.
 const WAITING: usize = 2;
 
 /// How many pieces of a large file wait for the thread that writes it.
@@ -68,19 +73,10 @@ enum Job {
 }
 
 pub struct Writers<'scope> {
-    queue: Option<SyncSender<Batch>>,
-    /// What is to be sent next.
-    jobs: Vec<Job>,
-    threads: Vec<ScopedJoinHandle<'scope, Done>>,
+    jobs: Arc<Sender<Job>>,
+    threads: Vec<ScopedJoinHandle<'scope, Option<Done>>>,
     failed: Arc<Failed>,
-    /// Every batch has a copy of the first; when all are gone, so are the batches.
-    done: Sender<()>,
-    all_done: Receiver<()>,
-}
-
-struct Batch {
-    jobs: Vec<Job>,
-    _done: Sender<()>,
+    control: Control,
 }
 
 /// The first error of any thread.
@@ -104,23 +100,38 @@ pub struct Written {
 }
 
 /// Where the content of a large file goes.
-pub struct Open(SyncSender<Option<Bytes>>);
+pub struct Open(Sender<Option<Bytes>>);
 
 impl<'scope> Writers<'scope> {
-    pub fn start<'env>(scope: &'scope Scope<'scope, 'env>) -> Self {
-        let count = available_parallelism().map_or(1, usize::from).min(MAX_WRITERS);
+    /// Starts at most `threads` threads. If one fails, all that `control` controls is stopped, and
+    /// [`error`](Self::error) says why.
+    pub fn start<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        threads: usize,
+        control: &Control,
+    ) -> Self {
+        let count = threads.min(MAX_WRITERS);
         let failed = Arc::new(Failed::default());
         let owner = Owner::current();
-        let (queue, batches) = sync_channel(WAITING * count);
-        let batches = Arc::new(Mutex::new(batches));
-        let threads = (0..count)
-            .map(|_| {
-                let (batches, failed) = (batches.clone(), failed.clone());
-                scope.spawn(move || write(&batches, owner, &failed))
+        let (jobs, received) = queue(control, (WAITING * count + 1) * BATCH);
+        let start = |_| {
+            let (received, failed, control) = (received.clone(), failed.clone(), control.clone());
+            spawn(scope, &control.clone(), "write", move || {
+                write(&received, owner, &failed, &control)
             })
-            .collect();
-        let (done, all_done) = channel();
-        Self { queue: Some(queue), jobs: Vec::new(), threads, failed, done, all_done }
+        };
+        let threads = (0..count).filter_map(start).collect();
+        Self { jobs: Arc::new(jobs), threads, failed, control: control.clone() }
+    }
+
+    /// Wakes a thread for what is in the queue. To be called before every wait for something else.
+    pub fn announcer(&self) -> Box<dyn Fn() + Send + 'static> {
+        let jobs = Arc::downgrade(&self.jobs);
+        Box::new(move || {
+            if let Some(jobs) = jobs.upgrade() {
+                jobs.announce();
+            }
+        })
     }
 
     /// Creates a file with all of its content.
@@ -130,25 +141,19 @@ impl<'scope> Writers<'scope> {
 
     /// Creates a file whose content follows.
     pub fn open(&mut self, file: NewFile) -> Result<Open, UnpackError> {
-        let (sender, pieces) = sync_channel(PIECES);
+        let (sender, pieces) = queue(&self.control, PIECES);
         self.add(Job::Large(Box::new(file), pieces))?;
-        // Its thread has to take it before the pieces can go anywhere.
-        self.flush()?;
+        // A thread has to take it before the pieces can go anywhere.
+        self.jobs.announce();
         Ok(Open(sender))
     }
 
     pub fn data(&self, open: &Open, data: Bytes) -> Result<(), UnpackError> {
-        match open.0.send(Some(data)) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.error()),
-        }
+        Ok(open.0.send(Some(data))?)
     }
 
     pub fn end(&self, open: Open) -> Result<(), UnpackError> {
-        match open.0.send(None) {
-            Ok(()) => Ok(()),
-            Err(_) => Err(self.error()),
-        }
+        Ok(open.0.send(None)?)
     }
 
     pub fn link(&mut self, link: NewLink) -> Result<(), UnpackError> {
@@ -157,91 +162,61 @@ impl<'scope> Writers<'scope> {
 
     /// Waits until everything that was asked for is there.
     pub fn settle(&mut self) -> Result<(), UnpackError> {
-        self.flush()?;
-        let (done, all_done) = channel();
-        // What is left of the old one goes away with the batches that have it.
-        self.done = done;
-        let before = std::mem::replace(&mut self.all_done, all_done);
-        while before.recv().is_ok() {}
-        match self.failure() {
-            Some(error) => Err(error),
-            None => Ok(()),
-        }
+        Ok(self.jobs.settle()?)
     }
 
     /// Ends the threads.
-    pub fn finish(mut self) -> Result<Vec<Done>, UnpackError> {
-        self.flush()?;
-        self.queue = None;
-        let mut done = Vec::new();
-        for thread in std::mem::take(&mut self.threads) {
-            done.push(thread.join().map_err(|_| UnpackError::Stopped)?);
-        }
-        match self.failure() {
-            Some(error) => Err(error),
-            None => Ok(done),
-        }
+    pub fn finish(self) -> Result<Vec<Done>, UnpackError> {
+        // What a thread is still doing may fail.
+        self.jobs.settle()?;
+        drop(self.jobs);
+        let done = self.threads.into_iter().map(|thread| thread.join().ok().flatten());
+        done.collect::<Option<_>>().ok_or(UnpackError::Stopped)
     }
 
-    fn add(&mut self, job: Job) -> Result<(), UnpackError> {
-        self.jobs.push(job);
-        if self.jobs.len() < BATCH { Ok(()) } else { self.flush() }
+    /// Why the threads have stopped everything, for the one who started them.
+    pub fn failed(&self) -> Arc<Failed> {
+        self.failed.clone()
     }
 
-    fn flush(&mut self) -> Result<(), UnpackError> {
-        if let Some(error) = self.failure() {
-            return Err(error);
-        }
-        if self.jobs.is_empty() {
-            return Ok(());
-        }
-        let batch = Batch { jobs: std::mem::take(&mut self.jobs), _done: self.done.clone() };
-        let sent = self.queue.as_ref().is_some_and(|queue| queue.send(batch).is_ok());
-        if sent { Ok(()) } else { Err(self.error()) }
-    }
-
-    /// Why a thread has gone away.
-    fn error(&self) -> UnpackError {
-        self.failure().unwrap_or(UnpackError::Stopped)
-    }
-
-    fn failure(&self) -> Option<UnpackError> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    fn add(&self, job: Job) -> Result<(), UnpackError> {
+        Ok(self.jobs.send_in_batches(job, BATCH)?)
     }
 }
 
-fn write(batches: &Mutex<Receiver<Batch>>, owner: Owner, failed: &Failed) -> Done {
-    let mut writer = Writer { owner, done: Done::default() };
-    loop {
-        let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Batch { jobs, _done }) = batch else { return writer.done };
-        let fail = |error| {
-            failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-        };
-        for job in jobs {
+/// Takes the first error of any thread.
+pub fn error_of(failed: &Failed) -> Option<UnpackError> {
+    failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+fn write(jobs: &Receiver<Job>, owner: Owner, failed: &Failed, control: &Control) -> Done {
+    let mut writer = Writer { owner, control, done: Done::default() };
+    while let Ok(batch) = jobs.recv_many(BATCH)
+        && !batch.is_empty()
+    {
+        for job in batch {
             let done = match job {
                 Job::File(file, content) => writer.file(file, content),
-                // The pieces have a receiver until the error is known, so that whoever sends them finds it.
-                Job::Large(file, pieces) => {
-                    if let Err(error) = writer.large(file, &pieces) {
-                        fail(error);
-                        return writer.done;
-                    }
-                    Ok(())
-                }
+                Job::Large(file, pieces) => writer.large(file, &pieces),
                 Job::Link(link) => writer.link(&link).map_err(|errno| io(&link.path, errno)),
             };
             if let Err(error) = done {
-                fail(error);
-                // The other threads go on for as long as somebody gives them work.
+                if !matches!(error, UnpackError::Stopped) {
+                    let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                    failed.get_or_insert(error);
+                }
+                control.stop();
                 return writer.done;
             }
+            jobs.finish(1);
         }
     }
+    writer.done
 }
 
-struct Writer {
+struct Writer<'a> {
     owner: Owner,
+    control: &'a Control,
     done: Done,
 }
 
@@ -258,8 +233,10 @@ struct Opened {
     hashed: u64,
 }
 
-impl Writer {
+impl Writer<'_> {
     fn file(&mut self, file: Box<NewFile>, content: Vec<Bytes>) -> Result<(), UnpackError> {
+        self.control.check()?;
+        let _writing = self.control.enter(Stage::Write);
         let mut opened = Opened::create(file)?;
         for data in content {
             opened.write(&data)?;
@@ -272,13 +249,17 @@ impl Writer {
         file: Box<NewFile>,
         pieces: &Receiver<Option<Bytes>>,
     ) -> Result<(), UnpackError> {
+        let writing = self.control.enter(Stage::Write);
         let mut opened = Opened::create(file)?;
+        drop(writing);
         loop {
-            match pieces.recv() {
-                Ok(Some(data)) => opened.write(&data)?,
-                Ok(None) => return self.close(opened),
+            let piece = pieces.recv()?;
+            let _writing = self.control.enter(Stage::Write);
+            match piece {
+                Some(Some(data)) => opened.write(&data)?,
+                Some(None) => return self.close(opened),
                 // Whoever had the pieces has failed and says so.
-                Err(_) => return Ok(()),
+                None => return Err(Stopped.into()),
             }
         }
     }
@@ -290,6 +271,7 @@ impl Writer {
     }
 
     fn link(&mut self, link: &NewLink) -> Result<(), Errno> {
+        let _writing = self.control.enter(Stage::Write);
         let Place { directory, name } = &link.place;
         symlinkat(link.target.as_slice(), directory, name)?;
         if let Some((uid, gid)) = self.owner.to_set(&link.meta) {

@@ -39,6 +39,17 @@ pub struct CacheConfig {
     pub outside_links: OutsideLinks,
 }
 
+/// A key to restore a volume from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RestoreSource {
+    pub key: CacheKey,
+    /// Whether the volume is persisted under this key.
+    pub is_own: bool,
+    /// Whether the key is one of [`CacheKey::legacy`]. Its archive counts only if its metadata do not say
+    /// that its key was made otherwise: then it belongs to another volume.
+    pub is_legacy: bool,
+}
+
 /// Which way the cache is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CachePolicy {
@@ -103,11 +114,20 @@ impl CacheConfig {
         CacheKey::new(&[self.location.prefix(), &self.prefix], volume, self.compression)
     }
 
-    /// Where else a volume's archive may be found, in the order to look.
-    pub fn fallback_keys(&self, volume: &VolumeName) -> Result<Vec<CacheKey>, CacheKeyError> {
-        let key =
-            |prefix| CacheKey::new(&[self.location.prefix(), prefix], volume, self.compression);
-        self.fallback.iter().map(key).collect()
+    /// Where a volume may be restored from, in the order to look: its own key, then those of the
+    /// fallbacks.
+    pub fn sources(&self, volume: &VolumeName) -> Result<Vec<RestoreSource>, CacheKeyError> {
+        let mut sources = Vec::new();
+        for (index, prefix) in std::iter::once(&self.prefix).chain(&self.fallback).enumerate() {
+            let prefixes = [self.location.prefix(), prefix];
+            let key = CacheKey::new(&prefixes, volume, self.compression)?;
+            sources.push(RestoreSource { key, is_own: index == 0, is_legacy: false });
+            // A name that is too long for such a key never had one.
+            if let Ok(Some(key)) = CacheKey::legacy(&prefixes, volume, self.compression) {
+                sources.push(RestoreSource { key, is_own: false, is_legacy: true });
+            }
+        }
+        Ok(sources)
     }
 
     /// What the keys of all volumes begin with.

@@ -117,10 +117,7 @@ fn location(
         ));
     }
     let prefix = decoded(prefix, url)?;
-    // Only the slash that ends a directory is dropped; whatever else is odd is refused.
-    let prefix = prefix.strip_suffix('/').unwrap_or(&prefix);
-    let prefix =
-        prefix.parse().map_err(|source| CacheConfigError::Prefix { key: "cache", source })?;
+    let prefix = prefix.parse().map_err(|source| CacheConfigError::prefix("cache", source))?;
     Ok(S3Location { bucket: bucket.into(), prefix, region: None, endpoint, credentials })
 }
 

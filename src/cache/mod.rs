@@ -6,6 +6,7 @@ mod directory;
 mod key;
 mod location;
 mod mask;
+mod printable;
 mod s3;
 mod settings;
 mod store;
@@ -15,14 +16,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{CacheConfig, CachePolicy, CacheWhen, is_cache_key};
+pub use config::{CacheConfig, CachePolicy, CacheWhen, RestoreSource, is_cache_key};
 pub use directory::DirectoryStore;
-pub use key::{CacheKey, CacheKeyError, KeyPrefix};
+pub use key::{CacheKey, CacheKeyError, KEY_VERSION, KeyPrefix};
 pub use location::{S3Location, StaticCredentials, StoreLocation};
 pub use mask::masked;
+pub use printable::{printable, printable_json};
 pub use s3::S3Store;
 pub use settings::CacheConfigError;
-pub use store::{CacheStore, Metadata, ObjectInfo, StoreError};
+pub use store::{
+    CacheStore, Metadata, ObjectInfo, PutCondition, StoreError, Stored, UploadInfo, UploadWriter,
+};
 pub use transfer::{Download, Upload, UploadClosed, UploadSender};
 
 /// How patient a store is, and where it keeps notes of its own.
@@ -32,13 +36,17 @@ pub struct StoreOptions {
     pub stall: Duration,
     /// The most time that one `get` or `put` may take, retries included.
     pub budget: Duration,
+    /// Below which archives are written, and so where the right to do so is looked at.
+    pub prefix: KeyPrefix,
     /// A directory of this machine for the journal of uploads; it is made when needed.
     pub state: PathBuf,
 }
 
 /// The store that a configuration names. Nothing is read, connected to or started by this.
 pub fn open(config: &CacheConfig, state: PathBuf) -> Arc<dyn CacheStore> {
-    let options = StoreOptions { stall: config.stall, budget: config.budget, state };
+    // A prefix that is too long for any key is told of when a key is made.
+    let prefix = config.key_prefix().unwrap_or_else(|_| config.location.prefix().clone());
+    let options = StoreOptions { stall: config.stall, budget: config.budget, prefix, state };
     match &config.location {
         StoreLocation::S3(location) => Arc::new(S3Store::new(location.clone(), options)),
         StoreLocation::Directory(root) => Arc::new(DirectoryStore::new(root.clone())),

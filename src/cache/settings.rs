@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::location::{self, decoded};
 use super::{CacheConfig, CacheKeyError, CachePolicy, CacheWhen, KeyPrefix, StoreLocation, masked};
 use crate::archive::{Compression, OutsideLinks};
+use crate::suggest::{did_you_mean, listed};
 
 /// Keys of the store's URL, which may stand anywhere after `cache=`.
 pub(super) const STORE_KEYS: &[&str] = &["region", "endpoint", "ttl"];
@@ -32,7 +33,7 @@ const MAX_FALLBACKS: usize = 5;
 /// What is wrong with a configuration. No message contains a secret.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum CacheConfigError {
-    #[error("unknown key `{key}` for the cache{}, expected {}", did_you_mean(.key), listed(KEYS))]
+    #[error("unknown key `{key}` for the cache{}, expected {}", did_you_mean(.key, KEYS), listed(KEYS))]
     UnknownKey { key: String },
     #[error("key `{key}` is given twice, keep one")]
     Repeated { key: &'static str },
@@ -50,6 +51,16 @@ pub enum CacheConfigError {
     OnlyS3 { key: &'static str },
     #[error("`{0}` is not valid percent-encoding, write a literal `%` as `%25`")]
     Encoding(String),
+}
+
+impl CacheConfigError {
+    pub(super) fn prefix(key: &'static str, source: CacheKeyError) -> Self {
+        let source = match source {
+            CacheKeyError::Path(text) => CacheKeyError::Path(masked(&text)),
+            other => other,
+        };
+        Self::Prefix { key, source }
+    }
 }
 
 pub(super) fn parse(
@@ -73,6 +84,13 @@ pub(super) fn parse(
         // Encoded as a whole, the URL has no `://`; what is encoded inside of it stays so.
         let url = if value.contains("://") { value.clone() } else { decoded(value, value)? };
         let (url, query) = url.split_once('?').unwrap_or((&url, ""));
+        // An `@` may be the end of credentials with an unencoded `?`. Only the location's parser says
+        // that without showing them; without one, a misspelled key is the better explanation.
+        if !query.contains('@') {
+            for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+                known(pair.split_once('=').map_or(pair, |(key, _)| key))?;
+            }
+        }
         store = Some(CacheConfig::at(StoreLocation::parse(url, query)?));
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let Some((key, value)) = pair.split_once('=') else {
@@ -112,7 +130,7 @@ fn apply(config: &mut CacheConfig, key: &'static str, value: &str) -> Result<(),
         expected: expected.into(),
     };
     let prefix = |text: &str| {
-        text.parse::<KeyPrefix>().map_err(|source| CacheConfigError::Prefix { key, source })
+        text.parse::<KeyPrefix>().map_err(|source| CacheConfigError::prefix(key, source))
     };
     let count = |text: &str| {
         let count = text.parse::<u64>().ok().filter(|count| *count > 0);
@@ -134,7 +152,10 @@ fn apply(config: &mut CacheConfig, key: &'static str, value: &str) -> Result<(),
                 return Err(CacheConfigError::Repeated { key });
             }
         }
-        "ttl" => config.ttl = Some(duration(value).ok_or_else(|| invalid(TTL))?),
+        "ttl" => {
+            let ttl = duration(value, Duration::MAX, TTL);
+            config.ttl = Some(ttl.map_err(|expected| invalid(&expected))?);
+        }
         "cache_compression" => {
             let compression = value.parse::<Compression>().ok();
             config.compression = compression.ok_or_else(|| invalid("`zstd`, `gzip` or `none`"))?;
@@ -163,8 +184,12 @@ fn apply(config: &mut CacheConfig, key: &'static str, value: &str) -> Result<(),
                 _ => return Err(invalid("`success`, `always` or `failure`")),
             };
         }
-        "cache_stall" => config.stall = limit(value).ok_or_else(|| invalid(LIMIT))?,
-        "cache_budget" => config.budget = limit(value).ok_or_else(|| invalid(LIMIT))?,
+        "cache_stall" => {
+            config.stall = duration(value, DAY, LIMIT).map_err(|expected| invalid(&expected))?;
+        }
+        "cache_budget" => {
+            config.budget = duration(value, DAY, LIMIT).map_err(|expected| invalid(&expected))?;
+        }
         "cache_max_entries" => config.max_entries = Some(count(value)?),
         "cache_max_size" => {
             let size = value.parse::<bytesize::ByteSize>().ok().filter(|size| size.as_u64() > 0);
@@ -186,32 +211,18 @@ fn apply(config: &mut CacheConfig, key: &'static str, value: &str) -> Result<(),
 
 const TTL: &str = "a duration above 0 such as `24h`, `7d`, `168h` or `90m`";
 const LIMIT: &str = "a duration above 0 of at most a day such as `30s` or `10m`";
+const DAY: Duration = Duration::from_secs(86_400);
 
-fn duration(text: &str) -> Option<Duration> {
-    humantime::parse_duration(text).ok().filter(|value| !value.is_zero())
-}
-
-fn limit(text: &str) -> Option<Duration> {
-    duration(text).filter(|value| *value <= Duration::from_secs(86_400))
+/// A duration above zero and up to `longest`, or what was expected.
+fn duration(text: &str, longest: Duration, expected: &str) -> Result<Duration, String> {
+    match crate::duration::parse(text) {
+        Ok(value) if !value.is_zero() && value <= longest => Ok(value),
+        Ok(_) => Err(expected.to_owned()),
+        Err(error) => Err(format!("{expected}{}", error.hint())),
+    }
 }
 
 fn is_region(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-fn listed(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    match quoted.as_slice() {
-        [] => String::new(),
-        [only] => only.clone(),
-        [first @ .., last] => format!("{} or {last}", first.join(", ")),
-    }
-}
-
-fn did_you_mean(name: &str) -> String {
-    match similar::get_close_matches(name, KEYS, 1, 0.7).first() {
-        Some(close) => format!(", did you mean `{close}`?"),
-        None => String::new(),
-    }
 }

@@ -36,33 +36,88 @@ pub trait CacheStore: Send + Sync {
     /// All bytes of a download are of one version of the object, the one described.
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError>;
 
-    /// Replaces an object as a whole and returns its size in bytes. `metadata` is what is known of it at
-    /// the beginning.
+    /// Replaces an object as a whole. `metadata` is what is known of it at the beginning.
     ///
     /// A reader sees the old object or the new one, never a mixture or a part. The new one is
     /// published only after the sender of `parts` said that its end was reached. A sender that goes
     /// away, an error and a dropped future leave the old object and, once [`CacheStore::close`]
     /// has returned, nothing else; but a future that is dropped after that end may already have published.
-    /// Of writers at the same time the last one to end wins.
+    /// Of writers at the same time the last one to end wins, unless its `condition` does not hold any
+    /// more: then it fails with [`StoreError::Replaced`] and leaves what is there.
     async fn put(
         &self,
         key: &CacheKey,
         metadata: &Metadata,
+        condition: &PutCondition,
         parts: Upload,
-    ) -> Result<u64, StoreError>;
+    ) -> Result<Stored, StoreError>;
 
-    /// All objects below a prefix, sorted by key. Their metadata may be left out.
+    /// All objects below a prefix whose keys are those of archives, sorted by key. Their metadata may be
+    /// left out. A listing that may be incomplete is an error.
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectInfo>, StoreError>;
 
-    /// Removes an object; it is no error when there is none.
-    async fn delete(&self, key: &CacheKey) -> Result<(), StoreError>;
+    /// Removes an object if it is still the version with this `etag`, and returns whether it did.
+    async fn delete(&self, key: &CacheKey, etag: &str) -> Result<bool, StoreError>;
 
-    /// Removes what killed writers left behind and returns how many things that were: of this
-    /// machine at once, of others after a day. What a live writer works on is left alone.
+    /// How many things [`CacheStore::sweep`] would remove.
+    async fn left_behind(&self) -> Result<u64, StoreError>;
+
+    /// Removes what killed writers left behind and returns how many things that were. Only what this
+    /// program is known to have made is removed: uploads that this machine's journal names, and
+    /// temporary files that nobody holds. What a live writer works on is left alone.
     async fn sweep(&self) -> Result<u64, StoreError>;
+
+    /// Uploads below a prefix that have begun and not ended, whoever began them. On a directory these are
+    /// temporary files.
+    async fn uploads(&self, prefix: &KeyPrefix) -> Result<Vec<UploadInfo>, StoreError>;
+
+    /// Ends an upload of [`CacheStore::uploads`] without publishing it, and returns whether it was still
+    /// there. One that this machine still works on is left alone.
+    async fn abort_upload(&self, upload: &UploadInfo) -> Result<bool, StoreError>;
 
     /// Waits, for a bounded time, until what dropped and failed writers left behind is removed.
     async fn close(&self);
+}
+
+/// What has to be under a key for an upload to be published there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PutCondition {
+    /// Anything or nothing.
+    None,
+    /// The version with this etag.
+    Version(String),
+}
+
+/// What a `put` has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Of the object, in bytes.
+    pub size: u64,
+    /// What the user should know of how it was published.
+    pub notice: Option<String>,
+}
+
+/// An upload that has begun and not ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UploadInfo {
+    /// What it is to become; on a directory the path of the temporary file below the root.
+    pub key: CacheKey,
+    /// Names the upload among those of its key; empty on a directory.
+    pub id: String,
+    /// When it began; on a directory, when it was last written to.
+    pub begun: SystemTime,
+    pub writer: UploadWriter,
+}
+
+/// What is known of the writer of an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadWriter {
+    /// A process of this machine that is alive.
+    Alive,
+    /// A process of this machine that is gone.
+    Gone,
+    /// This machine did not begin it.
+    Unknown,
 }
 
 /// What is known of an object without reading it.
@@ -79,7 +134,7 @@ pub struct ObjectInfo {
 }
 
 /// What the writer of an archive said about it. On S3 these are the user metadata `ci-digest`,
-/// `ci-writer`, `ci-entries`, `ci-content-bytes` and `ci-version`, percent-encoded.
+/// `ci-writer`, `ci-entries`, `ci-content-bytes`, `ci-version` and `ci-key-version`, percent-encoded.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Metadata {
     /// Of the tree, not of the archive's bytes.
@@ -92,6 +147,8 @@ pub struct Metadata {
     pub content_bytes: Option<u64>,
     /// Of the format that `digest` is computed by.
     pub version: Option<u64>,
+    /// Of the way that the object's key was made, [`KEY_VERSION`](super::KEY_VERSION).
+    pub key_version: Option<u64>,
 }
 
 /// The messages say what to do; a variant exists where a caller decides by it.
@@ -119,6 +176,9 @@ pub enum StoreError {
     /// Another writer replaced or removed the object while it was read; reading again may work.
     #[error("`{key}` was replaced by another writer while it was read, read it again")]
     Changed { key: CacheKey },
+    /// The condition of a `put` does not hold any more; nothing was published.
+    #[error("another run has replaced `{key}` since it was read")]
+    Replaced { key: CacheKey },
     /// Bytes are missing or too many.
     #[error("of `{key}` {got} bytes arrived instead of {expected}, read it again")]
     Length { key: CacheKey, expected: u64, got: u64 },
@@ -132,6 +192,12 @@ pub enum StoreError {
 }
 
 impl Metadata {
+    /// Whether this program wrote the object. All its versions say so: they name the writer and how the
+    /// digest is computed.
+    pub fn is_ours(&self) -> bool {
+        self.writer.is_some() && self.version.is_some()
+    }
+
     /// As names and values.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         let number = |value: Option<u64>| value.map(|value| value.to_string());
@@ -141,6 +207,7 @@ impl Metadata {
             ("entries", number(self.entries)),
             ("content-bytes", number(self.content_bytes)),
             ("version", number(self.version)),
+            ("key-version", number(self.key_version)),
         ]
         .into_iter()
         .filter_map(|(name, value)| Some((name, value?)))
@@ -157,6 +224,7 @@ impl Metadata {
                 "entries" => metadata.entries = value.parse().ok(),
                 "content-bytes" => metadata.content_bytes = value.parse().ok(),
                 "version" => metadata.version = value.parse().ok(),
+                "key-version" => metadata.key_version = value.parse().ok(),
                 _ => {}
             }
         }

@@ -5,6 +5,7 @@ mod list;
 mod prune;
 mod remove;
 mod stat;
+mod uploads;
 mod verify;
 
 use std::io::{IsTerminal, Write};
@@ -12,9 +13,11 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use self::archives::Archive;
+use deno_core::futures::stream::{StreamExt, TryStreamExt, iter};
+
+use self::archives::{Archive, describe_all};
 use super::{Failure, Problem};
-use crate::cache::{self, CacheConfig, CacheStore, StoreError};
+use crate::cache::{self, CacheConfig, CacheStore, StoreError, printable};
 use crate::report::{counted, human_size};
 use crate::{dsn, state};
 
@@ -34,6 +37,7 @@ enum Command {
     Verify(verify::Verify),
     Rm(remove::Remove),
     Prune(prune::Prune),
+    Uploads(uploads::Uploads),
 }
 
 impl Cache {
@@ -50,6 +54,7 @@ impl Cache {
                 Command::Verify(command) => command.execute().await,
                 Command::Rm(command) => command.execute().await,
                 Command::Prune(command) => command.execute().await,
+                Command::Uploads(command) => command.execute().await,
             }
         });
         runtime.shutdown_background();
@@ -96,19 +101,50 @@ impl StoreArgs {
     }
 }
 
+/// How archives or uploads are removed.
+#[derive(Args)]
+struct RemovalArgs {
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+
+    /// Only show what would be removed
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How many objects are looked at at the same time.
+const AT_ONCE: usize = 16;
+
 impl Opened {
-    /// Everything below the configured prefixes.
+    /// All archives of the cache. With `cache_prefix`, those of that prefix and of none below it: they
+    /// belong to somebody else.
     async fn archives(&self) -> Result<Vec<Archive>, Failure> {
         let prefix = self.config.key_prefix().map_err(|error| wrong(error.to_string()))?;
-        let found = self.store.list(&prefix).await.map_err(failed)?;
+        let mut found = self.store.list(&prefix).await.map_err(failed)?;
+        if !self.config.prefix.is_empty() {
+            found.retain(|info| prefix.below(&info.key).is_some_and(|name| !name.contains('/')));
+        }
         Ok(found.into_iter().map(|info| Archive::new(info, &prefix)).collect())
     }
 
     /// The archives of these names: a volume's name, or a key as `ls` shows it.
     async fn named(&self, names: &[String]) -> Result<Vec<Archive>, Failure> {
         let archives = self.archives().await?;
+        let mut found = vec![false; archives.len()];
         for name in names {
-            if !archives.iter().any(|archive| archive.is_called(name)) {
+            let mut are_called: Vec<bool> =
+                archives.iter().map(|archive| archive.is_called(name)).collect();
+            // A volume with a slash in its name has none in its key. What is called so literally goes first.
+            if !are_called.contains(&true) {
+                are_called = archives.iter().map(|archive| archive.is_of_volume(name)).collect();
+            }
+            if !are_called.contains(&true) {
+                let name = printable(name);
                 return Err(Failure {
                     problem: Problem::Message(format!(
                         "there is no archive `{name}` in the cache, `ci cache ls` shows what there is"
@@ -116,13 +152,28 @@ impl Opened {
                     exit_code: 1,
                 });
             }
+            for (found, is_called) in found.iter_mut().zip(are_called) {
+                *found |= is_called;
+            }
         }
-        let is_named = |archive: &Archive| names.iter().any(|name| archive.is_called(name));
-        Ok(archives.into_iter().filter(is_named).collect())
+        let archives = archives.into_iter().zip(found).filter(|(_, found)| *found);
+        Ok(archives.map(|(archive, _)| archive).collect())
     }
 
-    /// Removes archives, if that is what the user wants.
-    async fn remove(&self, archives: &[Archive], yes: bool) -> Result<(), Failure> {
+    /// The same archives with what their writers have said of them. Those that are gone are left out.
+    async fn described(&self, archives: Vec<Archive>) -> Result<Vec<Archive>, Failure> {
+        let looks = archives.into_iter().map(async |archive: Archive| {
+            // A listing does not tell who wrote an object.
+            let found = self.store.stat(&archive.info.key).await.map_err(failed)?;
+            Ok::<_, Failure>(found.map(|info| Archive { info, ..archive }))
+        });
+        let found: Vec<Option<Archive>> = iter(looks).buffered(AT_ONCE).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Shows archives and removes them if that is what the user wants. Each one is removed only if it is still the one
+    /// that was shown.
+    async fn remove(&self, archives: &[Archive], how: &RemovalArgs) -> Result<(), Failure> {
         let bytes = archives.iter().map(|archive| archive.info.size).sum();
         let what = match archives {
             [one] => format!("`{}` ({})", one.info.key, human_size(bytes)),
@@ -131,19 +182,56 @@ impl Opened {
                 format!("{archives} ({})", human_size(bytes))
             }
         };
-        if !yes && !confirmed(&format!("remove {what}?"))? {
-            return print("nothing was removed\n");
+        let what = printable(&what);
+        match how.json {
+            true => archives::json(&describe_all(archives))?,
+            false => archives::show(archives)?,
         }
+        if how.dry_run {
+            return how.say(&format!("would remove {what}\n"));
+        }
+        if !how.yes && !confirmed(&format!("remove {what}?"), "remove")? {
+            return how.say("nothing was removed\n");
+        }
+        let mut kept = Vec::new();
         for archive in archives {
-            self.store.delete(&archive.info.key).await.map_err(failed)?;
+            let Archive { info, .. } = archive;
+            if !self.store.delete(&info.key, &info.etag).await.map_err(failed)? {
+                kept.push(format!("`{}`", printable(info.key.as_str())));
+            }
         }
-        print(&format!("removed {what}\n"))
+        match kept.len() {
+            0 => how.say(&format!("removed {what}\n")),
+            count => {
+                let removed = counted((archives.len() - count) as u64, "archive", "archives");
+                how.say(&format!(
+                    "removed {removed}; {} changed meanwhile and stayed\n",
+                    kept.join(", ")
+                ))
+            }
+        }
     }
 }
 
-fn confirmed(question: &str) -> Result<bool, Failure> {
+impl RemovalArgs {
+    /// For people, so not beside JSON.
+    fn say(&self, text: &str) -> Result<(), Failure> {
+        if self.json { Ok(()) } else { print(text) }
+    }
+}
+
+/// An age, as in `30d`.
+fn age_argument(text: &str) -> Result<std::time::Duration, String> {
+    crate::duration::parse(text)
+        .map_err(|error| format!("expected a duration such as `30d` or `12h`{}", error.hint()))
+}
+
+/// Asks the user. `verb` is what `--yes` would do.
+fn confirmed(question: &str, verb: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
-        return Err(wrong("nobody can be asked here, say `--yes` to remove".to_owned()));
+        return Err(wrong(format!(
+            "stdin is not a terminal: pass `--yes` to {verb} without asking"
+        )));
     }
     let asked = write!(std::io::stderr(), "{question} [y/N] ");
     let mut answer = String::new();
@@ -165,7 +253,7 @@ fn print(text: &str) -> Result<(), Failure> {
 
 /// The store's own words.
 fn failed(error: StoreError) -> Failure {
-    unavailable(error.to_string())
+    unavailable(printable(&error.to_string()))
 }
 
 fn unavailable(message: String) -> Failure {

@@ -7,6 +7,7 @@ use super::vars::VarArgs;
 use super::{Failure, Problem, write_out};
 use crate::diagnostic::Diagnostic;
 use crate::pipeline::{self, Language};
+use crate::report::json_text;
 use crate::script::{self, ScriptError};
 
 /// Checks a pipeline without running it.
@@ -16,7 +17,7 @@ Exit codes:
     0  the pipeline can be run
     2  the command line or the pipeline's file is wrong")]
 pub struct Check {
-    /// The pipeline's file
+    /// The pipeline's file; `-` for YAML on the standard input
     file: PathBuf,
 
     /// Print the problems as JSON
@@ -41,8 +42,9 @@ impl Check {
         };
         let file = self.file.display().to_string();
         let report = json!({ "file": file, "ok": result.is_ok(), "problems": told });
-        write_out(&format!("{report}\n"))?;
-        result
+        // What is wrong with the file decides how this ends, not who reads about it.
+        let written = write_out(&format!("{}\n", json_text(&report)));
+        result.and(written)
     }
 
     fn check(&self) -> Result<(), Failure> {

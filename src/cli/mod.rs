@@ -1,7 +1,9 @@
 //! The command line: one file per subcommand, and the one place that prints an error.
 
+mod attended;
 mod cache;
 mod check;
+mod mistake;
 mod prune;
 mod run;
 mod schema;
@@ -13,7 +15,8 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, printable};
+use crate::secrets;
 
 /// Runs CI pipelines written in TypeScript, JavaScript or Concourse-style YAML.
 #[derive(Parser)]
@@ -35,8 +38,12 @@ enum Command {
 
 /// Does what the command line says, and returns how it went.
 pub fn run() -> ExitCode {
-    // clap prints its own errors and ends the process with 2.
-    let result = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return mistake::explain(&error),
+    };
+    secrets::hide();
+    let result = match cli.command {
         Command::Run(command) => command.execute(),
         Command::Cache(command) => command.execute(),
         Command::Prune(command) => command.execute(),
@@ -88,7 +95,7 @@ fn print(problem: Problem) {
         Problem::Told => return,
         Problem::Message(message) => {
             let style = Style::new().bold().fg_color(Some(AnsiColor::BrightRed.into()));
-            format!("{style}error{style:#}: {message}")
+            format!("{style}error{style:#}: {}", printable(&message))
         }
     };
     // Nobody is left to tell when the error output is closed.

@@ -1,16 +1,17 @@
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use clap::Args;
 
 use super::vars::VarArgs;
-use super::{Failure, Problem};
+use super::{Failure, Problem, attended};
 use crate::diagnostic::Diagnostic;
 use crate::driver::DriverConfig;
 use crate::dsn::{Dsn, DsnError};
+use crate::limits;
 use crate::pipeline::yaml::Selection;
 use crate::pipeline::{self, Language, Program, Source};
 use crate::report::{Format, Output};
@@ -28,7 +29,7 @@ Exit codes:
   124  the run timed out
   130  the run was interrupted")]
 pub struct Run {
-    /// The pipeline's file: .ts, .mts, .js, .mjs, .yml or .yaml
+    /// The pipeline's file: .ts, .mts, .js, .mjs, .yml or .yaml; `-` for YAML on the standard input
     file: PathBuf,
 
     /// Where tasks run and volumes are cached, as a DSN such as `native`, `docker` or
@@ -83,9 +84,25 @@ pub struct Run {
 
 impl Run {
     pub fn execute(self) -> Result<(), Failure> {
+        let failed = |message| Failure { problem: Problem::Message(message), exit_code: 3 };
+        limits::check().map_err(|reason| failed(format!("cannot start the run: {reason}")))?;
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver)?;
-        let (program, notices) = self.program(&source, &dsn.driver)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            // Tasks may leave no room for further threads, and without any of these it would panic.
+            .thread_keep_alive(Duration::from_secs(24 * 60 * 60))
+            .enable_all()
+            .build()
+            .map_err(|error| failed(format!("cannot start the run: {error}")))?;
+        let asked = Instant::now();
+        let (program, notices) = match source.language {
+            Language::Script => self.script(&source)?,
+            Language::Yaml => {
+                let work = self.plan(source.clone(), dsn.driver.clone());
+                attended::run(&runtime, self.timeout, work)?
+            }
+        };
         let options = RunOptions {
             source,
             program,
@@ -94,20 +111,13 @@ impl Run {
             cache: dsn.cache,
             cache_strict: self.cache_strict,
             timeout: self.timeout,
+            asked,
             seat: self.seat()?,
             format: Format::choose(self.output),
             heap_limit: self.js_heap.as_u64(),
             args: self.args,
             abandoned,
         };
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(|error| Failure {
-                problem: Problem::Message(format!("cannot start the run: {error}")),
-                exit_code: 3,
-            })?;
         let result = runtime.block_on(run::run(options));
         // The isolate's thread and reads that nobody waits for must not hold up the end.
         runtime.shutdown_background();
@@ -124,8 +134,11 @@ impl Run {
 /// Says that a second signal has ended the run, and what that leaves.
 fn abandoned(driver: &DriverConfig) {
     let diagnostic = match driver {
-        // The supervisor of its processes cleans up all the same.
-        DriverConfig::Native(_) => Diagnostic::new("ended at once by a second signal"),
+        // The supervisor ends its processes all the same.
+        DriverConfig::Native(_) => Diagnostic::new("ended at once by a second signal").help(
+            "its directories are left; the next run of the same namespace removes them, and so does \
+             `ci prune`",
+        ),
         DriverConfig::Docker(_) => Diagnostic::new(
             "ended at once by a second signal, without cleaning up",
         )
@@ -136,7 +149,8 @@ fn abandoned(driver: &DriverConfig) {
     };
     if std::io::stderr().is_terminal() {
         // The line of the running tasks may be there.
-        eprintln!();
+        // It may be gone, which must not hold up the end.
+        _ = writeln!(std::io::stderr());
     }
     super::print(Problem::Diagnostic(Box::new(diagnostic)));
 }
@@ -161,41 +175,38 @@ impl Run {
         Ok(Some(Arc::new(seat)))
     }
 
-    /// What to run, checked as far as that is possible without running it.
-    fn program(
+    /// A script, which is read by the engine that runs it.
+    fn script(&self, source: &Source) -> Result<(Program, Vec<String>), Failure> {
+        let given = [
+            (self.job.is_some(), "--job"),
+            (self.max_in_flight.is_some(), "--max-in-flight"),
+            (self.vars.is_given(), "--var"),
+        ];
+        match given.into_iter().find(|(given, _)| *given) {
+            Some((_, option)) => Err(Failure::invalid(Box::new(
+                Diagnostic::new(format!("`{option}` is for YAML pipelines"))
+                    .help("pass values to a script after `--`, as in `ci run x.ts -- a b`"),
+            ))),
+            None => Ok((Program::Module(source.file.clone()), Vec::new())),
+        }
+    }
+
+    /// Reads a YAML pipeline, and checks it as far as that is possible without running it.
+    fn plan(
         &self,
-        source: &Source,
-        driver: &DriverConfig,
-    ) -> Result<(Program, Vec<String>), Failure> {
+        source: Source,
+        driver: DriverConfig,
+    ) -> impl FnOnce() -> Result<(Program, Vec<String>), Failure> + Send + 'static {
         let selection = Selection { job: self.job.clone(), max_in_flight: self.max_in_flight };
-        match source.language {
-            Language::Script => {
-                let given = [
-                    (self.job.is_some(), "--job"),
-                    (self.max_in_flight.is_some(), "--max-in-flight"),
-                    (self.vars.is_given(), "--var"),
-                ];
-                match given.into_iter().find(|(given, _)| *given) {
-                    Some((_, option)) => Err(Failure::invalid(Box::new(
-                        Diagnostic::new(format!("`{option}` is for YAML pipelines"))
-                            .help("pass values to a script after `--`, as in `ci run x.ts -- a b`"),
-                    ))),
-                    None => Ok((Program::Module(source.file.clone()), Vec::new())),
-                }
+        let vars = self.vars.clone();
+        move || {
+            let mut checked = vars.load(&source)?;
+            checked.select(&selection).map_err(Failure::invalid)?;
+            match driver {
+                DriverConfig::Native(_) => checked.without_images().map_err(Failure::invalid)?,
+                DriverConfig::Docker(_) => checked.with_images().map_err(Failure::invalid)?,
             }
-            Language::Yaml => {
-                let mut checked = self.vars.load(source)?;
-                checked.select(&selection).map_err(Failure::invalid)?;
-                match driver {
-                    DriverConfig::Native(_) => {
-                        checked.without_images().map_err(Failure::invalid)?;
-                    }
-                    DriverConfig::Docker(_) => {
-                        checked.with_images().map_err(Failure::invalid)?;
-                    }
-                }
-                Ok((Program::Plan(checked.to_json().to_string()), checked.notices))
-            }
+            Ok((Program::Plan(checked.to_json()), checked.notices))
         }
     }
 }
@@ -213,9 +224,11 @@ pub fn dsn(text: &str) -> Result<Dsn, Failure> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
+    let expected = "expected a duration longer than zero, such as `90s` or `1h 30m`";
+    match crate::duration::parse(text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err("expected a duration longer than zero, such as `90s` or `1h 30m`".to_owned()),
+        Ok(_) => Err(expected.to_owned()),
+        Err(error) => Err(format!("{expected}{}", error.hint())),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::pipeline::{self, Language, yaml};
 /// Prints a YAML pipeline as a TypeScript pipeline that does the same.
 #[derive(Args)]
 pub struct Transpile {
-    /// The pipeline's file: .yml or .yaml
+    /// The pipeline's file: .yml or .yaml; `-` for the standard input
     file: PathBuf,
 
     #[command(flatten)]

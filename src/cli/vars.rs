@@ -7,13 +7,14 @@ use crate::pipeline::Source;
 use crate::pipeline::yaml::{self, Checked, VarOptions};
 
 /// Values of `((vars))`.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct VarArgs {
     /// The value of a `((variable))` of a YAML pipeline; may be repeated
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
     vars: Vec<(String, String)>,
 
-    /// A YAML file with values of `((variables))`; may be repeated, `--var` wins
+    /// A YAML file with values of `((variables))`, `-` for the standard input; may be repeated, `--var`
+    /// wins
     #[arg(long = "vars-file", value_name = "FILE")]
     files: Vec<PathBuf>,
 }
@@ -26,7 +27,7 @@ impl VarArgs {
     /// Reads and checks a YAML pipeline with these values.
     pub fn load(&self, source: &Source) -> Result<Checked, Failure> {
         let options = VarOptions { vars: self.vars.clone(), files: self.files.clone() };
-        yaml::load(&source.given, &source.file, &options).map_err(|diagnostics| Failure {
+        yaml::load(source, &options).map_err(|diagnostics| Failure {
             problem: Problem::Diagnostics(diagnostics),
             exit_code: 2,
         })

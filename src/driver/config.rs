@@ -160,10 +160,12 @@ fn invalid(key: &'static str, value: &str, expected: &str) -> DriverConfigError 
 }
 
 fn duration(key: &'static str, text: &str) -> Result<Duration, DriverConfigError> {
-    humantime::parse_duration(text)
-        .ok()
-        .filter(|value| *value <= Duration::from_secs(86_400))
-        .ok_or_else(|| invalid(key, text, "a duration of at most a day such as `10s` or `500ms`"))
+    let expected = "a duration of at most a day such as `10s` or `500ms`";
+    match crate::duration::parse(text) {
+        Ok(value) if value <= Duration::from_secs(86_400) => Ok(value),
+        Ok(_) => Err(invalid(key, text, expected)),
+        Err(error) => Err(invalid(key, text, &format!("{expected}{}", error.hint()))),
+    }
 }
 
 /// A namespace becomes a directory's or another engine's name, so only what all of them take.

@@ -33,8 +33,15 @@ pub enum Program {
     Plan(String),
 }
 
-/// Checks that the file is one that can hold a pipeline.
+/// Checks that the file is one that can hold a pipeline. `-` is a YAML pipeline on the standard input.
 pub fn locate(given: &Path) -> Result<Source, Box<Diagnostic>> {
+    if given.as_os_str() == STDIN {
+        let directory = std::env::current_dir().map_err(|error| {
+            Box::new(Diagnostic::new(format!("cannot find the working directory: {error}")))
+        })?;
+        let file = directory.join(STDIN);
+        return Ok(Source { given: STDIN.to_owned(), file, language: Language::Yaml });
+    }
     let name = given.display();
     let wrong = |what: String, help: &str| Err(Box::new(Diagnostic::new(what).help(help)));
     let file = given.canonicalize().map_err(|error| {
@@ -52,14 +59,26 @@ pub fn locate(given: &Path) -> Result<Source, Box<Diagnostic>> {
     let language = match file.extension().and_then(|end| end.to_str()) {
         Some("ts" | "mts" | "js" | "mjs") => Language::Script,
         Some("yml" | "yaml") => Language::Yaml,
+        _ if file.file_name().is_some_and(|name| name == "Jenkinsfile") => {
+            let help = "write it as a TypeScript or a Concourse-style YAML pipeline";
+            return wrong(format!("`{name}` is a pipeline for Jenkins"), help);
+        }
         _ => return wrong(format!("`{name}` is not a pipeline"), SUPPORTED),
     };
     Ok(Source { given: name.to_string(), file, language })
 }
 
+/// The name of the standard input on the command line.
+pub const STDIN: &str = "-";
+
 const SUPPORTED: &str = "pipelines end in .ts, .mts, .js, .mjs, .yml or .yaml";
 
 impl Source {
+    /// Whether it comes on the standard input.
+    pub fn is_stdin(&self) -> bool {
+        self.given == STDIN
+    }
+
     /// A name that is the same for every run of this file, and safe as a file name.
     pub fn id(&self) -> String {
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();

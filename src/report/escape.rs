@@ -36,6 +36,9 @@ pub enum Step<'a> {
     Consumed,
     /// It ended a sequence that sets colours, which has these parameters.
     Color(&'a [u8]),
+    /// It ended a sequence that moves within a line or erases a part of it: its last byte, and its
+    /// parameters.
+    Edit(u8, &'a [u8]),
     /// The sequence ended before this byte, which is to be read as text.
     Broken,
 }
@@ -74,9 +77,15 @@ impl Escape {
                     }
                     Some(State::Control)
                 }
-                b'm' if self.is_color() => {
+                b'm' if self.has_numbers() => {
                     self.state = State::Closed;
                     return Step::Color(&self.parameters);
+                }
+                b'@' | b'C' | b'D' | b'G' | b'J' | b'K' | b'P' | b'X' | b'`' | b'a'
+                    if self.has_numbers() =>
+                {
+                    self.state = State::Closed;
+                    return Step::Edit(byte, &self.parameters);
                 }
                 0x40..=0x7e => Some(State::Closed),
                 _ => None,
@@ -106,7 +115,8 @@ impl Escape {
         }
     }
 
-    fn is_color(&self) -> bool {
+    /// Whether the parameters are numbers, as those of colours are.
+    fn has_numbers(&self) -> bool {
         let known = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b';' | b':');
         self.parameters.len() <= MAX_PARAMETERS && self.parameters.iter().all(known)
     }

@@ -1,7 +1,11 @@
 //! A run as one JSON object a line, described in `docs/events.md`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::time::SystemTime;
+
+use memchr::memchr2;
+use serde::Serialize;
+use serde_json::ser::Formatter;
 
 use super::reporter::Report;
 use crate::event::{RunEvent, VERSION};
@@ -23,7 +27,7 @@ fn write(event: &RunEvent, time: SystemTime, out: &mut Vec<u8>) {
     // Reading the event's own object apart again is cheaper than a flattened field.
     let result = write!(out, r#"{{"v":{VERSION}"#).and_then(|()| {
         let object = out.len();
-        serde_json::to_writer(&mut *out, event)?;
+        write_json(event, out)?;
         out[object] = b',';
         out.pop();
         let time = humantime::format_rfc3339_millis(time);
@@ -33,6 +37,55 @@ fn write(event: &RunEvent, time: SystemTime, out: &mut Vec<u8>) {
     // a line would be left.
     if result.is_err() {
         out.truncate(start);
+    }
+}
+
+/// Appends a value as JSON that does nothing to a terminal: control characters that JSON allows in a
+/// text are escaped too.
+fn write_json(value: &impl Serialize, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(out, Printable))
+}
+
+/// A value as JSON that does nothing to a terminal.
+pub fn json_text(value: &impl Serialize) -> String {
+    let mut out = Vec::new();
+    match write_json(value, &mut out) {
+        Ok(()) => String::from_utf8(out).unwrap_or_default(),
+        Err(_) => String::new(),
+    }
+}
+
+/// JSON itself only escapes what is below U+0020.
+struct Printable;
+
+impl Formatter for Printable {
+    fn write_string_fragment<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        fragment: &str,
+    ) -> io::Result<()> {
+        let mut rest = fragment.as_bytes();
+        // DEL, and the first byte of U+0080 to U+009F.
+        while let Some(at) = memchr2(0x7f, 0xc2, rest) {
+            let (before, from) = rest.split_at(at);
+            writer.write_all(before)?;
+            let len = match from {
+                [0x7f, ..] => {
+                    writer.write_all(br"\u007f")?;
+                    1
+                }
+                [0xc2, low @ 0x80..=0x9f, ..] => {
+                    write!(writer, r"\u00{low:02x}")?;
+                    2
+                }
+                _ => {
+                    writer.write_all(&from[..1])?;
+                    1
+                }
+            };
+            rest = &from[len..];
+        }
+        writer.write_all(rest)
     }
 }
 
@@ -72,6 +125,19 @@ mod tests {
         assert_eq!(value["text"], text);
         assert_eq!(value["task"], "a\nb");
         assert_eq!(value["stream"], "stderr");
+    }
+
+    #[test]
+    fn no_control_character_reaches_a_terminal() {
+        let text = "\u{7f}\u{80}a\u{9b}2J\u{9f}\u{a0}\u{e9}\x1b\u{2028}";
+        let line = line(&output(1, text, Stream::Stdout, text));
+        assert!(!line.trim_end().chars().any(char::is_control), "{line:?}");
+        let value: serde_json::Value = serde_json::from_str(&line).expect("a JSON object");
+        assert_eq!(value["text"], text);
+        assert_eq!(
+            json_text(&text),
+            r#""\u007f\u0080a\u009b2J\u009f"#.to_owned() + "\u{a0}\u{e9}\\u001b\u{2028}\""
+        );
     }
 
     /// The page is the contract: each of its example lines is what the code writes.

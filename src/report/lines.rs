@@ -1,13 +1,17 @@
 //! Lines out of the chunks of text in which a task's output arrives.
 //!
-//! A line holds what a terminal would show of it: what a lone carriage return overwrites is gone,
-//! and so is everything that moves the cursor or changes the terminal. Of the control characters
-//! only the tab is left. Colours stay if they are wanted and end with each line.
+//! A line holds what a terminal would show of it at its end: what was written over after a carriage
+//! return, a backspace or a sequence that moves within the line is gone, and the rest stays. What
+//! moves to other lines or changes the terminal is dropped. Of the control characters only the tab is
+//! left. Colours stay if they are wanted and end with each line.
+
+use std::sync::Arc;
 
 use memchr::{memchr, memrchr};
 
 use super::escape::{Escape, Step};
 use super::prefix::Prefix;
+use super::row::Row;
 
 /// Longest line in bytes; a longer one is broken.
 const MAX_LINE: usize = 64 * 1024;
@@ -15,7 +19,7 @@ const MAX_LINE: usize = 64 * 1024;
 /// Most bytes of colour sequences that are repeated on the next line.
 const MAX_COLORS: usize = 128;
 
-const RESET: &[u8] = b"\x1b[0m";
+pub const RESET: &[u8] = b"\x1b[0m";
 
 /// One stream of one task.
 pub struct Lines {
@@ -27,8 +31,10 @@ pub struct Lines {
     line: Vec<u8>,
     /// Whether `line` holds text, and not just colours.
     started: bool,
-    /// A carriage return came: the next text replaces the line.
+    /// A carriage return came: the next text goes over the line, unless it is a line end.
     returned: bool,
+    /// The line, once something in it was written over; `line` is empty then.
+    row: Option<Row>,
     escape: Escape,
     /// The colours that are set, as escape sequences.
     colors: Vec<u8>,
@@ -43,6 +49,7 @@ impl Lines {
             line: Vec::new(),
             started: false,
             returned: false,
+            row: None,
             escape: Escape::default(),
             colors: Vec::new(),
         }
@@ -63,7 +70,10 @@ impl Lines {
             // No stretch is longer than a line may be.
             let stretch;
             (stretch, rest) = rest.split_at(fitting(rest, MAX_LINE));
-            let special = self.escape.is_open() || self.returned || !self.colors.is_empty();
+            let special = self.escape.is_open()
+                || self.returned
+                || self.row.is_some()
+                || !self.colors.is_empty();
             if special || has_controls(stretch) {
                 self.push_any(stretch, out);
             } else {
@@ -74,7 +84,8 @@ impl Lines {
 
     /// Appends the line that no line end completed, if there is one.
     pub fn end(&mut self, out: &mut Vec<u8>) {
-        if self.started {
+        // Of a progress bar that has removed itself nothing is left to show.
+        if self.started && self.row.as_ref().is_none_or(|row| row.len() > 0) {
             self.end_line(out);
         }
     }
@@ -107,8 +118,18 @@ impl Lines {
                         rest = &rest[1..];
                         if self.color {
                             set_color(&mut self.colors, parameters);
-                            push_color(&mut self.line, parameters);
-                            self.bound_colors(out);
+                            if self.row.is_none() {
+                                push_color(&mut self.line, parameters);
+                                self.bound_colors(out);
+                            }
+                        }
+                    }
+                    Step::Edit(last, parameters) => {
+                        rest = &rest[1..];
+                        // Nothing to move in, and nothing to erase.
+                        if self.started || matches!(last, b'C' | b'G' | b'`' | b'a') {
+                            let parameters = parameters.to_vec();
+                            self.row().control(last, &parameters);
                         }
                     }
                 }
@@ -130,6 +151,7 @@ impl Lines {
         match text {
             [b'\n', ..] => self.end_line(out),
             [b'\r', ..] => self.returned = true,
+            [0x08, ..] if self.started => self.row().back(),
             [0x1b, ..] => self.escape.open(),
             [0xc2, low @ 0x80..=0x9f, ..] => {
                 self.escape.open_c1(*low);
@@ -152,10 +174,10 @@ impl Lines {
         if text.is_empty() {
             return;
         }
-        if self.returned {
-            self.returned = false;
-            self.restart_line();
+        if (self.returned && self.started) || self.row.is_some() {
+            return self.write_over(text, out);
         }
+        self.returned = false;
         let mut rest = text;
         while self.line.len() + rest.len() > self.longest {
             let fits = fitting(rest, self.longest.saturating_sub(self.line.len()));
@@ -165,6 +187,32 @@ impl Lines {
         }
         self.started = true;
         self.line.extend_from_slice(rest);
+    }
+
+    /// Writes text into a line in which the cursor has moved.
+    fn write_over(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        let mut colors: Arc<[u8]> = Arc::from(self.colors.as_slice());
+        for c in String::from_utf8_lossy(text).chars() {
+            if self.row().len() >= self.longest {
+                self.end_line(out);
+                colors = Arc::from(self.colors.as_slice());
+            }
+            self.row().put(c, &colors);
+        }
+        self.started = true;
+    }
+
+    /// The line as columns, with the cursor where it is.
+    fn row(&mut self) -> &mut Row {
+        let returned = std::mem::take(&mut self.returned);
+        let row = self.row.get_or_insert_with(|| {
+            let line = std::mem::take(&mut self.line);
+            columns(&line)
+        });
+        if returned {
+            row.carriage_return();
+        }
+        row
     }
 
     /// Keeps colours without text from piling up.
@@ -178,9 +226,14 @@ impl Lines {
 
     fn end_line(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.prefix.bytes());
-        out.extend_from_slice(&self.line);
-        if !self.colors.is_empty() {
-            out.extend_from_slice(RESET);
+        match self.row.take() {
+            Some(row) => row.render(out),
+            None => {
+                out.extend_from_slice(&self.line);
+                if !self.colors.is_empty() {
+                    out.extend_from_slice(RESET);
+                }
+            }
         }
         out.push(b'\n');
         self.returned = false;
@@ -192,6 +245,25 @@ impl Lines {
         self.line.clear();
         self.line.extend_from_slice(&self.colors);
     }
+}
+
+/// A line and its colours as columns.
+fn columns(line: &[u8]) -> Row {
+    let mut row = Row::default();
+    let mut set = Vec::new();
+    let mut colors: Arc<[u8]> = Arc::from([]);
+    let text = String::from_utf8_lossy(line);
+    let mut rest = &*text;
+    while let Some(start) = rest.find("\x1b[") {
+        rest[..start].chars().for_each(|c| row.put(c, &colors));
+        // There are no other sequences in a line than colours.
+        let (parameters, after) = rest[start + 2..].split_once('m').unwrap_or_default();
+        set_color(&mut set, parameters.as_bytes());
+        colors = Arc::from(set.as_slice());
+        rest = after;
+    }
+    rest.chars().for_each(|c| row.put(c, &colors));
+    row
 }
 
 /// How much of `text` fits into `room` bytes without splitting a character.
@@ -279,8 +351,50 @@ mod tests {
     }
 
     #[test]
+    fn what_nothing_overwrote_stays() {
+        for (text, shown) in [
+            ("one two\rONE\n", "ONE two"),
+            ("Building\rX\n", "Xuilding"),
+            ("Downloading 100%\r\x1b[KDone\n", "Done"),
+            ("spinner |\x08/\x08-\n", "spinner -"),
+            ("\x1b[2K\x1b[1Gready\n", "ready"),
+            ("漢字漢字\rab\n", "ab字漢字"),
+            ("漢字\ra\n", "a 字"),
+            ("e\u{301}f\rE\n", "Ef"),
+            ("a\tb\rX\n", "X\tb"),
+            ("abcdefghij\r\tX\n", "abcdefghXj"),
+            ("text\r\n", "text"),
+            ("\r\rtext\r\r\n", "text"),
+            ("50%\r\x1b[K", ""),
+        ] {
+            let shown = if shown.is_empty() { String::new() } else { format!("[a] {shown}\n") };
+            assert_eq!(plain(text), shown, "{text:?}");
+            let pieces: Vec<String> = text.chars().map(String::from).collect();
+            let pieces: Vec<&str> = pieces.iter().map(String::as_str).collect();
+            assert_eq!(lines(false, &pieces), shown, "{text:?} in pieces");
+        }
+    }
+
+    #[test]
+    fn endless_progress_takes_little_memory() {
+        let mut lines = Lines::new(Prefix::default(), true);
+        let mut out = Vec::new();
+        for step in 0..100_000 {
+            lines.push(&format!("\r\x1b[38;5;{}m{step} of many\u{301}", step % 256), &mut out);
+            lines.push("\x08\x1b[999C\x1b[9@", &mut out);
+        }
+        assert!(out.len() <= 4 * MAX_LINE, "{}", out.len());
+        assert!(lines.row.as_ref().is_some_and(|row| row.len() <= MAX_LINE));
+        out.clear();
+        lines.push(&"\rx".repeat(1_000_000), &mut out);
+        assert!(out.is_empty());
+        lines.push(&("\r".to_owned() + &"x".repeat(3 * MAX_LINE) + "\n"), &mut out);
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 3);
+    }
+
+    #[test]
     fn control_characters_are_dropped() {
-        assert_eq!(plain("a\0\0b\x07\x08\x0b\x0c\x7f\u{85}c\n"), "[a] abc\n");
+        assert_eq!(plain("a\0\0b\x07\x0b\x0c\x7f\u{85}c\n"), "[a] abc\n");
         assert_eq!(plain(&"\0".repeat(1_000_001)), "");
         assert_eq!(
             plain("\u{a9} \u{bf}\u{e9}漢🚀\u{fffd}\n"),
@@ -291,8 +405,8 @@ mod tests {
     #[test]
     fn what_moves_the_cursor_is_dropped() {
         for color in [false, true] {
-            assert_eq!(lines(color, &["\x1b[2J\x1b[1;1Ha\x1b[1A\x1b[?25l\x1b[2Kb\n"]), "[a] ab\n");
-            assert_eq!(lines(color, &["\u{9b}2Ja\u{9d}0;title\x07b\x1bcc\x1b(Bd\n"]), "[a] abcd\n");
+            assert_eq!(lines(color, &["\x1b[2J\x1b[1;1Ha\x1b[1A\x1b[?25lb\n"]), "[a] ab\n");
+            assert_eq!(lines(color, &["\u{9b}2Ha\u{9d}0;title\x07b\x1bcc\x1b(Bd\n"]), "[a] abcd\n");
             assert_eq!(lines(color, &["\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\\n"]), "[a] link\n");
         }
     }
@@ -325,7 +439,7 @@ mod tests {
             lines(true, &["\x1b[31mone\n", "two\x1b[m\nthree\n"]),
             "[a] \x1b[31mone\x1b[0m\n[a] \x1b[31mtwo\x1b[m\n[a] three\n"
         );
-        assert_eq!(lines(true, &["\x1b[31mone\rtwo\x1b[m\n"]), "[a] \x1b[31mtwo\x1b[m\n");
+        assert_eq!(lines(true, &["\x1b[31mone\rtwo\x1b[m\n"]), "[a] \x1b[31mtwo\x1b[0m\n");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A run as lines of text.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::cache;
 use super::command::one_line;
@@ -27,6 +27,8 @@ pub struct Plain {
 struct Task {
     label: String,
     style: anstyle::Style,
+    /// When its start was told; one that is only known by its output has none.
+    started: Option<Instant>,
     stdout: Lines,
     stderr: Lines,
 }
@@ -66,10 +68,23 @@ impl Plain {
     }
 
     fn started(&mut self, id: u64, name: &str, command: &[String], out: &mut Vec<u8>) {
-        self.task(id, name);
+        self.task(id, name).started = Some(Instant::now());
         if let Some(task) = self.tasks.get(&id) {
             let text = format!("started: {}", one_line(command));
             self.say(task, style::QUIET, '*', &text, out);
+        }
+    }
+
+    /// Counts the tasks that the run ended without: nobody knows how they would have ended.
+    fn unfinished(&mut self) {
+        for (id, task) in self.tasks.iter().filter(|(_, task)| task.started.is_some()) {
+            let row = Row {
+                label: task.label.clone(),
+                status: TaskStatus::Abort,
+                code: "-".to_owned(),
+                duration: task.started.map_or(Duration::ZERO, |started| started.elapsed()),
+            };
+            self.summary.add(*id, row);
         }
     }
 
@@ -127,6 +142,7 @@ impl Report for Plain {
             RunEvent::Notice { message } => self.remark(style::NOTICE, "notice:", message, out),
             RunEvent::Warning { message } => self.remark(style::BAD, "warning:", message, out),
             RunEvent::RunFinished { status, duration_ms, .. } => {
+                self.unfinished();
                 self.end(out);
                 let duration = Duration::from_millis(*duration_ms);
                 let text = self.summary.render(*status, duration, self.paint);
@@ -150,7 +166,7 @@ impl Task {
             let prefix = paint.text(style, &format!("[{label}]"));
             Lines::new(Prefix::new(&format!("{prefix} ")), paint.color)
         };
-        Self { stdout: lines(style), stderr: lines(style.dimmed()), label, style }
+        Self { stdout: lines(style), stderr: lines(style.dimmed()), label, style, started: None }
     }
 
     fn stream(&mut self, stream: Stream) -> &mut Lines {
@@ -334,6 +350,10 @@ run succeeded in 3.4s: 1 task
         let events = [output(1, "a", Stream::Stdout, "half"), run_finished(RunStatus::Abort, 1)];
         assert_eq!(report(false, &events), "[a] half\nrun aborted after 1ms: no tasks\n");
         assert_eq!(report(false, &events[..1]), "[a] half\n");
+        let events = [started(1, "a", &["x"]), run_finished(RunStatus::Abort, 1)];
+        let text = report(false, &events);
+        assert!(text.contains("\na     abort   -     "), "{text}");
+        assert!(text.ends_with("run aborted after 1ms: 1 task, 1 aborted\n"), "{text}");
     }
 
     #[test]

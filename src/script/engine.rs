@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::error::{ScriptError, describe, describe_invalid, describe_js, place_in, relative};
 use super::exports;
-use super::guard::{self, GiveUp};
+use super::guard;
 use super::heap::{HeapGuard, exhausted};
 use super::loader::Loader;
 use super::project::Project;
@@ -22,6 +22,7 @@ use super::{buffers, extension, ops};
 use crate::context::RunContext;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::memory::Memory;
+use crate::panic::ISOLATE_THREAD;
 use crate::pipeline::Program;
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/snapshot.bin"));
@@ -39,7 +40,7 @@ pub struct EngineOptions {
 /// A pipeline that is running.
 pub struct Engine {
     outcome: oneshot::Receiver<Result<(), ScriptError>>,
-    gave_up: oneshot::Receiver<GiveUp>,
+    gave_up: oneshot::Receiver<()>,
     control: Arc<Control>,
     memory: Arc<Memory>,
 }
@@ -62,10 +63,12 @@ impl Engine {
         let control = Arc::new(Control::default());
         let memory = Memory::new(options.heap_limit);
         let (shared, limited) = (control.clone(), memory.clone());
-        std::thread::Builder::new().name("pipeline".into()).stack_size(STACK).spawn(move || {
-            guard::watch_this_thread(give_up);
-            host(&options, limited, context, &shared, settle);
-        })?;
+        std::thread::Builder::new().name(ISOLATE_THREAD.into()).stack_size(STACK).spawn(
+            move || {
+                guard::report_to(give_up);
+                host(&options, limited, context, &shared, settle);
+            },
+        )?;
         Ok(Self { outcome, gave_up, control, memory })
     }
 
@@ -85,10 +88,7 @@ impl Engine {
                 let message = "the JavaScript engine ended unexpectedly, for the reason above";
                 Err(ScriptError::failed(Diagnostic::new(message)))
             }),
-            Ok(reason) = &mut self.gave_up => Err(match reason {
-                GiveUp::HeapIsFull => exhausted(self.memory.limit()),
-                GiveUp::Panicked(message) => panicked(&message),
-            }),
+            Ok(()) = &mut self.gave_up => Err(exhausted(self.memory.limit())),
             () = self.memory.exceeded() => Err(exhausted(self.memory.limit())),
         }
     }
@@ -100,14 +100,6 @@ impl Engine {
             isolate.terminate_execution();
         }
     }
-}
-
-/// The error for a mistake in `ci` itself.
-fn panicked(message: &str) -> ScriptError {
-    ScriptError::failed(
-        Diagnostic::new(format!("internal error in the JavaScript engine: {message}"))
-            .help("this is a bug in `ci`: please report it together with the pipeline"),
-    )
 }
 
 /// The life of the isolate's thread.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use deno_core::{JsRuntime, v8};
 
 use super::error::ScriptError;
-use super::guard::{GiveUp, give_up};
+use super::guard::give_up;
 use crate::diagnostic::Diagnostic;
 use crate::memory::Memory;
 
@@ -28,7 +28,7 @@ impl HeapGuard {
         js.add_near_heap_limit_callback(move |current, _initial| {
             // Optimised code may look for the request to terminate too rarely.
             if full.swap(true, Ordering::Relaxed) {
-                give_up(GiveUp::HeapIsFull);
+                give_up();
             }
             isolate.terminate_execution();
             current + RESERVE
@@ -55,7 +55,7 @@ pub fn exhausted(limit: u64) -> ScriptError {
 /// Called by V8 when an allocation cannot be satisfied at all. The process would abort on return,
 /// with its tasks left behind.
 unsafe extern "C" fn out_of_memory(_location: *const c_char, _details: &v8::OomDetails) {
-    give_up(GiveUp::HeapIsFull);
+    give_up();
 }
 
 /// What V8 hands to `collected`.

@@ -3,6 +3,7 @@
 mod content;
 mod describe;
 mod download;
+mod failure;
 mod pack;
 mod transfer;
 mod unpack;
@@ -11,15 +12,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{OnceCell, Semaphore};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::content::Content;
 pub use self::describe::describe;
 pub use self::download::{Downloaded, unpack_options};
+use self::failure::{Replaces, RestoreError};
 use self::transfer::Transfer;
 use super::{Ended, Usage, VolumeName};
-use crate::archive::{Budget, Compression, Snapshot, TreeDigest};
-use crate::cache::{CacheConfig, CacheStore, CacheWhen, Metadata, ObjectInfo, StoreError};
+use crate::archive::{Budget, Compression, Snapshot, Stage, TreeDigest};
+use crate::cache::{
+    CacheConfig, CacheKey, CacheStore, CacheWhen, KEY_VERSION, Metadata, ObjectInfo, PutCondition,
+    RestoreSource, StoreError,
+};
 use crate::context::EventSink;
 use crate::driver::{Driver, Volume};
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
@@ -28,12 +34,18 @@ use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
 /// connections already; more of them would only need more memory.
 const TURNS: usize = 3;
 
-/// Memory for the content of all archives that are being packed or unpacked, in bytes: two frames for
-/// each of them, packed and unpacked.
-const MEMORY: usize = 96 << 20;
+/// Memory for the content of all archives that are being packed or unpacked, in bytes: a reserve for each
+/// of them, and about as much to be lent.
+const MEMORY: usize = 112 << 20;
 
 /// How the digest of a tree is computed: another way is another number.
 const DIGEST_VERSION: u64 = 1;
+
+/// How often a restore begins again because another run has replaced the archive meanwhile.
+const RESTARTS: u32 = 2;
+
+/// How long the end of a run waits for the clean-up of what killed runs left.
+const SWEEPING: Duration = Duration::from_secs(10);
 
 /// Said of each volume when the reason was told before.
 const UNUSED: &str = "the cache cannot be used";
@@ -52,6 +64,8 @@ pub struct VolumeCache {
     turns: Semaphore,
     budget: Budget,
     failures: Mutex<Vec<String>>,
+    /// Clears up what killed runs left in the store.
+    sweep: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What a store can be used for.
@@ -69,11 +83,36 @@ pub struct Restored {
     /// Of the tree, as the object's metadata or the archive have it.
     digest: Option<TreeDigest>,
     snapshot: Option<Arc<Snapshot>>,
+    replaces: Replaces,
 }
 
 impl Restored {
     fn nothing(outcome: CacheOutcome) -> Self {
-        Self { outcome, digest: None, snapshot: None }
+        Self { outcome, digest: None, snapshot: None, replaces: Replaces::Anything }
+    }
+}
+
+/// A restore that failed, and what may be persisted all the same.
+struct Failure {
+    reason: String,
+    replaces: Replaces,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self { replaces: Replaces::Nothing(reason.clone()), reason }
+    }
+}
+
+impl Failure {
+    fn new(error: &RestoreError, source: &RestoreSource, info: &ObjectInfo) -> Self {
+        let reason = error.to_string();
+        match (error.is_damage(), source.is_own) {
+            (true, true) => Self { reason, replaces: Replaces::Version(info.etag.clone()) },
+            // There was nothing under the volume's own key.
+            (true, false) => Self { reason, replaces: Replaces::Anything },
+            (false, _) => reason.into(),
+        }
     }
 }
 
@@ -96,10 +135,12 @@ impl VolumeCache {
             turns: Semaphore::new(TURNS),
             budget: Budget::new(MEMORY),
             failures: Mutex::default(),
+            sweep: Mutex::default(),
         }
     }
 
-    /// Asks the store once what it can be used for, and tells the user if that is less than wanted.
+    /// Asks the store once what it can be used for, and tells the user if that is less than wanted. Ends
+    /// with [`Access::None`] as soon as nothing is wanted of the cache any more.
     pub async fn probe(&self) -> Access {
         let probe = async || {
             let writes = self.config.policy.pushes();
@@ -120,12 +161,25 @@ impl VolumeCache {
                 }
             }
             if writes {
-                // What a killed run left is not worth a word, and neither is a failure to clear it.
-                _ = self.store.sweep().await;
+                self.start_sweep();
             }
             Access::Full
         };
-        *self.access.get_or_init(probe).await
+        tokio::select! {
+            biased;
+            access = self.access.get_or_init(probe) => *access,
+            () = self.cancel.cancelled() => Access::None,
+        }
+    }
+
+    /// Begins to clear up what killed runs left, while volumes are restored.
+    fn start_sweep(&self) {
+        let store = self.store.clone();
+        let sweep = tokio::spawn(async move {
+            // What a killed run left is not worth a word, and neither is a failure to clear it.
+            _ = store.sweep().await;
+        });
+        *lock(&self.sweep) = Some(sweep);
     }
 
     /// What went wrong so far, in the words of the warnings.
@@ -135,6 +189,15 @@ impl VolumeCache {
 
     /// Waits until nothing of what was cancelled is left in the store.
     pub async fn close(&self) {
+        let sweep = lock(&self.sweep).take();
+        if let Some(mut sweep) = sweep {
+            tokio::select! {
+                _ = &mut sweep => {}
+                // The next run goes on with it.
+                () = tokio::time::sleep(SWEEPING) => sweep.abort(),
+                () = self.cancel.cancelled() => sweep.abort(),
+            }
+        }
         self.store.close().await;
     }
 
@@ -146,25 +209,30 @@ impl VolumeCache {
         let started = Instant::now();
         let mut report = self.report(&volume.name, CacheOperation::Restore);
         if self.probe().await == Access::None {
-            report.reason = UNUSED.to_owned();
+            let is_cancelled = self.cancel.is_cancelled();
+            (report.reason, report.outcome) = match is_cancelled {
+                true => (transfer::CANCELLED.to_owned(), CacheOutcome::Skipped),
+                false => (UNUSED.to_owned(), CacheOutcome::Failed),
+            };
+            let restored = Restored::nothing(report.outcome);
             self.events.send(RunEvent::CacheFinished(report)).await;
-            return Restored::nothing(CacheOutcome::Failed);
+            return restored;
         }
         let result = self.try_restore(driver, volume, &mut report).await;
         report.duration_ms = millis(started.elapsed());
         let restored = match result {
             Ok(restored) => restored,
-            Err(reason) if self.cancel.is_cancelled() => {
-                report.reason = reason;
+            Err(failure) if self.cancel.is_cancelled() => {
+                report.reason = failure.reason;
                 Restored::nothing(CacheOutcome::Skipped)
             }
-            Err(reason) => {
+            Err(Failure { reason, replaces }) => {
                 self.failed(format!(
                     "volume `{}` starts empty, restoring it from `{}` failed: {reason}",
                     volume.name, report.key
                 ));
                 report.reason = reason;
-                Restored::nothing(CacheOutcome::Failed)
+                Restored { replaces, ..Restored::nothing(CacheOutcome::Failed) }
             }
         };
         report.outcome = restored.outcome;
@@ -177,41 +245,16 @@ impl VolumeCache {
         driver: &dyn Driver,
         volume: &Volume,
         report: &mut CacheReport,
-    ) -> Result<Restored, String> {
+    ) -> Result<Restored, Failure> {
         let _turn = self.turn().await?;
-        let own = self.config.key(&volume.name).map_err(|error| error.to_string())?;
+        let sources = self.config.sources(&volume.name).map_err(|error| error.to_string())?;
         let mut misses = Vec::new();
-        let fallbacks =
-            self.config.fallback_keys(&volume.name).map_err(|error| error.to_string())?;
-        for (index, key) in std::iter::once(own).chain(fallbacks).enumerate() {
-            let transfer = Transfer::start(&self.config, &self.cancel);
-            let found = transfer.bounded(self.store.get(&key)).await?;
-            let Some((info, download)) = found.map_err(|error| error.to_string())? else {
-                misses.push(format!("no `{key}`"));
-                continue;
-            };
-            if let Some(age) = self.expired(&info) {
-                misses.push(format!("`{key}` is {age} old"));
-                continue;
+        for source in &sources {
+            if let Some(restored) =
+                self.restore_from(driver, volume, source, report, &mut misses).await?
+            {
+                return Ok(restored);
             }
-            report.key = key.to_string();
-            report.bytes = info.size;
-            self.events
-                .send(RunEvent::CacheRestoring {
-                    volume: report.volume.clone(),
-                    key: report.key.clone(),
-                    bytes: info.size,
-                })
-                .await;
-            let unpacked = unpack::into(self, driver, volume, download, transfer).await?;
-            for notice in unpacked.notices {
-                self.events.notice(format!("volume `{}`: {notice}", volume.name));
-            }
-            report.content_bytes = unpacked.bytes;
-            let outcome = if index == 0 { CacheOutcome::Hit } else { CacheOutcome::Fallback };
-            let digest = info.metadata.digest.as_deref().and_then(|text| text.parse().ok());
-            let digest = digest.or(unpacked.trailer.map(|trailer| trailer.digest));
-            return Ok(Restored { outcome, digest, snapshot: Some(Arc::new(unpacked.snapshot)) });
         }
         report.reason = misses.join(", ");
         self.events
@@ -222,6 +265,72 @@ impl VolumeCache {
             })
             .await;
         Ok(Restored::nothing(CacheOutcome::Miss))
+    }
+
+    /// Restores from one key, or says in `misses` why there is nothing to restore.
+    async fn restore_from(
+        &self,
+        driver: &dyn Driver,
+        volume: &Volume,
+        source: &RestoreSource,
+        report: &mut CacheReport,
+        misses: &mut Vec<String>,
+    ) -> Result<Option<Restored>, Failure> {
+        let (key, started) = (&source.key, Instant::now());
+        let mut restarts = 0;
+        loop {
+            // All attempts together have one budget.
+            let budget = self.config.budget.saturating_sub(started.elapsed());
+            let config = CacheConfig { budget, ..self.config.clone() };
+            let transfer = Transfer::start(&config, &self.cancel);
+            let downloading = transfer.enter(Stage::Download);
+            let found = transfer.bounded(self.store.get(key)).await?;
+            drop(downloading);
+            let Some((info, download)) = found.map_err(|error| error.to_string())? else {
+                misses.push(format!("no `{key}`"));
+                return Ok(None);
+            };
+            if source.is_legacy && info.metadata.key_version.is_some() {
+                misses.push(format!("`{key}` is of another volume"));
+                return Ok(None);
+            }
+            if let Some(age) = self.expired(&info) {
+                misses.push(format!("`{key}` is {age} old"));
+                return Ok(None);
+            }
+            report.key = key.to_string();
+            report.bytes = info.size;
+            if restarts == 0 {
+                self.events
+                    .send(RunEvent::CacheRestoring {
+                        volume: report.volume.clone(),
+                        key: report.key.clone(),
+                        bytes: info.size,
+                    })
+                    .await;
+            }
+            let unpacked = match unpack::into(self, driver, volume, download, transfer).await {
+                Ok(unpacked) => unpacked,
+                Err(error) if error.is_changed() && restarts < RESTARTS => {
+                    restarts += 1;
+                    continue;
+                }
+                Err(error) => return Err(Failure::new(&error, source, &info)),
+            };
+            for notice in unpacked.notices {
+                self.events.notice(format!("volume `{}`: {notice}", volume.name));
+            }
+            report.content_bytes = unpacked.bytes;
+            let outcome = if source.is_own { CacheOutcome::Hit } else { CacheOutcome::Fallback };
+            let digest = info.metadata.digest.as_deref().and_then(|text| text.parse().ok());
+            let digest = digest.or(unpacked.trailer.map(|trailer| trailer.digest));
+            return Ok(Some(Restored {
+                outcome,
+                digest,
+                snapshot: Some(Arc::new(unpacked.snapshot)),
+                replaces: Replaces::Anything,
+            }));
+        }
     }
 
     /// Puts a volume into the cache if that is wanted and the cache does not have the same already.
@@ -238,7 +347,7 @@ impl VolumeCache {
         }
         let started = Instant::now();
         let mut report = self.report(&volume.name, CacheOperation::Persist);
-        if self.probe().await != Access::Full {
+        if self.probe().await != Access::Full && !self.cancel.is_cancelled() {
             report.reason = UNUSED.to_owned();
             self.events.send(RunEvent::CacheFinished(report)).await;
             return;
@@ -291,6 +400,9 @@ impl VolumeCache {
             {
                 Some("its restore was cancelled".to_owned())
             }
+            Some(Restored { replaces: Replaces::Nothing(reason), .. }) => {
+                Some(format!("the archive in the cache may be good, restoring it failed: {reason}"))
+            }
             Some(_) => None,
         }
     }
@@ -307,16 +419,28 @@ impl VolumeCache {
         let key = self.config.key(&volume.name).map_err(|error| error.to_string())?;
         let hit = restored.filter(|restored| restored.outcome == CacheOutcome::Hit);
         let known = restored.and_then(|restored| restored.snapshot.clone());
-        let is_broken = restored.is_some_and(|found| found.outcome == CacheOutcome::Failed);
+        let condition = match restored.map(|restored| &restored.replaces) {
+            Some(Replaces::Version(etag)) => PutCondition::Version(etag.clone()),
+            _ => PutCondition::None,
+        };
         let mut compare = true;
         loop {
             let transfer = Transfer::start(&self.config, &self.cancel);
+            let downloading = transfer.enter(Stage::Download);
             let stored = transfer
                 .bounded(describe(&*self.store, &key))
                 .await?
-                .map_err(|error| error.to_string())?
-                // One that could not be restored is to be replaced.
-                .filter(|stored| self.expired(stored).is_none() && !is_broken);
+                .map_err(|error| error.to_string())?;
+            drop(downloading);
+            if let PutCondition::Version(etag) = &condition
+                && stored.as_ref().is_none_or(|stored| stored.etag != *etag)
+            {
+                report.reason = replaced(&key);
+                return Ok(CacheOutcome::Skipped);
+            }
+            // A damaged one is to be replaced whatever it says of itself.
+            let stored = stored
+                .filter(|stored| self.expired(stored).is_none() && condition == PutCondition::None);
             let current = self.current(hit, stored.as_ref());
             // A look at all files before they are packed is worth its time only if it may turn out that
             // they need not be, or if nothing but the metadata has a place for their digest.
@@ -325,6 +449,7 @@ impl VolumeCache {
             let mut metadata = Metadata {
                 writer: Some(self.writer.clone()),
                 version: Some(DIGEST_VERSION),
+                key_version: Some(KEY_VERSION),
                 ..Metadata::default()
             };
             let mut is_unchanged = false;
@@ -360,7 +485,7 @@ impl VolumeCache {
                     .await;
             }
             let content = Content::open(driver, volume, &transfer).await?;
-            match pack::from(self, content, &key, metadata, transfer).await? {
+            match pack::from(self, content, &key, metadata, &condition, transfer).await? {
                 pack::Outcome::Published(packed) => {
                     report.bytes = packed.compressed_bytes;
                     report.content_bytes = packed.bytes;
@@ -372,6 +497,10 @@ impl VolumeCache {
                 // Files have changed since the look at them. Another one would be no better: the object
                 // goes with what is known of it when it is packed.
                 pack::Outcome::Changing => compare = false,
+                pack::Outcome::Replaced => {
+                    report.reason = replaced(&key);
+                    return Ok(CacheOutcome::Skipped);
+                }
             }
         }
     }
@@ -419,9 +548,18 @@ impl VolumeCache {
     }
 
     fn lock_failures(&self) -> MutexGuard<'_, Vec<String>> {
-        // Nobody panics while holding it.
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.failures)
     }
+}
+
+/// Why a damaged archive was not replaced in the end.
+fn replaced(key: &CacheKey) -> String {
+    format!("another run has replaced `{key}`, which was damaged when it was read")
+}
+
+/// Nobody panics while holding one of these locks.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn millis(duration: Duration) -> u64 {

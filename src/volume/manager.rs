@@ -37,26 +37,9 @@ struct Kept {
 #[derive(Clone, Default)]
 pub struct Usage {
     pub mounted: bool,
-    /// The first task that was ended while it had the volume mounted, perhaps in the middle of a
-    /// write.
+    /// The first task that did not end by itself while it had the volume mounted: it may have been in
+    /// the middle of a write.
     pub torn_by: Option<String>,
-}
-
-/// Why there is no such volume.
-#[derive(Debug, thiserror::Error)]
-pub enum VolumeError {
-    #[error(transparent)]
-    Driver(#[from] DriverError),
-    #[error(
-        "the volume `{name}` exists {}, got {}: ask for one size everywhere",
-        size.map_or("without a size".to_owned(), |size| format!("with {}", shown(size))),
-        shown(*asked)
-    )]
-    OtherSize { name: VolumeName, asked: u64, size: Option<u64> },
-}
-
-fn shown(bytes: u64) -> String {
-    format!("{bytes} bytes")
 }
 
 impl VolumeManager {
@@ -68,7 +51,8 @@ impl VolumeManager {
         Self { driver, events, cache, volumes: Mutex::default(), anonymous: AtomicU64::new(0) }
     }
 
-    /// The volume of this name, created when it is asked for first; without a name, a new volume.
+    /// The volume of this name, created when it is asked for first; without a name, a new volume. To
+    /// ask for another size than the volume has is an error.
     ///
     /// However many ask for one name at the same time, it is created once, and its restore from the
     /// cache started once. That goes on in the background: whoever uses the volume waits with
@@ -77,7 +61,7 @@ impl VolumeManager {
         &self,
         name: Option<VolumeName>,
         size: Option<u64>,
-    ) -> Result<Volume, VolumeError> {
+    ) -> Result<Volume, DriverError> {
         // Nobody could find an anonymous volume again in a cache.
         let cache = self.cache.as_ref().filter(|_| name.is_some());
         let name = name.unwrap_or_else(|| self.next_anonymous());
@@ -93,19 +77,20 @@ impl VolumeManager {
                     .await;
                 let restored =
                     cache.map(|cache| restore(cache.clone(), self.driver.clone(), volume.clone()));
-                Ok::<_, DriverError>(Arc::new(Kept {
-                    volume,
-                    size,
-                    restored,
-                    usage: Mutex::default(),
-                }))
+                Ok(Arc::new(Kept { volume, size, restored, usage: Mutex::default() }))
             })
             .await?;
-        // Who does not name a size takes the volume as it is.
-        if let Some(asked) = size
-            && kept.size != size
-        {
-            return Err(VolumeError::OtherSize { name, asked, size: kept.size });
+        if size.is_some() && size != kept.size {
+            let text = |size: Option<u64>| match size {
+                Some(bytes) => format!("with a size of {bytes} bytes"),
+                None => "without a size".to_owned(),
+            };
+            return Err(DriverError::Refused(format!(
+                "volume `{}` has been created {} and is now asked for {}, use one size or another name",
+                kept.volume.name,
+                text(kept.size),
+                text(size)
+            )));
         }
         Ok(kept.volume.clone())
     }
@@ -122,7 +107,7 @@ impl VolumeManager {
         }
     }
 
-    /// Remembers that a task was ended while it had these volumes mounted.
+    /// Remembers that a task did not end by itself while it had these volumes mounted.
     pub fn torn(&self, mounts: &[Mount], task: &str) {
         for kept in self.mounted(mounts) {
             lock(&kept.usage).torn_by.get_or_insert_with(|| task.to_owned());

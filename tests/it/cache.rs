@@ -523,7 +523,8 @@ fn the_cache_can_be_listed_verified_and_cleared() {
     let url = file_cache(dir.path());
     let cache = |args: &[&str]| Ci::new().args(["cache"]).args(args).args(["--store", &url]).run();
     cache(&["verify"]).exits(1).stdout_has("not compressed with zstd").stderr_has("`ci cache rm`");
-    cache(&["rm", "bad", "--yes"]).exits(0);
+    cache(&["rm", "bad", "--yes"]).exits(2).stderr_has("`--include-foreign`");
+    cache(&["rm", "bad", "--yes", "--include-foreign"]).exits(0);
     assert!(!dir.path().join("bad.tar.zst").exists());
     Ci::new().args(["cache", "ls"]).run().exits(2).stderr_has("`--store s3://bucket/prefix`");
 }

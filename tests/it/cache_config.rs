@@ -78,9 +78,19 @@ fn defaults_and_every_key() {
     );
     let volume = VolumeName::new("vendor").unwrap();
     assert_eq!(all.key(&volume).unwrap().as_str(), "a/b/c/d/vendor.tar");
-    let fallbacks = all.fallback_keys(&volume).unwrap();
-    let fallbacks: Vec<_> = fallbacks.iter().map(|key| key.as_str()).collect();
-    assert_eq!(fallbacks, ["a/b/main/vendor.tar", "a/b/release/1/vendor.tar"]);
+    let keys = |volume: &str| -> Vec<String> {
+        let sources = all.sources(&VolumeName::new(volume).unwrap()).unwrap();
+        sources.iter().map(|source| source.key.to_string()).collect()
+    };
+    assert_eq!(
+        keys("vendor"),
+        ["a/b/c/d/vendor.tar", "a/b/main/vendor.tar", "a/b/release/1/vendor.tar"]
+    );
+    // Names with a slash have had another key.
+    assert_eq!(
+        keys("x/y")[..4],
+        ["a/b/c/d/x%2Fy.tar", "a/b/c/d/x/y.tar", "a/b/main/x%2Fy.tar", "a/b/main/x/y.tar"]
+    );
     assert_eq!(all.key_prefix().unwrap().as_str(), "a/b/c/d");
     assert_eq!((all.policy, all.when), (CachePolicy::Pull, CacheWhen::Always));
     assert_eq!((all.stall.as_secs(), all.budget.as_secs()), (5, 600));
@@ -244,6 +254,81 @@ fn mistakes_say_what_is_valid() {
     for (settings, expected) in table {
         assert_eq!(parse(&format!("native://?{settings}")), Err(expected.into()), "{settings}");
     }
+}
+
+#[test]
+fn help_is_not_masked_and_a_misspelled_key_is_named() {
+    let forms = "`s3://bucket/prefix` or \
+                 `s3://[http://|https://][KEY:SECRET@]host[:port]/bucket/prefix` or `file:///path`";
+    let table = [
+        (
+            "native://?cache=/tmp/x",
+            format!("invalid value `/tmp/x` for key `cache`, expected {forms}"),
+        ),
+        (
+            "native:cache=/tmp/x",
+            format!("invalid value `/tmp/x` for key `cache`, expected {forms}"),
+        ),
+        (
+            "native://?cache=ftp://AKID:hunter2@host/x",
+            format!("invalid value `ftp://***@host/x` for key `cache`, expected {forms}"),
+        ),
+        (
+            "native://?cache=s3://b?regoin=x",
+            "unknown key `regoin` for the cache, did you mean `region`?, expected ".to_owned(),
+        ),
+        (
+            "native://?cache=s3%3A%2F%2Fb%3Fregoin%3Dx",
+            "unknown key `regoin` for the cache, did you mean `region`?, expected ".to_owned(),
+        ),
+        (
+            "native://?cache=file://x?regoin=x",
+            "unknown key `regoin` for the cache, did you mean `region`?, expected ".to_owned(),
+        ),
+        (
+            "docker://?host=https://AKID:hunter2@host:1",
+            "invalid value `https://***@host:1` for key `host`, expected `unix:///".to_owned(),
+        ),
+    ];
+    for (dsn, expected) in table {
+        let error = dsn.parse::<ci::dsn::Dsn>().unwrap_err().to_string();
+        assert!(error.starts_with(&expected), "{dsn}: {error}");
+        let values: Vec<&str> = error.split("`").skip(1).step_by(2).collect();
+        let help = values.iter().any(|value| value.contains("[***"));
+        assert!(!help && !error.contains("hunter2"), "{dsn}: {error}");
+    }
+}
+
+#[test]
+fn one_slash_at_the_end_of_a_prefix_changes_nothing() {
+    for (settings, expected) in [
+        ("cache_prefix=q/", "q"),
+        ("cache_prefix=q", "q"),
+        ("cache_prefix=a/b/", "a/b"),
+        ("cache_prefix=", ""),
+    ] {
+        let config = config(&format!("native://?cache=s3://bucket&{settings}"));
+        assert_eq!(config.prefix.as_str(), expected, "{settings}");
+    }
+    let config = config("native://?cache=s3://bucket/p/&cache_fallback=main/,release/1/");
+    assert_eq!(config.key_prefix().unwrap().as_str(), "p");
+    let fallback: Vec<&str> = config.fallback.iter().map(|prefix| prefix.as_str()).collect();
+    assert_eq!(fallback, ["main", "release/1"]);
+    for wrong in ["q//", "/", "/q", "//"] {
+        parse(&format!("native://?cache=s3://bucket&cache_prefix={wrong}")).unwrap_err();
+    }
+}
+
+#[test]
+fn a_capital_m_is_no_unit() {
+    for key in ["ttl", "cache_stall", "cache_budget"] {
+        for value in ["10M", "1h10M", "1M"] {
+            let error = parse(&format!("native://?cache=s3://bucket&{key}={value}")).unwrap_err();
+            assert!(error.contains("`M` is not a unit: write `m` for minutes"), "{error}");
+        }
+    }
+    let error = "native://?grace=1M".parse::<ci::dsn::Dsn>().unwrap_err().to_string();
+    assert!(error.contains("`M` is not a unit"), "{error}");
 }
 
 #[test]

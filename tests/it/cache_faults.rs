@@ -146,10 +146,10 @@ fn a_run_that_ends_while_restoring_leaves_nothing_that_the_next_one_minds() {
 }
 
 /// A file system with 8 MiB of space.
-struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let disk = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
@@ -159,7 +159,7 @@ impl SmallDisk {
         Self(disk)
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 }

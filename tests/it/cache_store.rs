@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ci::cache::{self, CacheConfig, CacheKey, CacheStore, Metadata, StoreError, Upload};
+use ci::cache::{
+    self, CacheConfig, CacheKey, CacheStore, Metadata, PutCondition, StoreError, Upload,
+};
 use futures_util::StreamExt;
 
 use crate::proxy::{Fault, Proxy};
@@ -13,11 +15,11 @@ use crate::store::S3;
 /// More than two parts of a multipart upload.
 const LARGE: usize = 20_000_000;
 
-fn open(url: &str, state: &tempfile::TempDir) -> Arc<dyn CacheStore> {
+pub fn open(url: &str, state: &tempfile::TempDir) -> Arc<dyn CacheStore> {
     cache::open(&CacheConfig::from_url(url).unwrap(), state.path().to_owned())
 }
 
-fn key(config: &str, name: &str) -> CacheKey {
+pub fn key(config: &str, name: &str) -> CacheKey {
     let prefix = CacheConfig::from_url(config).unwrap().key_prefix().unwrap();
     match prefix.as_str() {
         "" => name.parse().unwrap(),
@@ -26,13 +28,13 @@ fn key(config: &str, name: &str) -> CacheKey {
 }
 
 /// Nothing that could be mistaken for another content.
-fn content(seed: u8, size: usize) -> Bytes {
+pub fn content(seed: u8, size: usize) -> Bytes {
     let mut bytes = vec![0; size];
     blake3::Hasher::new().update(&[seed]).finalize_xof().fill(&mut bytes);
     bytes.into()
 }
 
-async fn put(store: &dyn CacheStore, key: &CacheKey, bytes: Bytes) -> Result<u64, StoreError> {
+pub async fn put(store: &dyn CacheStore, key: &CacheKey, bytes: Bytes) -> Result<u64, StoreError> {
     put_with(store, key, &Metadata::default(), bytes).await
 }
 
@@ -40,6 +42,16 @@ async fn put_with(
     store: &dyn CacheStore,
     key: &CacheKey,
     metadata: &Metadata,
+    bytes: Bytes,
+) -> Result<u64, StoreError> {
+    put_if(store, key, metadata, &PutCondition::None, bytes).await
+}
+
+pub async fn put_if(
+    store: &dyn CacheStore,
+    key: &CacheKey,
+    metadata: &Metadata,
+    condition: &PutCondition,
     bytes: Bytes,
 ) -> Result<u64, StoreError> {
     let (sender, upload) = Upload::channel(1);
@@ -51,10 +63,11 @@ async fn put_with(
         }
         _ = sender.finish(None).await;
     };
-    tokio::join!(store.put(key, metadata, upload), send).0
+    let stored = tokio::join!(store.put(key, metadata, condition, upload), send).0?;
+    Ok(stored.size)
 }
 
-async fn get(store: &dyn CacheStore, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreError> {
+pub async fn get(store: &dyn CacheStore, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreError> {
     let Some((info, mut download)) = store.get(key).await? else { return Ok(None) };
     let mut bytes = Vec::new();
     while let Some(chunk) = download.next().await? {
@@ -65,7 +78,7 @@ async fn get(store: &dyn CacheStore, key: &CacheKey) -> Result<Option<Vec<u8>>, 
 }
 
 /// Runs on both kinds of stores, each below a prefix of its own.
-async fn on_each_store<T: Future<Output = ()>>(
+pub async fn on_each_store<T: Future<Output = ()>>(
     name: &str,
     test: impl Fn(Arc<dyn CacheStore>, String) -> T,
 ) {
@@ -95,8 +108,12 @@ async fn what_is_put_is_got_whatever_its_size() {
                 assert!(tail == bytes[start..], "{length} of {size}");
             }
         }
-        store.delete(&key).await.unwrap();
-        store.delete(&key).await.unwrap();
+        let etag = store.stat(&key).await.unwrap().unwrap().etag;
+        put(&*store, &key, content(2, 7)).await.unwrap();
+        assert!(!store.delete(&key, &etag).await.unwrap(), "it is another one");
+        let etag = store.stat(&key).await.unwrap().unwrap().etag;
+        assert!(store.delete(&key, &etag).await.unwrap());
+        assert!(!store.delete(&key, &etag).await.unwrap());
         assert!(get(&*store, &key).await.unwrap().is_none());
     })
     .await;
@@ -113,6 +130,7 @@ async fn metadata_stays_with_its_object() {
                 entries: Some(7),
                 content_bytes: Some(u64::MAX),
                 version: Some(1),
+                key_version: Some(2),
             };
             put_with(&*store, &key, &metadata, content(2, size)).await.unwrap();
             assert_eq!(store.stat(&key).await.unwrap().unwrap().metadata, metadata);
@@ -126,7 +144,8 @@ async fn metadata_stays_with_its_object() {
         let (sender, upload) = Upload::channel(1);
         let none = Metadata::default();
         let send = sender.finish(Some(late.clone()));
-        let (stored, sent) = tokio::join!(store.put(&key, &none, upload), send);
+        let (stored, sent) =
+            tokio::join!(store.put(&key, &none, &PutCondition::None, upload), send);
         stored.unwrap();
         sent.unwrap();
         assert_eq!(store.stat(&key).await.unwrap().unwrap().metadata, late);
@@ -137,7 +156,8 @@ async fn metadata_stays_with_its_object() {
 #[tokio::test(flavor = "multi_thread")]
 async fn odd_names_are_names() {
     on_each_store("names", async |store, url| {
-        let names = ["a b+c%20.tar", "🚀/ünï.tar.zst", "x/y/z.tar", "..a.tar", "-rf", "a&b=c?d#e"];
+        let names =
+            ["a b+c%20.tar", "🚀/ünï.tar.zst", "x/y/z.tar", "..a.tar", "-rf.tar", "a&b=c?d#e.tar"];
         for (index, name) in names.iter().enumerate() {
             let key = key(&url, name);
             put(&*store, &key, content(index as u8, 100)).await.unwrap();
@@ -187,7 +207,7 @@ async fn an_upload_that_is_not_finished_leaves_the_old_object() {
                 drop(sender);
             };
             let metadata = Metadata::default();
-            let (result, ()) = tokio::join!(store.put(&key, &metadata, upload), send);
+            let (result, ()) = tokio::join!(store.put(&key, &metadata, &PutCondition::None, upload), send);
             assert!(matches!(result, Err(StoreError::Unfinished { .. })), "{result:?}");
             assert!(get(&*store, &key).await.unwrap().unwrap() == old);
         }
@@ -202,7 +222,7 @@ async fn an_upload_that_is_not_finished_leaves_the_old_object() {
             };
             tokio::select! {
                 biased;
-                _ = store.put(&key, &metadata, upload) => panic!("there was no end"),
+                _ = store.put(&key, &metadata, &PutCondition::None, upload) => panic!("there was no end"),
                 () = send => {}
             }
             drop(sender);
@@ -255,10 +275,9 @@ async fn of_many_writers_one_wins_and_readers_see_whole_objects() {
     .await;
 }
 
-/// The uploads that the server knows of below a URL's prefix.
-pub async fn uploads(url: &str) -> Vec<String> {
+/// Another program that uses the same bucket.
+pub fn other_program() -> aws_sdk_s3::Client {
     let s3 = S3::from_environment();
-    let prefix = CacheConfig::from_url(url).unwrap().key_prefix().unwrap();
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
         .credentials_provider(aws_sdk_s3::config::Credentials::new(
@@ -268,17 +287,35 @@ pub async fn uploads(url: &str) -> Vec<String> {
         .endpoint_url(format!("http://{}", s3.address))
         .force_path_style(true)
         .build();
-    let client = aws_sdk_s3::Client::from_conf(config);
-    let listed = client.list_multipart_uploads().bucket(&s3.bucket).prefix(prefix.as_str());
+    aws_sdk_s3::Client::from_conf(config)
+}
+
+/// The uploads that the server knows of below a URL's prefix.
+pub async fn uploads(url: &str) -> Vec<String> {
+    let s3 = S3::from_environment();
+    let prefix = CacheConfig::from_url(url).unwrap().key_prefix().unwrap();
+    let listed =
+        other_program().list_multipart_uploads().bucket(&s3.bucket).prefix(prefix.as_str());
     let listed = listed.send().await.unwrap();
     listed.uploads().iter().filter_map(|upload| upload.key().map(str::to_owned)).collect()
 }
 
-const FAULTS: [Fault; 6] =
-    [Fault::Refuse, Fault::Lose, Fault::Cut, Fault::Stall, Fault::Overloaded, Fault::Flip];
+const FAULTS: [Fault; 7] = [
+    Fault::Refuse,
+    Fault::Reset,
+    Fault::Lose,
+    Fault::Cut,
+    Fault::Stall,
+    Fault::Overloaded,
+    Fault::Flip,
+];
 
 /// A store behind a proxy that does this to the `n`th request of a put or get.
-fn behind(proxy: &Proxy, name: &str, state: &tempfile::TempDir) -> (Arc<dyn CacheStore>, String) {
+pub fn behind(
+    proxy: &Proxy,
+    name: &str,
+    state: &tempfile::TempDir,
+) -> (Arc<dyn CacheStore>, String) {
     let s3 = S3::from_environment();
     let url = s3.url(name).replace(&s3.address, &proxy.address.to_string());
     (open(&format!("{url}&cache_stall=5s&cache_budget=60s"), state), url)
@@ -317,11 +354,11 @@ async fn put_with_fault(fault: Fault, number: usize, forever: bool) {
         Err(error) => assert!(found == old, "{name}: {error}"),
     }
     // What could not be taken back is in the journal, unless nobody ever heard of it: such an upload
-    // is taken back when it is a day old.
+    // stays until somebody asks for its end.
     proxy.release();
     store.close().await;
     store.sweep().await.unwrap();
-    let heard = number > 0 || matches!(fault, Fault::Refuse | Fault::Overloaded);
+    let heard = number > 0 || matches!(fault, Fault::Refuse | Fault::Reset | Fault::Overloaded);
     if heard {
         assert_eq!(uploads(&url).await, [""; 0], "{name}");
     }

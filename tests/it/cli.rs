@@ -108,3 +108,23 @@ fn ten_thousand_tasks_are_summed_up() {
     .stdout_has("and 9950 more: 9950 succeeded")
     .stdout_has("10000 tasks");
 }
+
+#[test]
+fn a_capital_m_is_no_unit_of_a_duration() {
+    for args in [
+        &["run", "pipeline.ts", "--timeout", "10M"][..],
+        &["cache", "prune", "--older-than", "10M", "--store", "file:///nowhere"],
+        &["cache", "uploads", "--older-than", "1h10M", "--store", "file:///nowhere"],
+    ] {
+        Ci::new()
+            .file("pipeline.ts", "export const pipeline = async () => {};")
+            .args(args)
+            .run()
+            .exits(2)
+            .stderr_has("`M` is not a unit: write `m` for minutes");
+    }
+    Ci::pipeline(r#"await runtime.run({ name: "x", image: "busybox", command: { path: "true" }, timeout: "10M" });"#)
+        .run()
+        .exits(1)
+        .stderr_has("`M` is not a unit: write `m` for minutes");
+}

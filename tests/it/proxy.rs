@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
 use rustls::pki_types::pem::PemObject;
@@ -19,12 +20,46 @@ pub enum Fault {
     Cut,
     /// The answer stops in the middle of its body, and the connection stays.
     Stall,
+    /// The connection is reset before the server sees the request.
+    Reset,
     /// Another answer: `503 Slow Down`.
     Overloaded,
+    /// Another answer, of S3 or of anything else.
+    Answer(Answer),
+    /// An answer that refuses with this many bytes, in XML that never ends.
+    Endless { status: u16, bytes: u64 },
+    /// The server's clock is ahead of the client's by so many seconds, as its answer says.
+    Skewed(i64),
     /// A bit in the middle of the answer's body is another one.
     Flip,
     /// The request waits until [`Proxy::release`].
     Hold,
+}
+
+/// What a server says that has not seen the request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer {
+    pub status: u16,
+    /// Whole lines, such as `Location: http://elsewhere/`.
+    pub headers: &'static [&'static str],
+    pub body: &'static str,
+}
+
+impl Answer {
+    pub const fn new(status: u16, body: &'static str) -> Self {
+        Self { status, headers: &[], body }
+    }
+
+    fn send(self, client: &mut impl Connection) -> std::io::Result<()> {
+        let Self { status, headers, body } = self;
+        let headers: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+        let length = body.len();
+        write!(
+            client,
+            "HTTP/1.1 {status} Status\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )?;
+        client.end()
+    }
 }
 
 type Choice = Box<dyn Fn(usize, &str) -> Option<Fault> + Send + Sync>;
@@ -38,8 +73,10 @@ pub struct Proxy {
 struct Shared {
     upstream: String,
     choice: Choice,
-    /// The lines of all requests so far, such as `GET /bucket/key HTTP/1.1`.
+    /// The heads of all requests so far, beginning with a line such as `GET /bucket/key HTTP/1.1`.
     requests: Mutex<Vec<String>>,
+    /// How many bytes of endless answers have left.
+    sent: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -52,7 +89,7 @@ struct State {
 }
 
 impl Proxy {
-    /// `choice` is asked for each request, with its number from 0 and its line.
+    /// `choice` is asked for each request, with its number from 0 and its head, which begins with its line.
     pub fn start(
         upstream: &str,
         choice: impl Fn(usize, &str) -> Option<Fault> + Send + Sync + 'static,
@@ -89,6 +126,7 @@ impl Proxy {
             upstream: upstream.to_owned(),
             choice,
             requests: Mutex::default(),
+            sent: AtomicU64::new(0),
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -103,8 +141,20 @@ impl Proxy {
         Self { address, shared }
     }
 
+    /// The lines of all requests so far, such as `GET /bucket/key HTTP/1.1`.
     pub fn requests(&self) -> Vec<String> {
+        let line = |head: String| head.lines().next().unwrap_or_default().to_owned();
+        self.heads().into_iter().map(line).collect()
+    }
+
+    /// The same with all of their headers.
+    pub fn heads(&self) -> Vec<String> {
         self.shared.requests.lock().unwrap().clone()
+    }
+
+    /// How many bytes of endless answers a client has taken, or the system for it.
+    pub fn sent(&self) -> u64 {
+        self.shared.sent.load(Ordering::Relaxed)
     }
 
     /// Waits for a request that is held.
@@ -131,11 +181,20 @@ impl Drop for Proxy {
 trait Connection: Read + Write {
     /// Says that nothing more will come.
     fn end(&mut self) -> std::io::Result<()>;
+
+    /// Makes the end of the connection a reset.
+    fn reset(&mut self) -> std::io::Result<()>;
 }
 
 impl Connection for TcpStream {
     fn end(&mut self) -> std::io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn reset(&mut self) -> std::io::Result<()> {
+        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        nix::sys::socket::setsockopt(self, nix::sys::socket::sockopt::Linger, &linger)?;
+        Ok(())
     }
 }
 
@@ -144,6 +203,10 @@ impl Connection for StreamOwned<ServerConnection, TcpStream> {
         self.conn.send_close_notify();
         self.flush()?;
         self.sock.shutdown(Shutdown::Write)
+    }
+
+    fn reset(&mut self) -> std::io::Result<()> {
+        self.sock.reset()
     }
 }
 
@@ -159,10 +222,9 @@ impl Shared {
             head.push(byte[0]);
         }
         let text = String::from_utf8_lossy(&head).into_owned();
-        let line = text.lines().next().unwrap_or_default().to_owned();
         let number = {
             let mut requests = self.requests.lock().unwrap();
-            requests.push(line.clone());
+            requests.push(text.clone());
             requests.len() - 1
         };
         let header = |name: &str| {
@@ -172,9 +234,11 @@ impl Shared {
             })
         };
         let released = self.state.lock().unwrap().released;
-        let fault = (self.choice)(number, &line).filter(|_| !released);
-        if fault == Some(Fault::Refuse) {
-            return Ok(());
+        let fault = (self.choice)(number, &text).filter(|_| !released);
+        match fault {
+            Some(Fault::Refuse) => return Ok(()),
+            Some(Fault::Reset) => return client.reset(),
+            _ => {}
         }
         if header("expect").is_some() {
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
@@ -193,11 +257,35 @@ impl Shared {
             Some(Fault::Overloaded) => {
                 let answer =
                     "<Error><Code>SlowDown</Code><Message>Reduce your rate</Message></Error>";
-                let length = answer.len();
-                return write!(
+                return Answer::new(503, answer).send(&mut client);
+            }
+            Some(Fault::Answer(answer)) => return answer.send(&mut client),
+            Some(Fault::Endless { status, bytes }) => {
+                write!(
                     client,
-                    "HTTP/1.1 503 Slow Down\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}"
-                );
+                    "HTTP/1.1 {status} Status\r\nContent-Length: {bytes}\r\n\r\n<Error>"
+                )?;
+                let mut left = bytes;
+                while left > 0 {
+                    client.write_all(&[b' '; 1 << 16])?;
+                    self.sent.fetch_add(1 << 16, Ordering::Relaxed);
+                    left = left.saturating_sub(1 << 16);
+                }
+                return Ok(());
+            }
+            Some(Fault::Skewed(seconds)) => {
+                let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                let now = now.unwrap().as_secs().cast_signed() + seconds;
+                let date = aws_sdk_s3::primitives::DateTime::from_secs(now);
+                let date = date.fmt(aws_sdk_s3::primitives::DateTimeFormat::HttpDate).unwrap();
+                let answer =
+                    "<Error><Code>RequestTimeTooSkewed</Code><Message>too far</Message></Error>";
+                let length = answer.len();
+                write!(
+                    client,
+                    "HTTP/1.1 403 Forbidden\r\nDate: {date}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{answer}"
+                )?;
+                return client.end();
             }
             _ => {}
         }

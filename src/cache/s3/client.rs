@@ -11,15 +11,15 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecksumValidation};
 
 use super::super::{S3Location, StoreError, StoreOptions};
+use super::answer::LimitAnswers;
 use super::authority;
+use super::clock::Clock;
+use super::remote::Remote;
 
 /// What servers of one's own answer to that do not care.
 const ANY_REGION: &str = "us-east-1";
 
-/// How often the SDK sends a request that fails for a passing reason.
-const ATTEMPTS: u32 = 5;
-
-pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Client, StoreError> {
+pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Remote, StoreError> {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(std::time::Duration::from_secs(3).min(options.stall))
         // Until the first byte of the answer.
@@ -28,7 +28,6 @@ pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Cl
     let stalls =
         StalledStreamProtectionConfig::enabled().upload_enabled(true).grace_period(options.stall);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
         .timeout_config(timeouts)
         .stalled_stream_protection(stalls.build());
     let given = location.region.clone().map(Region::new);
@@ -66,12 +65,17 @@ pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Cl
             location.bucket
         )));
     }
+    let clock = Clock::default();
     let config = aws_sdk_s3::config::Builder::from(&config)
+        .retry_config(RetryConfig::disabled())
+        .time_source(clock.clone())
+        .interceptor(LimitAnswers)
         // A server of one's own seldom has a name for each bucket.
         .force_path_style(location.endpoint.is_some())
         // Older servers refuse the checksums that the SDK adds by itself; archives have their own.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();
-    Ok(Client::from_conf(config))
+    let client = Client::from_conf(config);
+    Ok(Remote { client, location: location.clone(), clock, stall: options.stall })
 }

@@ -1,62 +1,82 @@
 //! The SDK's errors in plain words.
 
+use std::error::Error;
+
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
+use super::super::printable::said;
 use super::super::{S3Location, StoreError};
+use super::answer;
+use super::retry::{is_interrupted, is_passing};
 
 /// Whether an answer says that an object or an upload is not there.
 pub fn is_absent<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
-    match error.code() {
-        Some("NoSuchKey" | "NoSuchUpload" | "NotFound") => true,
-        // The answer to a HEAD request has no body that could say it.
-        None => error.raw_response().is_some_and(|answer| answer.status().as_u16() == 404),
-        Some(_) => false,
-    }
+    matches!(error.code(), Some("NoSuchKey" | "NoSuchUpload" | "NotFound"))
+}
+
+/// The same of an answer to a HEAD request, which has no body that could say it.
+pub fn is_absent_head<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    is_absent(error)
+        || (error.code().is_none()
+            && error.raw_response().is_some_and(|answer| answer.status().as_u16() == 404))
+}
+
+/// Whether a condition of the request does not hold.
+pub fn is_failed_condition<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    error.code() == Some("PreconditionFailed")
+        || error.raw_response().is_some_and(|answer| answer.status().as_u16() == 412)
+}
+
+/// The server's address, for people.
+pub fn server(location: &S3Location) -> &str {
+    location.endpoint.as_deref().unwrap_or("Amazon S3")
+}
+
+/// An answer that no S3 server gives; `how` follows "it".
+pub fn no_s3(location: &S3Location, how: &str, status: u16) -> StoreError {
+    StoreError::Misconfigured(format!(
+        "`{}` is no S3 server: it {how} (HTTP status {status}), check the address in `cache=` and `endpoint=`",
+        server(location)
+    ))
 }
 
 pub fn explain<E>(location: &S3Location, error: &SdkError<E, HttpResponse>) -> StoreError
 where
-    E: ProvideErrorMetadata + std::error::Error + 'static,
+    E: ProvideErrorMetadata + Error + Send + Sync + 'static,
 {
     let bucket = &location.bucket;
-    let server = location.endpoint.as_deref().unwrap_or("Amazon S3");
+    let server = server(location);
     match error {
         SdkError::TimeoutError(_) => {
             return StoreError::Unavailable(format!("`{server}` does not answer"));
         }
         SdkError::DispatchFailure(_) | SdkError::ConstructionFailure(_) => {
-            return unreachable(server, &DisplayErrorContext(error).to_string());
+            return Unreachable::of(error).explain(server);
         }
+        _ if is_interrupted(error) => return Unreachable::CutOff.explain(server),
         _ => {}
     }
     let status = error.raw_response().map(|answer| answer.status().as_u16());
-    let code = error.code().unwrap_or_default();
-    let said = error.message().unwrap_or_default();
-    match (code, status) {
+    if let (Some(answer), Some(status)) = (error.raw_response(), status)
+        && let Some(how) = answer::foreign(answer, error.code())
+    {
+        return no_s3(location, &how, status);
+    }
+    let code = said(error.code().unwrap_or_default());
+    let said = said(error.message().unwrap_or_default());
+    match (code.as_str(), status) {
         ("NoSuchBucket", _) => StoreError::Misconfigured(format!(
             "there is no bucket `{bucket}` at `{server}`, create it or name another one"
         )),
         (
             "PermanentRedirect"
+            | "TemporaryRedirect"
             | "AuthorizationHeaderMalformed"
             | "IllegalLocationConstraintException",
             _,
         )
-        | ("", Some(301)) => {
-            let region = error
-                .raw_response()
-                .and_then(|answer| answer.headers().get("x-amz-bucket-region"))
-                .map(|region| format!("`{region}`"));
-            StoreError::Misconfigured(match region {
-                Some(region) => format!(
-                    "bucket `{bucket}` is in region {region}, write `region=` with that in the cache's address"
-                ),
-                None => format!(
-                    "bucket `{bucket}` is in another region, write the right `region=` in the cache's address: {said}"
-                ),
-            })
-        }
+        | ("", Some(301)) => another_region(location, error, &said),
         ("InvalidAccessKeyId", _) => StoreError::Denied(format!(
             "`{server}` does not know the access key, check the credentials"
         )),
@@ -84,23 +104,54 @@ where
         }
         (_, Some(403)) => StoreError::Denied(format!(
             "`{server}` denies access to bucket `{bucket}`, check the rights of the credentials{}",
-            after(said)
+            after(&said)
         )),
-        ("SlowDown" | "ServiceUnavailable" | "InternalError", _) | (_, Some(500..)) => {
-            StoreError::Unavailable(format!(
-                "`{server}` is overloaded or out of order{}",
-                after(if said.is_empty() { code } else { said })
-            ))
+        ("", Some(status @ (404 | 405))) => no_s3(location, "answers as none does", status),
+        ("", Some(200..=299)) => {
+            StoreError::Unavailable(format!("an answer of `{server}` cannot be read"))
         }
+        _ if is_passing(error) => StoreError::Unavailable(format!(
+            "`{server}` is overloaded or out of order{}",
+            after(&described(&code, &said, status))
+        )),
         _ => {
-            let what = if said.is_empty() { code } else { said };
-            let status = status.map_or_else(String::new, |status| format!(" ({status})"));
-            match what.is_empty() {
-                // It was cut off on its way.
-                true => unreachable(server, &DisplayErrorContext(error).to_string()),
-                false => StoreError::Other(format!("`{server}` refuses: {what}{status}")),
-            }
+            let described = described(&code, &said, status);
+            StoreError::Other(format!("`{server}` refuses: {described}"))
         }
+    }
+}
+
+fn another_region<E>(
+    location: &S3Location,
+    error: &SdkError<E, HttpResponse>,
+    reason: &str,
+) -> StoreError
+where
+    E: ProvideErrorMetadata,
+{
+    let bucket = &location.bucket;
+    let answer = error.raw_response();
+    let region = answer.and_then(|answer| answer.headers().get("x-amz-bucket-region"));
+    StoreError::Misconfigured(match region {
+        Some(region) => format!(
+            "bucket `{bucket}` is in region `{}`, write `region=` with that in the cache's address",
+            said(region)
+        ),
+        None => format!(
+            "bucket `{bucket}` is in another region, write the right `region=` in the cache's address{}",
+            after(reason)
+        ),
+    })
+}
+
+/// What an answer says, in its own words if it has any.
+fn described(code: &str, said: &str, status: Option<u16>) -> String {
+    let what = if said.is_empty() { code } else { said };
+    match (what, status) {
+        ("", Some(status)) => format!("HTTP status {status}"),
+        ("", None) => "no reason is given".to_owned(),
+        (what, Some(status)) => format!("{what} (HTTP status {status})"),
+        (what, None) => what.to_owned(),
     }
 }
 
@@ -108,27 +159,90 @@ fn after(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
-/// What kept a request from being answered, by the words of the libraries below.
-fn unreachable(server: &str, chain: &str) -> StoreError {
-    let lower = chain.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if has(&["no providers in chain", "credentials", "identity"]) {
-        return StoreError::Denied(
-            "there are no credentials, set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AWS_PROFILE`".to_owned(),
-        );
+/// What kept a request from being answered.
+pub enum Unreachable {
+    NoCredentials,
+    NoSuchName,
+    NobodyListens,
+    Certificate,
+    NoTls,
+    Slow,
+    CutOff,
+    /// In the words of the libraries below.
+    Other(String),
+}
+
+impl Unreachable {
+    /// Known by the words of the libraries below, since they have no types for it.
+    pub fn of<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + Send + Sync + 'static,
+    {
+        let chain = DisplayErrorContext(error).to_string().to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| chain.contains(word));
+        if has(&["no providers in chain", "credentials", "identity"]) {
+            Self::NoCredentials
+        } else if has(&["dns error", "failed to lookup", "name or service not known"]) {
+            Self::NoSuchName
+        } else if has(&["connection refused"]) {
+            Self::NobodyListens
+        } else if has(&["certificate", "invalid peer", "fatal alert"]) {
+            Self::Certificate
+        } else if has(&["corrupt message"]) {
+            Self::NoTls
+        } else if has(&["timed out", "timeout", "minimum throughput", "stalled"]) {
+            Self::Slow
+        } else if has(&[
+            "reset",
+            "broken pipe",
+            "incomplete",
+            "connection closed",
+            "unexpected eof",
+            "unexpectedeof",
+            "close_notify",
+        ]) {
+            Self::CutOff
+        } else {
+            Self::Other(causes(error))
+        }
     }
-    let reason = if has(&["dns error", "failed to lookup", "name or service not known"]) {
-        "its name cannot be resolved"
-    } else if has(&["connection refused"]) {
-        "nothing listens there"
-    } else if has(&["certificate", "tls", "invalid peer"]) {
-        "its TLS certificate is not accepted, name the file of the authority that has signed it with `AWS_CA_BUNDLE`"
-    } else if has(&["timed out", "timeout", "minimum throughput", "stalled"]) {
-        "it does not answer in time"
-    } else if has(&["reset", "broken pipe", "incomplete", "connection closed", "unexpected eof"]) {
-        "the connection was cut off"
-    } else {
-        return StoreError::Unavailable(format!("`{server}` cannot be reached: {chain}"));
-    };
-    StoreError::Unavailable(format!("`{server}` cannot be reached: {reason}"))
+
+    /// Whether the next attempt may be answered.
+    pub fn is_passing(&self) -> bool {
+        !matches!(self, Self::NoCredentials | Self::Certificate | Self::NoTls)
+    }
+
+    fn explain(self, server: &str) -> StoreError {
+        let reason = match self {
+            Self::NoCredentials => {
+                return StoreError::Denied(
+                    "there are no credentials, set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AWS_PROFILE`".to_owned(),
+                );
+            }
+            Self::NoSuchName => "its name cannot be resolved",
+            Self::NobodyListens => "nothing listens there",
+            Self::Certificate => {
+                "its TLS certificate is not accepted, name the file of the authority that has signed it with `AWS_CA_BUNDLE`"
+            }
+            Self::NoTls => "it does not speak TLS, write `http://` before its host",
+            Self::Slow => "it does not answer in time",
+            Self::CutOff => "the connection was cut off",
+            Self::Other(ref causes) => causes,
+        };
+        StoreError::Unavailable(format!("`{server}` cannot be reached: {reason}"))
+    }
+}
+
+/// An error and what caused it, each in its own words and none twice.
+pub fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = said(&error.to_string());
+        if !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    texts.join(": ")
 }

@@ -1,19 +1,19 @@
 //! From an object to a download's chunks, over several connections.
 
 use std::ops::Range;
-use std::time::Duration;
+use std::sync::Arc;
 
-use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bytes::Bytes;
 use deno_core::futures::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::super::{CacheKey, Download, ObjectInfo, S3Location, StoreError};
-use super::explain::{explain, is_absent};
+use super::super::{CacheKey, Download, ObjectInfo, StoreError};
+use super::explain::{causes, is_absent, no_s3};
+use super::remote::Remote;
+use super::retry::{ATTEMPTS, Patience, pauses};
 use super::{S3Store, metadata, size, time};
 
 /// What one request asks for, in bytes.
@@ -22,26 +22,17 @@ const RANGE: u64 = 8 << 20;
 /// How many requests are under way at the same time: a connection to S3 gives 80 to 100 MB/s.
 const AT_ONCE: usize = 4;
 
-/// How often a range is asked for before the download is given up.
-const ATTEMPTS: usize = 5;
-
 pub async fn get(
     store: &S3Store,
     key: &CacheKey,
 ) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
-    let client = store.client().await?.clone();
     let answer = match first(store, key, format!("bytes=0-{}", RANGE - 1)).await? {
         Found::Part(answer) => answer,
         Found::Empty(info) => return Ok(Some((info, empty(key)))),
         Found::Nothing => return Ok(None),
     };
     let info = info(key, &answer);
-    let fetch = Fetch {
-        client,
-        location: store.location.clone(),
-        info: info.clone(),
-        stall: store.options.stall,
-    };
+    let fetch = Fetch { remote: store.remote().await?.clone(), info: info.clone() };
     // The first range comes as it arrives, later ones whole: they wait for their turn.
     let (sender, chunks) = mpsc::channel(2);
     let budget = store.options.budget;
@@ -63,15 +54,24 @@ pub async fn tail(
     key: &CacheKey,
     bytes: u64,
 ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
-    match first(store, key, format!("bytes=-{bytes}")).await? {
-        Found::Part(answer) => {
-            let info = info(key, &answer);
-            let read = timeout(store.options.stall, answer.body.collect()).await;
-            let tail = read.ok().and_then(Result::ok).map(|body| body.into_bytes());
-            Ok(Some((info, tail.unwrap_or_default())))
+    let mut pauses = pauses(ATTEMPTS);
+    loop {
+        let (info, body) = match first(store, key, format!("bytes=-{bytes}")).await? {
+            Found::Part(answer) => (info(key, &answer), answer.body),
+            Found::Empty(info) => return Ok(Some((info, Bytes::new()))),
+            Found::Nothing => return Ok(None),
+        };
+        if let Ok(Ok(tail)) = timeout(store.options.stall, body.collect()).await {
+            return Ok(Some((info, tail.into_bytes())));
         }
-        Found::Empty(info) => Ok(Some((info, Bytes::new()))),
-        Found::Nothing => Ok(None),
+        match pauses.next() {
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => {
+                return Err(StoreError::Unavailable(format!(
+                    "the end of `{key}` cannot be read, the connection is cut off each time"
+                )));
+            }
+        }
     }
 }
 
@@ -83,8 +83,14 @@ enum Found {
 }
 
 async fn first(store: &S3Store, key: &CacheKey, range: String) -> Result<Found, StoreError> {
-    let request = store.client().await?.get_object().bucket(&store.location.bucket);
-    match request.key(key.as_str()).range(range).send().await {
+    let remote = store.remote().await?;
+    let request = remote.client.get_object().bucket(remote.bucket());
+    let request = request.key(key.as_str()).range(range);
+    match remote.retried(remote.patience(), || request.clone().send()).await {
+        // Without it nobody could tell whether later ranges are of the same object.
+        Ok(answer) if answer.e_tag().is_none() => {
+            Err(no_s3(&store.location, "answers with something else", 200))
+        }
         Ok(answer) => Ok(Found::Part(Box::new(answer))),
         Err(error) if is_absent(&error) => Ok(Found::Nothing),
         // There is no byte to ask for.
@@ -92,7 +98,7 @@ async fn first(store: &S3Store, key: &CacheKey, range: String) -> Result<Found, 
             let found = super::CacheStore::stat(store, key).await?;
             Ok(found.map_or(Found::Nothing, Found::Empty))
         }
-        Err(error) => Err(explain(&store.location, &error)),
+        Err(error) => Err(remote.explain(&error)),
     }
 }
 
@@ -119,10 +125,8 @@ fn total(answer: &GetObjectOutput) -> u64 {
 }
 
 struct Fetch {
-    client: Client,
-    location: S3Location,
+    remote: Arc<Remote>,
     info: ObjectInfo,
-    stall: Duration,
 }
 
 type Chunks = mpsc::Sender<Result<Bytes, StoreError>>;
@@ -175,7 +179,7 @@ impl Fetch {
     ) -> Result<(), StoreError> {
         let mut at = range.start;
         while at < range.end {
-            match timeout(self.stall, body.next()).await {
+            match timeout(self.remote.stall, body.next()).await {
                 Ok(Some(Ok(chunk))) => {
                     at += chunk.len() as u64;
                     send(chunks, chunk).await?;
@@ -193,12 +197,7 @@ impl Fetch {
     async fn range(&self, range: Range<u64>) -> Result<Bytes, StoreError> {
         let expected = range.end - range.start;
         let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-        let mut pauses = ExponentialBuilder::new()
-            .with_min_delay(Duration::from_millis(100))
-            .with_max_delay(Duration::from_secs(5))
-            .with_max_times(ATTEMPTS - 1)
-            .with_jitter()
-            .build();
+        let mut pauses = pauses(ATTEMPTS);
         loop {
             let at = range.start + bytes.len() as u64;
             let error = match self.attempt(at..range.end, &mut bytes).await {
@@ -218,32 +217,34 @@ impl Fetch {
     }
 
     async fn attempt(&self, range: Range<u64>, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
-        let key = &self.info.key;
+        let (remote, key) = (&self.remote, &self.info.key);
         let stalled = || StoreError::Stalled {
             key: key.clone(),
-            stall: self.stall,
+            stall: remote.stall,
             attempts: ATTEMPTS as u32,
         };
-        let request = self
+        let request = remote
             .client
             .get_object()
-            .bucket(&self.location.bucket)
+            .bucket(remote.bucket())
             .key(key.as_str())
             .range(format!("bytes={}-{}", range.start, range.end - 1))
             // All of it has to be of the same version.
             .if_match(&self.info.etag);
-        let answer = request.send().await.map_err(|error| {
-            match error.raw_response().map(|raw| raw.status().as_u16()) {
+        // What fails for a passing reason is asked for again here, together with what is cut off later.
+        let patience = Patience { attempts: 1, ..remote.patience() };
+        let sent = remote.retried(patience, || request.clone().send()).await;
+        let answer =
+            sent.map_err(|error| match error.raw_response().map(|raw| raw.status().as_u16()) {
                 Some(404 | 412 | 416) => StoreError::Changed { key: key.clone() },
-                _ => explain(&self.location, &error),
-            }
-        })?;
+                _ => remote.explain(&error),
+            })?;
         let expected = range.end - range.start;
         let start = bytes.len();
         let mut body = answer.body;
         loop {
             let got = (bytes.len() - start) as u64;
-            match timeout(self.stall, body.next()).await {
+            match timeout(self.remote.stall, body.next()).await {
                 Err(_) => return Err(stalled()),
                 Ok(Some(Ok(chunk))) if got + chunk.len() as u64 <= expected => {
                     bytes.extend_from_slice(&chunk);
@@ -255,7 +256,8 @@ impl Fetch {
                 }
                 Ok(Some(Err(error))) => {
                     return Err(StoreError::Unavailable(format!(
-                        "the transfer of `{key}` was cut off: {error}"
+                        "the transfer of `{key}` was cut off: {}",
+                        causes(&error)
                     )));
                 }
                 Ok(None) if got == expected => return Ok(()),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,13 @@ pub struct Left {
     entry: Entry,
 }
 
+/// An upload of a process that is alive.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Live {
+    pub key: String,
+    pub upload: String,
+}
+
 impl Journal {
     pub fn new(state: &Path, location: &S3Location) -> Self {
         Self {
@@ -50,7 +57,7 @@ impl Journal {
     }
 
     /// Takes note of an upload. A journal that cannot be written is no reason not to upload: what a
-    /// killed process leaves is swept after a day then.
+    /// killed process leaves then stays, until `ci cache uploads` or the bucket's lifecycle ends it.
     pub fn note(&self, key: &str, upload: &str) -> Option<Entry> {
         let record = Record {
             server: self.server.clone(),
@@ -60,24 +67,44 @@ impl Journal {
         };
         let text = serde_json::to_vec(&record).ok()?;
         fs::create_dir_all(&self.directory).ok()?;
-        let path = self.directory.join(uuid::Uuid::new_v4().to_string());
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).ok()?;
-        // Locked before there is anything to be read.
-        file.try_lock().ok()?;
-        file.write_all(&text).ok()?;
-        Some(Entry { path, _file: file })
+        loop {
+            let path = self.directory.join(uuid::Uuid::new_v4().to_string());
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).ok()?;
+            // Locked before there is anything to be read. Another process may have taken it for one of a
+            // killed process before that, and removed it.
+            if file.try_lock().is_ok() && is_at(&file, &path) {
+                file.write_all(&text).ok()?;
+                return Some(Entry { path, _file: file });
+            }
+        }
     }
 
     /// Uploads to this bucket that nobody works on any more.
     pub fn left_behind(&self) -> Vec<Left> {
+        self.files().filter_map(|path| self.left(path)).collect()
+    }
+
+    /// Uploads to this bucket that processes of this machine work on.
+    pub fn alive(&self) -> Vec<Live> {
+        self.files().filter_map(|path| self.live(&path)).collect()
+    }
+
+    /// What this program has made there: files that are named by a random UUID.
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
         let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
-        entries.filter_map(|entry| self.left(entry.path())).collect()
+        entries.map(|entry| entry.path()).filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            uuid::Uuid::parse_str(name).is_ok_and(|uuid| uuid.to_string() == name)
+        })
     }
 
     fn left(&self, path: PathBuf) -> Option<Left> {
         let file = File::open(&path).ok()?;
         file.try_lock().ok()?;
+        if !is_at(&file, &path) {
+            return None;
+        }
         let entry = Entry { path, _file: file };
         let text = fs::read(&entry.path).ok()?;
         let Ok(record) = serde_json::from_slice::<Record>(&text) else {
@@ -85,11 +112,28 @@ impl Journal {
             entry.forget();
             return None;
         };
-        (record.server == self.server && record.bucket == self.bucket).then_some(Left {
-            key: record.key,
-            upload: record.upload,
-            entry,
-        })
+        self.is_about(&record).then_some(Left { key: record.key, upload: record.upload, entry })
+    }
+
+    fn live(&self, path: &Path) -> Option<Live> {
+        let file = File::open(path).ok()?;
+        if file.try_lock_shared().is_ok() {
+            return None;
+        }
+        let record: Record = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        self.is_about(&record).then_some(Live { key: record.key, upload: record.upload })
+    }
+
+    fn is_about(&self, record: &Record) -> bool {
+        record.server == self.server && record.bucket == self.bucket
+    }
+}
+
+/// Whether an open file is still what its path leads to.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(open), Ok(found)) => (open.dev(), open.ino()) == (found.dev(), found.ino()),
+        _ => false,
     }
 }
 

@@ -1,45 +1,53 @@
 //! A store in a bucket of S3 or of a server that speaks its protocol.
 
+mod answer;
 mod authority;
 mod client;
+mod clock;
+mod condition;
 mod explain;
 mod get;
 mod journal;
 mod multipart;
 mod probe;
 mod put;
+mod remote;
+mod retry;
+mod uploads;
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
-use self::explain::{explain, is_absent};
+use self::explain::is_absent;
 use self::journal::Journal;
+use self::remote::Remote;
 use super::{
-    CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, S3Location, StoreError,
-    StoreOptions, Upload,
+    CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, PutCondition, S3Location,
+    StoreError, StoreOptions, Stored, Upload, UploadInfo,
 };
 
 pub struct S3Store {
     location: S3Location,
     options: StoreOptions,
-    client: OnceCell<Client>,
+    remote: OnceCell<Arc<Remote>>,
     journal: Journal,
     /// Uploads that are being taken back.
     cleanup: TaskTracker,
+    /// Whether the server honours conditions of puts, and of completed uploads.
+    honours_put: OnceCell<bool>,
+    honours_complete: OnceCell<bool>,
 }
 
 /// What the names of user metadata start with.
 const METADATA: &str = "ci-";
-
-/// How old an upload of an unknown writer has to be before it counts as left behind.
-const LEFT_BEHIND: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How long `close` waits for uploads to be taken back.
 const CLEANUP: Duration = Duration::from_secs(10);
@@ -47,17 +55,21 @@ const CLEANUP: Duration = Duration::from_secs(10);
 impl S3Store {
     pub fn new(location: S3Location, options: StoreOptions) -> Self {
         let journal = Journal::new(&options.state, &location);
-        Self { location, options, client: OnceCell::new(), journal, cleanup: TaskTracker::new() }
+        Self {
+            location,
+            options,
+            remote: OnceCell::new(),
+            journal,
+            cleanup: TaskTracker::new(),
+            honours_put: OnceCell::new(),
+            honours_complete: OnceCell::new(),
+        }
     }
 
     /// Made when it is needed first: reading credentials may take a while.
-    async fn client(&self) -> Result<&Client, StoreError> {
-        self.client.get_or_try_init(|| client::connect(&self.location, &self.options)).await
-    }
-
-    /// Whether what is sent is signed too. Under TLS nobody could change it on its way.
-    fn signs_payload(&self) -> bool {
-        self.location.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
+    async fn remote(&self) -> Result<&Arc<Remote>, StoreError> {
+        let connect = async || client::connect(&self.location, &self.options).await.map(Arc::new);
+        self.remote.get_or_try_init(connect).await
     }
 }
 
@@ -68,19 +80,7 @@ impl CacheStore for S3Store {
     }
 
     async fn stat(&self, key: &CacheKey) -> Result<Option<ObjectInfo>, StoreError> {
-        let client = self.client().await?;
-        let request = client.head_object().bucket(&self.location.bucket).key(key.as_str());
-        match request.send().await {
-            Ok(found) => Ok(Some(ObjectInfo {
-                key: key.clone(),
-                size: size(found.content_length()),
-                modified: time(found.last_modified()),
-                etag: found.e_tag().unwrap_or_default().to_owned(),
-                metadata: metadata(found.metadata()),
-            })),
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(explain(&self.location, &error)),
-        }
+        Ok(self.remote().await?.head(key).await?.map(|(info, _)| info))
     }
 
     async fn tail(
@@ -99,29 +99,35 @@ impl CacheStore for S3Store {
         &self,
         key: &CacheKey,
         metadata: &Metadata,
+        condition: &PutCondition,
         parts: Upload,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Stored, StoreError> {
         let budget = self.options.budget;
-        match tokio::time::timeout(budget, put::put(self, key, metadata, parts)).await {
+        let put = put::put(self, key, metadata, condition, parts);
+        match tokio::time::timeout(budget, put).await {
             Ok(done) => done,
             Err(_) => Err(StoreError::OverBudget { key: key.clone(), budget }),
         }
     }
 
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectInfo>, StoreError> {
-        let client = self.client().await?;
-        let mut pages = client
-            .list_objects_v2()
-            .bucket(&self.location.bucket)
-            .set_prefix((!prefix.is_empty()).then(|| format!("{prefix}/")))
-            .into_paginator()
-            .send();
+        let remote = self.remote().await?;
         let mut found = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| explain(&self.location, &error))?;
+        let mut token: Option<String> = None;
+        let mut seen = HashSet::new();
+        loop {
+            let request = remote
+                .client
+                .list_objects_v2()
+                .bucket(remote.bucket())
+                .set_prefix(prefix_of(prefix))
+                .set_continuation_token(token.clone());
+            let page = remote.retried(remote.patience(), || request.clone().send()).await;
+            let page = page.map_err(|error| remote.explain(&error))?;
             for object in page.contents() {
                 // What has no proper key is none of this program's objects.
-                let Some(Ok(key)) = object.key().map(str::parse) else { continue };
+                let key = object.key().and_then(|key| key.parse::<CacheKey>().ok());
+                let Some(key) = key.filter(CacheKey::is_archive) else { continue };
                 found.push(ObjectInfo {
                     key,
                     size: size(object.size()),
@@ -130,40 +136,54 @@ impl CacheStore for S3Store {
                     metadata: Metadata::default(),
                 });
             }
+            if page.is_truncated() != Some(true) {
+                break;
+            }
+            match page.next_continuation_token() {
+                None | Some("") => return Err(incomplete(remote, "gives no token to go on with")),
+                Some(next) if !seen.insert(next.to_owned()) => {
+                    return Err(incomplete(remote, "gives the same token again"));
+                }
+                Some(next) => token = Some(next.to_owned()),
+            }
         }
         found.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(found)
     }
 
-    async fn delete(&self, key: &CacheKey) -> Result<(), StoreError> {
-        let client = self.client().await?;
-        let request = client.delete_object().bucket(&self.location.bucket).key(key.as_str());
-        match request.send().await {
-            Err(error) if !is_absent(&error) => Err(explain(&self.location, &error)),
-            _ => Ok(()),
+    async fn delete(&self, key: &CacheKey, etag: &str) -> Result<bool, StoreError> {
+        let remote = self.remote().await?;
+        // Not a condition of the request, which few servers know here.
+        if remote.head(key).await?.is_none_or(|(found, _)| found.etag != etag) {
+            return Ok(false);
+        }
+        let request = remote.client.delete_object().bucket(remote.bucket()).key(key.as_str());
+        match remote.retried(remote.patience(), || request.clone().send()).await {
+            Err(error) if !is_absent(&error) => Err(remote.explain(&error)),
+            _ => Ok(true),
         }
     }
 
+    async fn left_behind(&self) -> Result<u64, StoreError> {
+        Ok(self.journal.left_behind().len() as u64)
+    }
+
     async fn sweep(&self) -> Result<u64, StoreError> {
-        let client = self.client().await?;
+        let remote = self.remote().await?;
         let mut swept = 0;
         for left in self.journal.left_behind() {
-            let aborted = client
-                .abort_multipart_upload()
-                .bucket(&self.location.bucket)
-                .key(&left.key)
-                .upload_id(&left.upload)
-                .send()
-                .await;
-            match aborted {
-                Ok(_) => swept += 1,
-                // Somebody else was faster, or it was completed in the last moment.
-                Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(explain(&self.location, &error)),
-            }
+            swept += u64::from(uploads::abort_named(remote, &left.key, &left.upload).await?);
             left.forget();
         }
-        Ok(swept + multipart::abort_old(self, client, LEFT_BEHIND).await)
+        Ok(swept)
+    }
+
+    async fn uploads(&self, prefix: &KeyPrefix) -> Result<Vec<UploadInfo>, StoreError> {
+        uploads::list(self.remote().await?, &self.journal, prefix).await
+    }
+
+    async fn abort_upload(&self, upload: &UploadInfo) -> Result<bool, StoreError> {
+        uploads::abort(self.remote().await?, &self.journal, upload).await
     }
 
     async fn close(&self) {
@@ -171,6 +191,19 @@ impl CacheStore for S3Store {
         // What is not taken back by then is in the journal.
         _ = tokio::time::timeout(CLEANUP, self.cleanup.wait()).await;
     }
+}
+
+/// What the keys below a prefix start with.
+fn prefix_of(prefix: &KeyPrefix) -> Option<String> {
+    (!prefix.is_empty()).then(|| format!("{prefix}/"))
+}
+
+/// A listing that goes on, but not in a way that leads anywhere.
+fn incomplete(remote: &Remote, how: &str) -> StoreError {
+    let server = explain::server(&remote.location);
+    StoreError::Other(format!(
+        "the listing of `{server}` is incomplete: it says that there is more, and {how}"
+    ))
 }
 
 fn size(length: Option<i64>) -> u64 {

@@ -1,35 +1,35 @@
 //! Uploads in parts, which are published as a whole or taken back.
 
-use std::time::{Duration, SystemTime};
+use std::sync::Arc;
+use std::time::Duration;
 
-use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::super::{CacheKey, Metadata, S3Location, StoreError};
-use super::explain::{explain, is_absent};
+use super::super::{CacheKey, Metadata, PutCondition, StoreError};
+use super::explain::{is_absent, is_failed_condition, no_s3};
 use super::journal::Entry;
-use super::{S3Store, headers, time};
-
-/// The name of the token in an object's metadata.
-const TOKEN: &str = "ci-upload";
+use super::remote::{Remote, TOKEN};
+use super::retry::{ATTEMPTS, Patience};
+use super::{S3Store, headers};
 
 /// An upload that has begun. Dropped before it was completed, it is taken back.
 pub struct Multipart {
-    client: Client,
-    location: S3Location,
+    remote: Arc<Remote>,
     key: CacheKey,
     upload: String,
-    /// Stands in the object's metadata, unlike in that of any other upload.
     token: String,
-    signs_payload: bool,
     cleanup: TaskTracker,
     entry: Option<Entry>,
-    completed: bool,
+    /// Completed, or taken back.
+    ended: bool,
 }
+
+/// The most time that a server may take to put an object together from its parts.
+const COMPLETING: Duration = Duration::from_secs(10 * 60);
 
 impl Multipart {
     /// Begins on a task of its own: when this future is dropped meanwhile, the server may have begun all
@@ -38,38 +38,33 @@ impl Multipart {
         store: &S3Store,
         key: &CacheKey,
         metadata: &Metadata,
+        attempts: usize,
     ) -> Result<Self, StoreError> {
-        let client = store.client().await?.clone();
+        let remote = store.remote().await?.clone();
         let token = uuid::Uuid::new_v4().to_string();
         let mut headers = headers(metadata);
         headers.insert(TOKEN.to_owned(), token.clone());
-        let request = client
+        let request = remote
+            .client
             .create_multipart_upload()
-            .bucket(&store.location.bucket)
+            .bucket(remote.bucket())
             .key(key.as_str())
             .set_metadata(Some(headers));
-        let (location, journal) = (store.location.clone(), store.journal.clone());
-        let (cleanup, signs_payload) = (store.cleanup.clone(), store.signs_payload());
+        let patience = Patience { attempts, ..remote.patience() };
+        let (journal, cleanup) = (store.journal.clone(), store.cleanup.clone());
         let key = key.clone();
         let (sender, begun) = oneshot::channel();
         store.cleanup.spawn(async move {
-            let result = match request.send().await {
-                Ok(begun) => {
-                    let upload = begun.upload_id().unwrap_or_default().to_owned();
-                    let entry = journal.note(key.as_str(), &upload);
-                    Ok(Self {
-                        client,
-                        location,
-                        key,
-                        upload,
-                        token,
-                        signs_payload,
-                        cleanup,
-                        entry,
-                        completed: false,
-                    })
-                }
-                Err(error) => Err(explain(&location, &error)),
+            let result = match remote.retried(patience, || request.clone().send()).await {
+                Ok(begun) => match begun.upload_id() {
+                    Some(upload) => {
+                        let (entry, upload) =
+                            (journal.note(key.as_str(), upload), upload.to_owned());
+                        Ok(Self { remote, key, upload, token, cleanup, entry, ended: false })
+                    }
+                    None => Err(no_s3(&remote.location, "begins no upload", 200)),
+                },
+                Err(error) => Err(remote.explain(&error)),
             };
             // If nobody is there to take it, it is dropped here.
             _ = sender.send(result);
@@ -80,103 +75,92 @@ impl Multipart {
 
     /// Sends a part; their numbers count from 1.
     pub async fn part(&self, number: i32, bytes: Bytes) -> Result<CompletedPart, StoreError> {
-        let request = self
-            .client
-            .upload_part()
-            .bucket(&self.location.bucket)
-            .key(self.key.as_str())
-            .upload_id(&self.upload)
-            .part_number(number)
-            .body(ByteStream::from(bytes))
-            .customize();
-        let request = match self.signs_payload {
-            true => request,
-            false => request.disable_payload_signing(),
+        let remote = &self.remote;
+        let send = || {
+            let request = remote
+                .client
+                .upload_part()
+                .bucket(remote.bucket())
+                .key(self.key.as_str())
+                .upload_id(&self.upload)
+                .part_number(number)
+                .body(ByteStream::from(bytes.clone()))
+                .customize();
+            match remote.signs_payload() {
+                true => request.send(),
+                false => request.disable_payload_signing().send(),
+            }
         };
-        let sent = request.send().await.map_err(|error| explain(&self.location, &error))?;
+        let sent = remote.retried(remote.patience_for(bytes.len()), send).await;
+        let sent = sent.map_err(|error| remote.explain(&error))?;
         Ok(CompletedPart::builder()
             .part_number(number)
             .set_e_tag(sent.e_tag().map(str::to_owned))
             .build())
     }
 
-    /// Whether the object is the one that this upload has made.
-    async fn is_published(&self) -> bool {
-        let request = self.client.head_object().bucket(&self.location.bucket);
-        let found = request.key(self.key.as_str()).send().await;
-        let token = |found: aws_sdk_s3::operation::head_object::HeadObjectOutput| {
-            found.metadata()?.get(TOKEN).cloned()
-        };
-        found.ok().and_then(token).as_ref() == Some(&self.token)
-    }
-
-    /// Publishes the object.
-    pub async fn complete(mut self, parts: Vec<CompletedPart>) -> Result<(), StoreError> {
+    /// Publishes the object. `condition` is one that the server honours.
+    pub async fn complete(
+        mut self,
+        parts: Vec<CompletedPart>,
+        condition: &PutCondition,
+    ) -> Result<(), StoreError> {
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let completed = self
+        let if_match = match condition {
+            PutCondition::None => None,
+            PutCondition::Version(etag) => Some(etag.clone()),
+        };
+        let remote = &self.remote;
+        let request = remote
             .client
             .complete_multipart_upload()
-            .bucket(&self.location.bucket)
+            .bucket(remote.bucket())
             .key(self.key.as_str())
             .upload_id(&self.upload)
             .multipart_upload(parts)
-            .send()
-            .await;
-        match completed {
-            Ok(_) => {}
-            // The answer to an earlier attempt was lost, and that had been a success.
-            Err(error) if is_absent(&error) && self.is_published().await => {}
-            Err(error) => return Err(explain(&self.location, &error)),
+            .set_if_match(if_match);
+        let patience = Patience { attempts: ATTEMPTS, limit: Some(COMPLETING) };
+        if let Err(error) = remote.retried(patience, || request.clone().send()).await {
+            let is_ambiguous = is_absent(&error) || is_failed_condition(&error);
+            // The answer to an earlier attempt may have been lost, and that may have been a success.
+            if !(is_ambiguous && remote.is_written_with(&self.key, &self.token).await) {
+                let is_replaced = is_failed_condition(&error)
+                    || (*condition != PutCondition::None
+                        && aws_sdk_s3::error::ProvideErrorMetadata::code(&error)
+                            == Some("NoSuchKey"));
+                return Err(match is_replaced {
+                    true => StoreError::Replaced { key: self.key.clone() },
+                    false => remote.explain(&error),
+                });
+            }
         }
-        self.completed = true;
+        self.ended = true;
+        if let Some(entry) = self.entry.take() {
+            entry.forget();
+        }
         Ok(())
     }
 }
 
 impl Drop for Multipart {
     fn drop(&mut self) {
-        let entry = self.entry.take();
-        if self.completed {
-            if let Some(entry) = entry {
-                entry.forget();
-            }
-            return;
+        if !self.ended {
+            let (remote, key, upload) =
+                (self.remote.clone(), self.key.clone(), self.upload.clone());
+            // In the background, since whoever dropped this does not wait. `close` does.
+            self.cleanup.spawn(abort(remote, key, upload, self.entry.take()));
         }
-        let abort = self
-            .client
-            .abort_multipart_upload()
-            .bucket(&self.location.bucket)
-            .key(self.key.as_str())
-            .upload_id(&self.upload);
-        // In the background, since whoever dropped this does not wait. `close` does.
-        self.cleanup.spawn(async move {
-            if abort.send().await.is_ok()
-                && let Some(entry) = entry
-            {
-                entry.forget();
-            }
-        });
     }
 }
 
-/// Takes back uploads below the store's prefix that began so long ago that no writer can be alive.
-/// Returns how many. A server that does not list them, or forbids it, has none.
-pub async fn abort_old(store: &S3Store, client: &Client, age: Duration) -> u64 {
-    let bucket = &store.location.bucket;
-    let prefix = match store.location.prefix.as_str() {
-        "" => None,
-        prefix => Some(format!("{prefix}/")),
+async fn abort(remote: Arc<Remote>, key: CacheKey, upload: String, entry: Option<Entry>) {
+    let request = remote.client.abort_multipart_upload().bucket(remote.bucket());
+    let request = request.key(key.as_str()).upload_id(upload);
+    let is_gone = match remote.retried(remote.patience(), || request.clone().send()).await {
+        Ok(_) => true,
+        Err(error) => is_absent(&error),
     };
-    let listed = client.list_multipart_uploads().bucket(bucket).set_prefix(prefix).send().await;
-    let Ok(listed) = listed else { return 0 };
-    let mut aborted = 0;
-    for upload in listed.uploads() {
-        let begun = time(upload.initiated());
-        let old = SystemTime::now().duration_since(begun).is_ok_and(|since| since > age);
-        if let (true, Some(key), Some(id)) = (old, upload.key(), upload.upload_id()) {
-            let abort = client.abort_multipart_upload().bucket(bucket).key(key).upload_id(id);
-            aborted += u64::from(abort.send().await.is_ok());
-        }
+    if is_gone && let Some(entry) = entry {
+        entry.forget();
     }
-    aborted
 }

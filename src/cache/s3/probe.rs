@@ -2,34 +2,63 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::config::retry::RetryConfig;
-
-use super::super::{CacheKey, StoreError};
+use super::super::{CacheKey, KeyPrefix, Metadata, StoreError};
 use super::S3Store;
-use super::explain::{explain, is_absent};
+use super::explain::{is_absent, no_s3, server};
+use super::multipart::Multipart;
+use super::retry::Patience;
 
+/// How long the probe takes at most.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// When a second probe begins beside one that is not answered: its connection may be a dead one.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How often a request of the probe is sent, within its time.
+const ATTEMPTS: usize = 4;
 
 /// A name that no archive has.
 const NAME: &str = ".ci-probe";
 
 pub async fn probe(store: &S3Store, writes: bool) -> Result<(), StoreError> {
-    let look = async { tokio::try_join!(read(store), write(store, writes)).map(drop) };
-    tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| {
-        let server = store.location.endpoint.as_deref().unwrap_or("Amazon S3");
-        let patience = humantime::format_duration(PATIENCE);
+    let look = async || tokio::try_join!(read(store), write(store, writes)).map(drop);
+    let both = async {
+        let first = look();
+        tokio::pin!(first);
+        tokio::select! {
+            looked = &mut first => return looked,
+            () = tokio::time::sleep(SECOND) => {}
+        }
+        tokio::select! {
+            looked = first => looked,
+            looked = look() => looked,
+        }
+    };
+    tokio::time::timeout(PATIENCE, both).await.unwrap_or_else(|_| {
+        let (server, patience) = (server(&store.location), humantime::format_duration(PATIENCE));
         Err(StoreError::Unavailable(format!("`{server}` does not answer within {patience}")))
     })
 }
 
 /// Reads what is not there: everything but that has to be in order for the answer.
 async fn read(store: &S3Store) -> Result<(), StoreError> {
-    let request = store.client().await?.get_object();
-    let request = request.bucket(&store.location.bucket).key(key(store)?.as_str());
-    let config = aws_sdk_s3::config::Config::builder().retry_config(RetryConfig::disabled());
-    match request.customize().config_override(config).send().await {
-        Err(error) if !is_absent(&error) => Err(explain(&store.location, &error)),
-        _ => Ok(()),
+    let remote = store.remote().await?;
+    let key = probe_key(&store.options.prefix, None)?;
+    let request = remote.client.get_object().bucket(remote.bucket()).key(key.as_str());
+    let patience = Patience { attempts: ATTEMPTS, limit: None };
+    match remote.retried(patience, || request.clone().send()).await {
+        Err(error) if is_absent(&error) => Ok(()),
+        Err(error) => Err(remote.explain(&error)),
+        // Somebody put an object there, or this server has an answer to everything.
+        Ok(found) if found.e_tag().is_none() => {
+            Err(no_s3(&store.location, "answers with something else", 200))
+        }
+        Ok(found) => match found.content_type() {
+            Some(kind) if kind.starts_with("text/html") => {
+                Err(no_s3(&store.location, "answers with a web page", 200))
+            }
+            _ => Ok(()),
+        },
     }
 }
 
@@ -38,29 +67,37 @@ async fn write(store: &S3Store, writes: bool) -> Result<(), StoreError> {
     if !writes {
         return Ok(());
     }
-    let client = store.client().await?;
-    let (bucket, key) = (&store.location.bucket, key(store)?);
-    let request = client.create_multipart_upload().bucket(bucket).key(key.as_str());
-    let config = aws_sdk_s3::config::Config::builder().retry_config(RetryConfig::disabled());
-    let begun = request.customize().config_override(config).send().await;
-    let begun = begun.map_err(|error| match explain(&store.location, &error) {
+    let key = probe_key(&store.options.prefix, None)?;
+    let begun = Multipart::begin(store, &key, &Metadata::default(), ATTEMPTS).await;
+    let begun = begun.map_err(|error| match error {
         StoreError::Denied(reason) => StoreError::Denied(format!(
             "the cache cannot be written to, allow that or use `cache_policy=pull`: {reason}"
         )),
         other => other,
     })?;
-    if let Some(upload) = begun.upload_id() {
-        let abort = client.abort_multipart_upload().bucket(bucket).key(key.as_str());
-        // One that stays is swept after a day.
-        _ = abort.upload_id(upload).send().await;
-    }
+    // In the background: what cannot be taken back is in the journal.
+    drop(begun);
     Ok(())
 }
 
-fn key(store: &S3Store) -> Result<CacheKey, StoreError> {
-    let key = match store.location.prefix.as_str() {
-        "" => NAME.to_owned(),
-        prefix => format!("{prefix}/{NAME}"),
+/// The key of what is only there to find something out.
+pub fn probe_key(prefix: &KeyPrefix, unique: Option<uuid::Uuid>) -> Result<CacheKey, StoreError> {
+    let name = unique.map_or_else(|| NAME.to_owned(), |unique| format!("{NAME}-{unique}"));
+    let key = match prefix.as_str() {
+        "" => name,
+        prefix => format!("{prefix}/{name}"),
     };
     key.parse().map_err(|error| StoreError::Misconfigured(format!("invalid prefix: {error}")))
+}
+
+/// Whether a key is one of [`probe_key`].
+pub fn is_probe(key: &CacheKey) -> bool {
+    let name = key.as_str().rsplit('/').next().unwrap_or_default();
+    match name.strip_prefix(NAME) {
+        Some("") => true,
+        Some(rest) => {
+            rest.strip_prefix('-').is_some_and(|uuid| uuid::Uuid::parse_str(uuid).is_ok())
+        }
+        None => false,
+    }
 }

@@ -4,9 +4,12 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use deno_core::futures::stream::{FuturesUnordered, StreamExt};
 
-use super::super::{CacheKey, Metadata, StoreError, Upload};
-use super::explain::explain;
+use super::super::{CacheKey, Metadata, PutCondition, StoreError, Stored, Upload};
+use super::condition::{self, Publish};
+use super::explain::{is_absent, is_failed_condition};
 use super::multipart::Multipart;
+use super::remote::TOKEN;
+use super::retry::ATTEMPTS;
 use super::{S3Store, headers};
 
 /// The size of a part in bytes. S3 takes no less than 5 MiB but for the last one.
@@ -23,15 +26,17 @@ pub async fn put(
     store: &S3Store,
     key: &CacheKey,
     metadata: &Metadata,
+    condition: &PutCondition,
     mut chunks: Upload,
-) -> Result<u64, StoreError> {
+) -> Result<Stored, StoreError> {
     let mut parts = Parts { chunks: &mut chunks, key, rest: Bytes::new(), ended: false };
     let first = parts.next(PART).await?;
     if parts.ended {
-        return whole(store, key, chunks.metadata.as_ref().unwrap_or(metadata), first).await;
+        let metadata = chunks.metadata.as_ref().unwrap_or(metadata);
+        return whole(store, key, metadata, condition, first).await;
     }
     let mut size = first.len() as u64;
-    let upload = Multipart::begin(store, key, metadata).await?;
+    let upload = Multipart::begin(store, key, metadata, ATTEMPTS).await?;
     let mut sent = Vec::new();
     let mut number = 1;
     let mut sending = FuturesUnordered::new();
@@ -74,8 +79,9 @@ pub async fn put(
     }
     drop(sending);
     sent.sort_by_key(|part| part.part_number());
-    upload.complete(sent).await?;
-    Ok(size)
+    let (condition, notice) = condition::check(store, key, condition, Publish::Complete).await?;
+    upload.complete(sent, &condition).await?;
+    Ok(Stored { size, notice })
 }
 
 async fn send(
@@ -93,21 +99,46 @@ async fn whole(
     store: &S3Store,
     key: &CacheKey,
     metadata: &Metadata,
+    condition: &PutCondition,
     bytes: Bytes,
-) -> Result<u64, StoreError> {
+) -> Result<Stored, StoreError> {
     let size = bytes.len() as u64;
-    let request = store
-        .client()
-        .await?
-        .put_object()
-        .bucket(&store.location.bucket)
-        .key(key.as_str())
-        .set_metadata(Some(headers(metadata)))
-        .body(ByteStream::from(bytes))
-        .customize();
-    let request = if store.signs_payload() { request } else { request.disable_payload_signing() };
-    request.send().await.map_err(|error| explain(&store.location, &error))?;
-    Ok(size)
+    let (condition, notice) = condition::check(store, key, condition, Publish::Put).await?;
+    let remote = store.remote().await?;
+    let token = uuid::Uuid::new_v4().to_string();
+    let mut headers = headers(metadata);
+    headers.insert(TOKEN.to_owned(), token.clone());
+    let if_match = match &condition {
+        PutCondition::None => None,
+        PutCondition::Version(etag) => Some(etag.clone()),
+    };
+    let send = || {
+        let request = remote
+            .client
+            .put_object()
+            .bucket(remote.bucket())
+            .key(key.as_str())
+            .set_metadata(Some(headers.clone()))
+            .set_if_match(if_match.clone())
+            .body(ByteStream::from(bytes.clone()))
+            .customize();
+        match remote.signs_payload() {
+            true => request.send(),
+            false => request.disable_payload_signing().send(),
+        }
+    };
+    if let Err(error) = remote.retried(remote.patience_for(bytes.len()), send).await {
+        let is_replaced =
+            condition != PutCondition::None && (is_failed_condition(&error) || is_absent(&error));
+        // The answer to an earlier attempt may have been lost, and that may have been a success.
+        if !(is_replaced && remote.is_written_with(key, &token).await) {
+            return Err(match is_replaced {
+                true => StoreError::Replaced { key: key.clone() },
+                false => remote.explain(&error),
+            });
+        }
+    }
+    Ok(Stored { size, notice })
 }
 
 /// Chunks as parts of a given size.

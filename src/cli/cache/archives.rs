@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::{Failure, print, unavailable};
 use crate::archive::Compression;
-use crate::cache::{KeyPrefix, ObjectInfo};
-use crate::report;
+use crate::cache::{KeyPrefix, ObjectInfo, printable, printable_json};
+use crate::report::{self, human_size};
 
 /// An object of a store.
 pub struct Archive {
@@ -21,6 +21,10 @@ pub struct Archive {
 pub struct Described<'a> {
     key: &'a str,
     name: &'a str,
+    /// The volume's name, without prefixes.
+    volume: String,
+    /// Whether another program wrote it.
+    foreign: bool,
     /// In bytes.
     size: u64,
     modified: String,
@@ -36,32 +40,45 @@ pub struct Described<'a> {
 }
 
 impl Archive {
+    /// `info` is of a key that is one of an archive.
     pub fn new(info: ObjectInfo, prefix: &KeyPrefix) -> Self {
-        let key = info.key.as_str();
-        let shown = match key.strip_prefix(prefix.as_str()) {
-            Some(rest) if !prefix.is_empty() => rest.trim_start_matches('/').to_owned(),
-            _ => key.to_owned(),
-        };
+        let shown = prefix.below(&info.key).unwrap_or(info.key.as_str()).to_owned();
         Self { info, shown }
     }
 
     /// How it is compressed, by its name.
     pub fn compression(&self) -> Option<Compression> {
-        let ends = |compression: &Compression| {
-            self.shown.strip_suffix(compression.extension()).is_some_and(|name| name.ends_with('.'))
-        };
-        Compression::ALL.into_iter().find(ends)
+        self.info.key.compression()
     }
 
-    /// The volume's name.
+    /// What it is called below the configured prefixes, without the extension.
     pub fn name(&self) -> &str {
         let extension = self.compression().map(Compression::extension);
         let name = extension.and_then(|extension| self.shown.strip_suffix(extension));
-        name.map_or(&self.shown, |name| name.trim_end_matches('.'))
+        name.and_then(|name| name.strip_suffix('.')).unwrap_or(&self.shown)
     }
 
     pub fn is_called(&self, name: &str) -> bool {
         name == self.shown || name == self.name() || name == self.info.key.as_str()
+    }
+
+    /// Whether it is the archive of this volume, right below the configured prefixes.
+    pub fn is_of_volume(&self, name: &str) -> bool {
+        !self.shown.contains('/') && self.info.key.volume().as_deref() == Some(name)
+    }
+
+    /// Whether another program wrote it, or nothing says that this one did.
+    pub fn is_foreign(&self) -> bool {
+        !self.info.metadata.is_ours()
+    }
+
+    /// Who wrote it, for people.
+    pub fn writer(&self) -> String {
+        match &self.info.metadata.writer {
+            _ if self.is_foreign() => "(foreign)".to_owned(),
+            Some(writer) => printable(writer),
+            None => "-".to_owned(),
+        }
     }
 
     pub fn age(&self) -> Duration {
@@ -75,8 +92,10 @@ impl Archive {
         Described {
             key: self.info.key.as_str(),
             name: self.name(),
+            volume: self.info.key.volume().unwrap_or_default(),
+            foreign: self.is_foreign(),
             size: self.info.size,
-            modified: humantime::format_rfc3339_seconds(self.info.modified).to_string(),
+            modified: moment(self.info.modified),
             age_seconds: self.age().as_secs(),
             writer: metadata.writer.as_deref(),
             digest: metadata.digest.as_deref(),
@@ -84,6 +103,14 @@ impl Archive {
             content_bytes: metadata.content_bytes,
         }
     }
+}
+
+/// A time as `2026-11-29T12:00:00Z`. Times that cannot be written so, which files and servers may have, become
+/// the nearest that can.
+pub fn moment(time: SystemTime) -> String {
+    const LAST: Duration = Duration::from_secs(253_402_300_799);
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().min(LAST);
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since).to_string()
 }
 
 /// The two largest units of an age: `3days 4h`.
@@ -98,7 +125,25 @@ pub fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> Result<
     print(&lines.collect::<String>())
 }
 
+/// The JSON of archives.
+pub fn describe_all(archives: &[Archive]) -> Vec<Described<'_>> {
+    archives.iter().map(Archive::described).collect()
+}
+
+/// Prints archives as a table.
+pub fn show(archives: &[Archive]) -> Result<(), Failure> {
+    let rows = archives.iter().map(|archive| {
+        [
+            printable(&archive.shown),
+            human_size(archive.info.size),
+            age(archive.age()),
+            archive.writer(),
+        ]
+    });
+    table(["ARCHIVE", "SIZE", "AGE", "WRITER"], rows.collect())
+}
+
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value);
-    print(&(text.map_err(|error| unavailable(error.to_string()))? + "\n"))
+    print(&(printable_json(&text.map_err(|error| unavailable(error.to_string()))?) + "\n"))
 }

@@ -1,12 +1,11 @@
 use clap::Args;
 use deno_core::futures::stream::{StreamExt, TryStreamExt, iter};
 
-use super::archives::{Archive, age, json, table};
-use super::{Failure, StoreArgs, failed};
-use crate::report::human_size;
+use super::archives::{Archive, describe_all, json, show};
+use super::{AT_ONCE, Failure, StoreArgs, failed};
 use crate::volume::describe;
 
-/// Lists the archives of a cache.
+/// Lists the archives of a cache. Those that another program put there are shown as foreign.
 #[derive(Args)]
 pub struct List {
     #[command(flatten)]
@@ -16,9 +15,6 @@ pub struct List {
     #[arg(long)]
     json: bool,
 }
-
-/// How many objects are looked at at the same time.
-const AT_ONCE: usize = 16;
 
 impl List {
     pub async fn execute(self) -> Result<(), Failure> {
@@ -32,18 +28,6 @@ impl List {
         });
         let found: Vec<Option<Archive>> = iter(looks).buffered(AT_ONCE).try_collect().await?;
         let archives: Vec<Archive> = found.into_iter().flatten().collect();
-        if self.json {
-            return json(&archives.iter().map(Archive::described).collect::<Vec<_>>());
-        }
-        let rows = archives.iter().map(|archive| {
-            let writer = archive.info.metadata.writer.clone();
-            [
-                archive.shown.clone(),
-                human_size(archive.info.size),
-                age(archive.age()),
-                writer.unwrap_or_else(|| "-".to_owned()),
-            ]
-        });
-        table(["ARCHIVE", "SIZE", "AGE", "WRITER"], rows.collect())
+        if self.json { json(&describe_all(&archives)) } else { show(&archives) }
     }
 }

@@ -1,7 +1,8 @@
 use clap::Args;
 
-use super::archives::{Archive, age, json};
+use super::archives::{Archive, age, json, moment};
 use super::{Failure, StoreArgs, failed, print};
+use crate::cache::printable;
 use crate::report::{counted, human_size};
 use crate::volume::describe;
 
@@ -37,14 +38,14 @@ impl Stat {
             let entries = |count| counted(count, "entry", "entries");
             print(&format!(
                 "{}\n  size      {}\n  content   {} in {}\n  modified  {} ({} ago)\n  writer    {}\n  digest    {}\n",
-                archive.info.key,
+                printable(archive.info.key.as_str()),
                 human_size(archive.info.size),
                 metadata.content_bytes.map_or_else(unknown, human_size),
                 metadata.entries.map_or_else(|| "an unknown number of entries".to_owned(), entries),
-                humantime::format_rfc3339_seconds(archive.info.modified),
+                moment(archive.info.modified),
                 age(archive.age()),
-                metadata.writer.clone().unwrap_or_else(unknown),
-                metadata.digest.clone().unwrap_or_else(unknown),
+                archive.writer(),
+                metadata.digest.as_deref().map_or_else(unknown, printable),
             ))?;
         }
         Ok(())

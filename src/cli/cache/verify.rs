@@ -1,11 +1,10 @@
-use std::sync::atomic::AtomicBool;
-
 use clap::Args;
 use serde::Serialize;
 
 use super::archives::{Archive, json, table};
 use super::{Failure, Opened, Problem, StoreArgs, failed, unavailable};
-use crate::archive::{self, Budget, Unpacked};
+use crate::archive::{self, Budget, Control, Unpacked};
+use crate::cache::printable;
 use crate::report::{counted, human_size};
 use crate::volume::{Downloaded, unpack_options};
 
@@ -57,7 +56,7 @@ impl Verify {
                 };
                 let (entries, content) =
                     (result.entries.to_string(), human_size(result.content_bytes));
-                [archive.shown.clone(), entries, content, problem]
+                [printable(&archive.shown), entries, content, printable(&problem)]
             });
             table(["ARCHIVE", "ENTRIES", "CONTENT", "RESULT"], rows.collect())?;
         }
@@ -85,8 +84,7 @@ async fn verify(opened: &Opened, archive: &Archive) -> Result<Verified, Failure>
                     let options = unpack_options(&opened.config, Budget::new(MEMORY));
                     let mut source = Downloaded::new(download);
                     tokio::task::spawn_blocking(move || {
-                        let stop = AtomicBool::new(false);
-                        archive::verify(&mut source, compression, &options, &stop)
+                        archive::verify(&mut source, compression, &options, &Control::new())
                             .map_err(|error| error.to_string())
                     })
                     .await

@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::open_files::{FileShare, TaskFiles};
 use super::pump::{Phase, Pump};
 use super::shared::{Shared, blocking};
 use super::shell::Kept;
 use super::site::{Plan, Seat, Site, Streams};
-use super::supervision::{Channel, LaunchError};
+use super::supervision::{Channel, Deadline, LaunchError, Pursuit};
 use super::wire::{Exit, Failure, Launch, Report};
 use crate::driver::{DriverError, OutputSink};
 use crate::task::{Stream, TaskExit};
@@ -38,18 +39,18 @@ impl Host<'_> {
     /// to for longer.
     pub async fn run(self, plan: Plan, output: OutputSink, cancel: CancellationToken) -> Outcome {
         let Self { shared, seat, tasks, closing } = self;
-        let open_files = tokio::select! {
+        let with_stdin = plan.spec.stdin.is_some();
+        let mount_points = plan.held_mount_points(shared);
+        let files = tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(TaskExit::Cancelled),
             () = closing.cancelled() => return Ok(TaskExit::Cancelled),
-            permit = shared.open_files.clone().acquire_owned() => match permit {
-                Ok(permit) => permit,
-                Err(_) => return Ok(TaskExit::Cancelled),
-            },
+            files = shared.open_files.acquire(shared, with_stdin, mount_points) => files?,
         };
         let (outcome, told) = oneshot::channel();
-        // Its end tells the attempt that this future was dropped.
-        let (_here, abandoned) = oneshot::channel();
+        let abandoned = CancellationToken::new();
+        // Tells the attempt that this future was dropped.
+        let _here = abandoned.clone().drop_guard();
         let context = format!("lost task `{}`", plan.spec.name);
         let attempt = Attempt {
             shared: shared.clone(),
@@ -61,10 +62,7 @@ impl Host<'_> {
             abandoned,
             outcome: Some(outcome),
         };
-        tasks.spawn(async move {
-            attempt.run(seat).await;
-            drop(open_files);
-        });
+        tasks.spawn(attempt.run(seat, files));
         told.await.unwrap_or_else(|_| {
             let source = std::io::Error::other("the driver stopped attending to it");
             Err(DriverError::Io { context, source })
@@ -81,8 +79,8 @@ struct Attempt {
     closing: CancellationToken,
     /// Makes the host's end wait.
     here: TaskTrackerToken,
-    /// Ends when the caller has gone away.
-    abandoned: oneshot::Receiver<()>,
+    /// Fires when the caller has gone away.
+    abandoned: CancellationToken,
     /// Taken when the caller was told.
     outcome: Option<oneshot::Sender<Outcome>>,
 }
@@ -90,6 +88,10 @@ struct Attempt {
 /// How long the processes that a command leaves behind may take to end before they count as
 /// staying, and keep their directories.
 const AFTERMATH: Duration = Duration::from_millis(5);
+
+/// How long a launch that nobody wants any more may take to come about, before it is taken back. Somebody
+/// has stopped the supervisor or a reaper then, and telling them to go on did not help.
+const STUCK: Duration = Duration::from_secs(3);
 
 /// What a task has while it runs.
 struct Running {
@@ -101,30 +103,42 @@ struct Running {
 }
 
 impl Attempt {
-    async fn run(mut self, seat: Seat) {
-        let Running { channel, site, stdin, stdout, stderr } = match self.start(seat).await {
+    async fn run(mut self, seat: Seat, files: TaskFiles) {
+        let TaskFiles { channel: channel_share, start, mount_points, .. } = files;
+        let started = self.start(seat).await;
+        drop(start);
+        let Running { channel, mut site, stdin, stdout, stderr } = match started {
             Ok(running) => running,
             Err(outcome) => return self.tell(outcome),
         };
+        site.keep(mount_points);
         let (phase, watched) = watch::channel(Phase::Running);
         let (out_drained, out_is_drained) = oneshot::channel();
         let (err_drained, err_is_drained) = oneshot::channel();
         let out = Pump::new(stdout, Stream::Stdout, self.output.clone());
         let err = Pump::new(stderr, Stream::Stderr, self.output.clone());
         let bytes = self.plan.clone();
-        let feeding =
-            feed(stdin, bytes.spec.stdin.as_deref().unwrap_or_default(), phase.subscribe());
+        let feed = feed(stdin, bytes.spec.stdin.as_deref().unwrap_or_default(), phase.subscribe());
         let drained = async {
             // A pump that has ended has handed everything over, too.
             let _ = out_is_drained.await;
             let _ = err_is_drained.await;
         };
         tokio::join!(
-            self.attend(channel, site, phase, drained),
-            out.run(watched.clone(), out_drained),
-            err.run(watched, err_drained),
-            feeding,
+            holding(channel_share, self.attend(channel, site, phase, drained)),
+            holding(files.stdout, out.run(watched.clone(), out_drained)),
+            holding(files.stderr, err.run(watched, err_drained)),
+            holding(files.stdin, feed),
         );
+    }
+
+    /// Waits until the task is to end, for whatever reason.
+    async fn stopped(&self) {
+        tokio::select! {
+            () = self.cancel.cancelled() => {}
+            () = self.closing.cancelled() => {}
+            () = self.abandoned.cancelled() => {}
+        }
     }
 
     fn tell(&mut self, outcome: Outcome) {
@@ -136,9 +150,12 @@ impl Attempt {
 
     /// Starts the command, or returns the outcome with nothing left of the task.
     async fn start(&self, mut seat: Seat) -> Result<Running, Outcome> {
-        let Ok(_turn) = self.shared.starts.acquire().await else {
-            return Err(Ok(TaskExit::Cancelled));
+        let turn = tokio::select! {
+            biased;
+            () = self.stopped() => None,
+            turn = self.shared.starts.acquire() => turn.ok(),
         };
+        let Some(_turn) = turn else { return Err(Ok(TaskExit::Cancelled)) };
         loop {
             if self.cancel.is_cancelled() || self.closing.is_cancelled() {
                 return Err(Ok(TaskExit::Cancelled));
@@ -147,7 +164,17 @@ impl Attempt {
             let made = blocking(move || Site::make(&shared, &plan, seat)).await;
             let (site, launch, streams) = made.flatten().map_err(Err)?;
             let kept = self.plan.spec.keep.then(|| launch.clone());
-            let launched = self.launch(launch, streams).await;
+            let launched = tokio::select! {
+                biased;
+                launched = self.launch(launch, streams) => launched,
+                () = async {
+                    self.stopped().await;
+                    sleep(STUCK).await;
+                } => {
+                    _ = self.clear(site).await;
+                    return Err(Ok(TaskExit::Cancelled));
+                }
+            };
             let failure = match launched {
                 Ok((channel, (stdin, stdout, stderr))) => {
                     self.keep(kept);
@@ -200,6 +227,7 @@ impl Attempt {
     ) {
         let mut drained = pin!(drained);
         let mut state = State::default();
+        let mut deadline = Deadline::default();
         let grace = self.shared.grace();
         while !(state.gone && (state.drained || self.outcome.is_none())) {
             let ended = state.exit.is_some() || state.gone;
@@ -212,10 +240,11 @@ impl Attempt {
                             state.gone = true;
                             state.left = left;
                         }
-                        Ok(Report::Started | Report::Failed(_)) => {}
+                        Ok(Report::Started { .. } | Report::Failed(_)) => {}
                         Err(error) => {
                             state.gone = true;
                             state.lost = Some(error);
+                            state.forced = deadline.is_forced();
                         }
                     }
                     if !ended {
@@ -226,15 +255,25 @@ impl Attempt {
                 () = self.cancel.cancelled(), if !ended && !state.cancelled => {
                     state.cancelled = true;
                     channel.terminate(grace).await;
+                    deadline.begin(grace);
                 }
-                _ = &mut self.abandoned, if self.outcome.is_some() => {
+                () = self.abandoned.cancelled(), if self.outcome.is_some() => {
                     self.outcome = None;
                     channel.terminate(Duration::ZERO).await;
+                    deadline.begin(Duration::ZERO);
                 }
                 () = self.closing.cancelled(), if !state.closing => {
                     state.closing = true;
                     state.cancelled |= !ended;
                     channel.terminate(grace).await;
+                    deadline.begin(grace);
+                }
+                () = deadline.due(), if !state.gone => {
+                    if deadline.pursue(&self.shared.supervision, &channel) == Pursuit::GivenUp {
+                        state.gone = true;
+                        state.left = 1;
+                        phase.send_replace(Phase::Ended);
+                    }
                 }
                 // The end of a task must not depend on who listens.
                 () = sleep(grace), if state.gone && state.cancelled => state.drained = true,
@@ -299,6 +338,8 @@ struct State {
     left: usize,
     /// The reaper ended too early.
     lost: Option<std::io::Error>,
+    /// The driver ended the task in the reaper's place, and the reaper, too.
+    forced: bool,
     /// All output was handed over.
     drained: bool,
     /// The task was made to end, before it ended by itself.
@@ -308,7 +349,7 @@ struct State {
 
 impl State {
     fn outcome(&mut self, task: &str) -> Outcome {
-        if let Some(source) = self.lost.take() {
+        if let Some(source) = self.lost.take().filter(|_| !self.forced) {
             return Err(DriverError::Io { context: format!("lost task `{task}`"), source });
         }
         match self.exit {
@@ -317,6 +358,12 @@ impl State {
             _ => Ok(TaskExit::Cancelled),
         }
     }
+}
+
+/// Keeps a share in the open files for as long as what has them open.
+async fn holding(share: FileShare, work: impl Future<Output = ()>) {
+    let _share = share;
+    work.await;
 }
 
 /// Writes what the command is to read, as fast as it reads.

@@ -1,5 +1,7 @@
 //! The variables that a task sees.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use nix::unistd::geteuid;
@@ -50,18 +52,45 @@ impl Environment {
         tmp: &Path,
         pipeline: &[(String, String)],
     ) -> (Vec<String>, String) {
-        let mut all = self.base.clone();
-        set(&mut all, "TMPDIR", tmp.to_string_lossy().into_owned());
-        if let Some(owner) = owner {
-            set(&mut all, "USER", owner.name.clone());
-            set(&mut all, "HOME", owner.home.to_string_lossy().into_owned());
+        let tmp = tmp.to_string_lossy();
+        let mut all = Variables::default();
+        for (name, value) in &self.base {
+            all.set(name, value);
+        }
+        all.set("TMPDIR", &tmp);
+        let home = owner.map(|owner| owner.home.to_string_lossy());
+        if let (Some(owner), Some(home)) = (owner, &home) {
+            all.set("USER", &owner.name);
+            all.set("HOME", home);
         }
         for (name, value) in pipeline {
-            set(&mut all, name, value.clone());
+            all.set(name, value);
         }
-        let path = all.iter().find(|(name, _)| name == "PATH");
-        let path = path.map_or_else(|| DEFAULT_PATH.into(), |(_, path)| path.clone());
-        (all.into_iter().map(|(name, value)| format!("{name}={value}")).collect(), path)
+        let path = all.get("PATH").unwrap_or(DEFAULT_PATH).to_owned();
+        (all.list.iter().map(|(name, value)| format!("{name}={value}")).collect(), path)
+    }
+}
+
+/// Variables in the order in which they came first. A pipeline may set hundreds of thousands.
+#[derive(Default)]
+struct Variables<'a> {
+    list: Vec<(&'a str, &'a str)>,
+    places: HashMap<&'a str, usize>,
+}
+
+impl<'a> Variables<'a> {
+    fn set(&mut self, name: &'a str, value: &'a str) {
+        match self.places.entry(name) {
+            Entry::Occupied(place) => self.list[*place.get()].1 = value,
+            Entry::Vacant(place) => {
+                place.insert(self.list.len());
+                self.list.push((name, value));
+            }
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.places.get(name).map(|place| self.list[*place].1)
     }
 }
 

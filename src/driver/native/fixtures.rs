@@ -1,6 +1,6 @@
 //! Mount points and links, and the removal of those in directories that are not the driver's own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::libc;
-use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{fchownat, symlinkat};
 
 use super::user::Owner;
@@ -26,9 +26,19 @@ pub struct Fixtures {
 
 #[derive(Debug, Default)]
 struct Made {
-    directories: BTreeSet<PathBuf>,
-    /// With the number of tasks that use them.
-    links: HashMap<PathBuf, usize>,
+    /// With what tells each from one that somebody has put in its place.
+    directories: BTreeMap<PathBuf, Inode>,
+    links: HashMap<PathBuf, Link>,
+}
+
+/// A device and a file on it.
+type Inode = (u64, u64);
+
+#[derive(Debug)]
+struct Link {
+    volume: PathBuf,
+    /// How many tasks use it.
+    users: usize,
 }
 
 /// One task's share of the fixtures.
@@ -115,7 +125,8 @@ impl Fixtures {
                 });
             }
         }
-        *made.links.entry(full.clone()).or_default() += 1;
+        let new = || Link { volume: volume.to_owned(), users: 0 };
+        made.links.entry(full.clone()).or_insert_with(new).users += 1;
         held.links.push(full);
         Ok(())
     }
@@ -124,14 +135,14 @@ impl Fixtures {
     pub fn release(&self, held: Held) {
         let mut made = self.made();
         for link in held.links {
-            let Some(users) = made.links.get_mut(&link) else { continue };
-            *users -= 1;
-            if *users == 0 {
-                made.links.remove(&link);
-                // The task may have replaced it, and then it is the task's.
-                if fs::symlink_metadata(&link).is_ok_and(|found| found.is_symlink()) {
+            let Some(known) = made.links.get_mut(&link) else { continue };
+            known.users -= 1;
+            if known.users == 0 {
+                // A task may have replaced it, and then it is the task's.
+                if fs::read_link(&link).is_ok_and(|to| to == known.volume) {
                     let _ = fs::remove_file(&link);
                 }
+                made.links.remove(&link);
                 made.remove_upwards(link.parent());
             }
         }
@@ -144,8 +155,8 @@ impl Fixtures {
     /// Removes what is left, when no task runs any more.
     pub fn release_all(&self) {
         let mut made = self.made();
-        for path in std::mem::take(&mut made.directories).iter().rev() {
-            remove_unused(path);
+        for (path, inode) in std::mem::take(&mut made.directories).iter().rev() {
+            remove_unused(path, *inode);
         }
     }
 
@@ -159,7 +170,8 @@ impl Made {
     /// Removes a directory and those above it, as far as they were made here and are empty.
     fn remove_upwards(&mut self, path: Option<&Path>) {
         for path in path.into_iter().flat_map(Path::ancestors) {
-            if !self.directories.contains(path) || !remove_unused(path) {
+            let Some(inode) = self.directories.get(path) else { return };
+            if !remove_unused(path, *inode) {
                 return;
             }
             self.directories.remove(path);
@@ -167,10 +179,14 @@ impl Made {
     }
 }
 
-/// Removes an empty directory that nobody holds. Returns whether it is gone.
-fn remove_unused(path: &Path) -> bool {
+/// Removes an empty directory that nobody holds, if it is still the one that was made. Returns whether it
+/// is gone.
+fn remove_unused(path: &Path, made: Inode) -> bool {
     match open_directory(path) {
-        Ok(file) => file.try_lock().is_ok() && fs::remove_dir(path).is_ok(),
+        Ok(file) => {
+            let is_same = file.metadata().is_ok_and(|found| (found.dev(), found.ino()) == made);
+            is_same && file.try_lock().is_ok() && fs::remove_dir(path).is_ok()
+        }
         Err(error) => error.kind() == ErrorKind::NotFound,
     }
 }
@@ -187,12 +203,12 @@ fn open_directory(path: &Path) -> io::Result<File> {
 }
 
 /// Makes the directories of `path` below `base` that are missing, following no link on the way.
-/// Returns the last one and the paths of the new ones.
+/// Returns the last one, and the new ones.
 pub fn make_directories(
     base: &Path,
     path: &Path,
     owner: Option<&Owner>,
-) -> Result<(OwnedFd, Vec<PathBuf>), DriverError> {
+) -> Result<(OwnedFd, Vec<(PathBuf, Inode)>), DriverError> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut new = Vec::new();
     let mut full = base.to_owned();
@@ -204,18 +220,18 @@ pub fn make_directories(
     for name in path {
         full.push(name);
         let mode = Mode::from_bits_truncate(0o755);
-        match mkdirat(&at, name, mode) {
+        let is_new = match mkdirat(&at, name, mode) {
             Ok(()) => {
-                new.push(full.clone());
                 if let Some(owner) = owner {
                     let (uid, gid) = owner.ids();
                     fchownat(&at, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
                         .map_err(|error| failed(&full, error))?;
                 }
+                true
             }
-            Err(Errno::EEXIST) => {}
+            Err(Errno::EEXIST) => false,
             Err(error) => return Err(failed(&full, error)),
-        }
+        };
         at = match openat(&at, name, flags | OFlag::O_NOFOLLOW, Mode::empty()) {
             Err(Errno::ENOTDIR | Errno::ELOOP) => {
                 return Err(DriverError::Refused(format!(
@@ -227,6 +243,10 @@ pub fn make_directories(
             }
             opened => opened.map_err(|error| failed(&full, error))?,
         };
+        if is_new {
+            let found = fstat(&at).map_err(|error| failed(&full, error))?;
+            new.push((full.clone(), (found.st_dev, found.st_ino)));
+        }
     }
     Ok((at, new))
 }

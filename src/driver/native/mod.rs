@@ -38,6 +38,7 @@ pub use supervisor::SUPERVISOR_ARG;
 use self::attempt::{Host, clear};
 use self::directories::Directories;
 use self::environment::Environment;
+use self::open_files::OpenFiles;
 use self::shared::{Ignored, Shared, blocking};
 use self::shell::Kept;
 use self::site::{Plan, Seat};
@@ -47,6 +48,7 @@ use super::{
     Terminal, Volume,
 };
 use crate::archive::Root;
+use crate::limits;
 use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
 
@@ -67,7 +69,7 @@ impl NativeDriver {
         let shared = blocking(move || start(config, &identity, notices)).await??;
         let shared = Arc::new(shared);
         let left = shared.clone();
-        shared.tasks.spawn_blocking(move || {
+        shared.cleaning.spawn_blocking(move || {
             left.directories.sweep();
             slot::remove_leftovers(&left.place.namespace, &left.place.root);
         });
@@ -108,7 +110,7 @@ fn start(
     };
     let environment = Environment::new(&config.env)?;
     let place = root::place(&config, identity, &notices)?;
-    let open_files = open_files::raise();
+    let open_files = limits::open_files();
     let program = config.supervisor.as_deref();
     let supervision = Supervision::start(program, open_files.inherited, place.slot.lock.as_fd())
         .map_err(unavailable("cannot start the supervisor"))?;
@@ -128,9 +130,10 @@ fn start(
         volumes: Default::default(),
         kept: Default::default(),
         starts: Semaphore::new(starts),
-        open_files: Arc::new(Semaphore::new(open_files.tasks)),
+        open_files: OpenFiles::new(open_files.spare(), open_files.limit),
         closing: CancellationToken::new(),
         tasks: TaskTracker::new(),
+        cleaning: TaskTracker::new(),
         no_mounts: Default::default(),
         ignored: Default::default(),
     })
@@ -187,10 +190,10 @@ impl Driver for NativeDriver {
     ) -> Result<TaskExit, DriverError> {
         let shared = &self.shared;
         shared.notify_ignored(&spec.image, spec.privileged, spec.limits);
-        let plan = Plan::new(shared, spec)?;
         // Before anything is waited for, so that tasks of one name get their directories in the
         // order in which they were asked for.
         let seat = Seat::Own(shared.directories.lease(&spec.name));
+        let plan = Plan::prepare(shared, spec, None).await?;
         let host = Host { shared, seat, tasks: &shared.tasks, closing: &shared.closing };
         host.run(plan, output, cancel).await
     }
@@ -219,6 +222,8 @@ impl Driver for NativeDriver {
     async fn close(&self) -> Result<(), DriverError> {
         let close = async || {
             self.end_tasks().await;
+            self.shared.cleaning.close();
+            self.shared.cleaning.wait().await;
             let shared = self.shared.clone();
             blocking(move || {
                 let io = |context: String| move |source| DriverError::Io { context, source };

@@ -33,8 +33,11 @@ pub async fn open(
 ) -> Result<Arc<dyn Sandbox>, DriverError> {
     shared.notify_ignored(&spec.image, spec.privileged, spec.limits);
     check::variables(&spec.env)?;
-    let work = Work::new(spec.work_dir.as_deref())?;
-    let owner = owner(spec.user.as_deref())?;
+    let (work_dir, user) = (spec.work_dir.clone(), spec.user.clone());
+    let (work, owner) = blocking(move || {
+        Ok::<_, DriverError>((Work::new(work_dir.as_deref())?, owner(user.as_deref())?))
+    })
+    .await??;
     // Each command mounts them anew, and would find out only then.
     MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
     let lease = Arc::new(shared.directories.lease(&spec.name));
@@ -57,13 +60,14 @@ pub async fn open(
         (sandbox.tasks.clone(), sandbox.closing.clone(), sandbox.closed.clone());
     let keeper = shared.clone();
     shared.tasks.spawn(async move {
+        // Whatever happens below, nobody waits for a sandbox that is gone.
+        let _closed = closed.drop_guard();
         closing.cancelled().await;
         tasks.close();
         tasks.wait().await;
         // What cannot be removed now stays for the end of the run, which reports it.
         _ = blocking(move || lease.clear(with_work)).await;
         keeper.sweep();
-        closed.cancel();
     });
     Ok(Arc::new(sandbox))
 }
@@ -80,7 +84,7 @@ impl Sandbox for NativeSandbox {
         output: OutputSink,
         cancel: CancellationToken,
     ) -> Result<TaskExit, DriverError> {
-        let plan = Plan::in_sandbox(&self.shared, spec, self.work.clone())?;
+        let plan = Plan::prepare(&self.shared, spec, Some(self.work.clone())).await?;
         let lease = self.lease.upgrade().filter(|_| !self.closing.is_cancelled());
         // What begins after a close that comes in between ends before it has made anything.
         let seat = Seat::Shared(lease.ok_or_else(|| closed_sandbox(&self.name))?);

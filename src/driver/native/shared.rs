@@ -14,6 +14,7 @@ use super::config::{MountMode, NativeConfig};
 use super::directories::Directories;
 use super::environment::Environment;
 use super::fixtures::Fixtures;
+use super::open_files::OpenFiles;
 use super::root::Place;
 use super::shell::Kept;
 use super::supervision::Supervision;
@@ -36,12 +37,13 @@ pub struct Shared {
     pub kept: AllKept<Kept>,
     /// One for each task that may be starting.
     pub starts: Semaphore,
-    /// One for each task that may have open files.
-    pub open_files: Arc<Semaphore>,
+    pub open_files: OpenFiles,
     /// Fires when everything is to end.
     pub closing: CancellationToken,
-    /// Everything that has to end before the run does.
+    /// What runs tasks, and ends before volumes are read.
     pub tasks: TaskTracker,
+    /// What removes directories that nobody uses any more.
+    pub cleaning: TaskTracker,
     /// Bind mounts turned out to be impossible.
     pub no_mounts: AtomicBool,
     /// Which settings were reported as ignored.
@@ -110,7 +112,7 @@ impl Shared {
     pub fn sweep(&self) {
         if self.directories.needs_sweep() {
             let directories = self.directories.clone();
-            self.tasks.spawn_blocking(move || directories.sweep());
+            self.cleaning.spawn_blocking(move || directories.sweep());
         }
     }
 

@@ -51,7 +51,14 @@ pub async fn run(
         fchown(&theirs, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .map_err(|error| failed(error.into()))?;
     }
-    let mut channel = match shared.supervision.launch(launch, &[theirs.as_fd()]).await {
+    let streams = [theirs.as_fd()];
+    let launched = tokio::select! {
+        biased;
+        () = terminal.gone.cancelled() => return Ok(()),
+        () = shared.closing.cancelled() => return Ok(()),
+        launched = shared.supervision.launch(launch, &streams) => launched,
+    };
+    let mut channel = match launched {
         Ok(channel) => channel,
         Err(LaunchError::Start(Failure::Start(reason) | Failure::NoMounts(reason))) => {
             return Err(DriverError::CannotStart { command: shell, reason });
@@ -76,10 +83,7 @@ pub async fn run(
     drop(ours);
     let gone = match ended {
         Ok(true) => Ok(0),
-        Ok(false) => {
-            channel.terminate(shared.grace()).await;
-            gone(&mut channel).await
-        }
+        Ok(false) => shared.supervision.end_launch(&mut channel, shared.grace()).await,
         Err(error) => Err(error),
     };
     match gone.map_err(failed)? {
@@ -98,16 +102,7 @@ async fn ended(channel: &mut Channel) -> io::Result<bool> {
         match channel.report().await? {
             Report::Exited(_) => return Ok(false),
             Report::Gone { left } => return Ok(left == 0),
-            Report::Started | Report::Failed(_) => {}
-        }
-    }
-}
-
-/// Waits until nothing is left, and returns how much could not be ended.
-async fn gone(channel: &mut Channel) -> io::Result<usize> {
-    loop {
-        if let Report::Gone { left } = channel.report().await? {
-            return Ok(left);
+            Report::Started { .. } | Report::Failed(_) => {}
         }
     }
 }

@@ -12,9 +12,11 @@ use nix::unistd::pipe2;
 use super::directories::Lease;
 use super::fixtures::{Held, make_directories};
 use super::mounts::MountPlan;
-use super::shared::Shared;
+use super::open_files::FileShare;
+use super::shared::{Shared, blocking};
 use super::user::Owner;
-use super::wire::{Launch, Stdio};
+use super::wire::{self, Launch, Stdio};
+use crate::driver::start_error::{self, StartError};
 use crate::driver::{DriverError, check};
 use crate::task::TaskSpec;
 
@@ -39,27 +41,36 @@ pub enum Work {
 }
 
 impl Plan {
-    pub fn new(shared: &Shared, spec: &TaskSpec) -> Result<Self, DriverError> {
-        let work = Work::new(spec.work_dir.as_deref())?;
-        Self::at(shared, spec, work, PathBuf::new())
-    }
-
-    /// A command in a sandbox with this working directory.
-    pub fn in_sandbox(shared: &Shared, spec: &TaskSpec, work: Work) -> Result<Self, DriverError> {
-        let (Work::Own(start) | Work::Foreign(start)) = Work::new(spec.work_dir.as_deref())?;
-        Self::at(shared, spec, work, start)
-    }
-
-    fn at(
-        shared: &Shared,
+    /// A task, or a command in a sandbox with this working directory.
+    pub async fn prepare(
+        shared: &Arc<Shared>,
         spec: &TaskSpec,
-        work: Work,
-        start: PathBuf,
+        sandbox: Option<Work>,
     ) -> Result<Self, DriverError> {
         check::command(spec)?;
+        let is_absolute = |path: &String| Path::new(path).is_absolute();
+        if spec.command.user.is_none() && !spec.work_dir.as_ref().is_some_and(is_absolute) {
+            return Self::new(shared, spec.clone(), sandbox);
+        }
+        let (shared, spec) = (shared.clone(), spec.clone());
+        // The user database and the directory may be on machines that do not answer.
+        blocking(move || Self::new(&shared, spec, sandbox)).await?
+    }
+
+    fn new(shared: &Shared, spec: TaskSpec, sandbox: Option<Work>) -> Result<Self, DriverError> {
+        let work = Work::new(spec.work_dir.as_deref())?;
+        let (work, start) = match (sandbox, work) {
+            (None, work) => (work, PathBuf::new()),
+            (Some(sandbox), Work::Own(start) | Work::Foreign(start)) => (sandbox, start),
+        };
         let owner = owner(spec.command.user.as_deref())?;
         let mounts = MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
-        Ok(Self { spec: spec.clone(), owner, mounts, work, start })
+        Ok(Self { spec, owner, mounts, work, start })
+    }
+
+    /// How many mount points have to be held open.
+    pub fn held_mount_points(&self, shared: &Shared) -> usize {
+        if self.work.is_own() || shared.links() { 0 } else { self.spec.mounts.len() }
     }
 }
 
@@ -120,11 +131,25 @@ impl Seat {
     }
 }
 
+/// Refuses arguments and variables that no kernel takes, without sending them to a reaper first.
+fn refuse_too_long(launch: &Launch) -> Result<(), DriverError> {
+    let words = || std::iter::once(&launch.command).chain(&launch.args).chain(&launch.env);
+    let all = words().fold(0_usize, |sum, word| sum.saturating_add(word.len() + 1));
+    let longest = words().map(|word| word.len() + 1).max().unwrap_or(0);
+    if all <= wire::MAX_ARGUMENTS && longest <= start_error::MAX_STRING {
+        return Ok(());
+    }
+    let reason = StartError::TooLong { longest }.to_string();
+    Err(DriverError::CannotStart { command: launch.command.clone(), reason })
+}
+
 /// What was made for one task.
 pub struct Site {
     seat: Seat,
     own_work: bool,
     held: Held,
+    /// For what is held open.
+    files: FileShare,
 }
 
 /// The two sides of a task's standard streams.
@@ -168,7 +193,8 @@ impl Site {
         plan: &Plan,
         seat: Seat,
     ) -> Result<(Self, Box<Launch>, Streams), DriverError> {
-        let mut site = Self { seat, own_work: plan.work.is_own(), held: Held::default() };
+        let own_work = plan.work.is_own();
+        let mut site = Self { seat, own_work, held: Held::default(), files: None };
         match site.furnish(shared, plan) {
             Ok((launch, streams)) => Ok((site, launch, streams)),
             Err(error) => {
@@ -176,6 +202,11 @@ impl Site {
                 Err(error)
             }
         }
+    }
+
+    /// Keeps a share in the open files for as long as there is something of the task.
+    pub fn keep(&mut self, files: FileShare) {
+        self.files = files;
     }
 
     fn furnish(
@@ -224,6 +255,7 @@ impl Site {
             binds,
             credentials: owner.map(Owner::credentials),
         };
+        refuse_too_long(&launch)?;
         let streams = Streams::new(with_stdin).map_err(failed("make pipes"))?;
         Ok((Box::new(launch), streams))
     }
@@ -234,7 +266,7 @@ impl Site {
         shared: &Shared,
         plan: &Plan,
         directory: &Path,
-    ) -> Result<Vec<super::wire::Bind>, DriverError> {
+    ) -> Result<Vec<wire::Bind>, DriverError> {
         let (mounts, owner) = (&plan.mounts, plan.owner.as_ref());
         if let Some(owner) = owner {
             mounts.give_to(owner).map_err(|source| DriverError::Io {

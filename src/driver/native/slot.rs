@@ -1,7 +1,7 @@
 //! The directory that a run has to itself.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -22,6 +22,10 @@ pub struct Slot {
 
 const LOCK: &str = "lock";
 
+/// What a lock file holds. A directory without it is not a run's, whatever its name, and is left alone:
+/// `dir=` may be any directory of the user's.
+const MARKER: &[u8] = b"This directory belongs to a run of `ci`, which removes all of it.\n";
+
 /// How often a directory may be removed by another run between two steps of this one.
 const PATIENCE: usize = 1000;
 
@@ -35,6 +39,7 @@ impl Slot {
             make_directory(&path)?;
             match lock(&path) {
                 Ok(Some(lock)) => return Ok(Self { path, lock }),
+                // Another run's, or none of a run's.
                 Ok(None) => number += 1,
                 // Its owner has just removed it.
                 Err(error) if error.kind() == ErrorKind::NotFound && vanished < PATIENCE => {
@@ -95,24 +100,53 @@ pub fn remove_leftovers(namespace: &Path, root: &Path) -> usize {
     removed
 }
 
-/// Locks a slot's directory. `None` if another run holds it.
+/// Locks a slot's directory, which may be new. `None` if another run holds it, or if it holds something
+/// that no run has made.
 fn lock(slot: &Path) -> io::Result<Option<File>> {
-    locked(slot, true)
+    match is_empty(slot)? {
+        true => locked(slot, true),
+        false => lock_existing(slot),
+    }
 }
 
+/// The same for a directory that is a slot already.
 fn lock_existing(slot: &Path) -> io::Result<Option<File>> {
-    locked(slot, false)
+    match locked(slot, false) {
+        Err(error) if error.kind() == ErrorKind::NotFound && slot.exists() => Ok(None),
+        // A link, a directory or something else that no run makes.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR)) => Ok(None),
+        locked => locked,
+    }
 }
 
-fn locked(slot: &Path, create: bool) -> io::Result<Option<File>> {
+/// Whether nothing is in a directory, but perhaps the lock of a run that was killed before it could mark
+/// it.
+fn is_empty(slot: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(slot)? {
+        let entry = entry?;
+        let is_unmarked = || {
+            let found = entry.metadata()?;
+            Ok::<_, io::Error>(found.is_file() && found.len() == 0)
+        };
+        if entry.file_name() != LOCK || !is_unmarked()? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn locked(slot: &Path, is_empty: bool) -> io::Result<Option<File>> {
     let path = slot.join(LOCK);
-    let file = OpenOptions::new()
+    let mut file = OpenOptions::new()
         .read(true)
         .write(true)
-        .create(create)
+        .create(is_empty)
         .mode(0o644)
-        .custom_flags(libc::O_NOFOLLOW)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(&path)?;
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => return Ok(None),
@@ -122,6 +156,13 @@ fn locked(slot: &Path, create: bool) -> io::Result<Option<File>> {
     let (held, found) = (file.metadata()?, fs::symlink_metadata(&path)?);
     if (held.dev(), held.ino()) != (found.dev(), found.ino()) {
         return Err(ErrorKind::NotFound.into());
+    }
+    let mut content = Vec::new();
+    (&file).take(MARKER.len() as u64 + 1).read_to_end(&mut content)?;
+    if content.is_empty() && is_empty {
+        file.write_all(MARKER)?;
+    } else if content != MARKER {
+        return Ok(None);
     }
     Ok(Some(file))
 }
@@ -169,6 +210,38 @@ mod tests {
         assert_eq!(other.path, slot.path);
         drop(slot);
         assert!(lock_existing(&other.path).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_no_run_has_made_is_neither_taken_nor_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let namespace = root.path().join("native/default");
+        let parent = namespace.join("p");
+        let foreign = [("0", "tasks/file"), ("1", "lock"), ("2", "lock/file"), ("3", "file")];
+        for (number, name) in foreign {
+            let path = parent.join(number).join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "the user's").unwrap();
+        }
+        fs::create_dir_all(parent.join("4")).unwrap();
+        std::os::unix::fs::symlink("../0/tasks/file", parent.join("4/lock")).unwrap();
+        fs::create_dir_all(parent.join("5")).unwrap();
+        fs::write(parent.join("5/lock"), "").unwrap();
+        fs::write(parent.join("5/thesis"), "the user's").unwrap();
+        // Of a run that was killed before it could write the marker.
+        fs::create_dir_all(parent.join("6")).unwrap();
+        fs::write(parent.join("6/lock"), "").unwrap();
+
+        assert_eq!(remove_leftovers(&namespace, root.path()), 0);
+        let slot = Slot::acquire(&parent).unwrap();
+        assert_eq!(slot.path, parent.join("6"));
+        fs::create_dir(slot.path.join("tasks")).unwrap();
+        drop(slot);
+        assert_eq!(remove_leftovers(&namespace, root.path()), 1);
+        for (number, name) in foreign {
+            assert_eq!(fs::read_to_string(parent.join(number).join(name)).unwrap(), "the user's");
+        }
+        assert!(parent.join("5/thesis").exists() && !parent.join("6").exists());
     }
 
     #[test]

@@ -68,8 +68,8 @@ pub struct Credentials {
 /// From a reaper to the driver.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Report {
-    /// The command runs.
-    Started,
+    /// The command runs, below this reaper.
+    Started { reaper: ProcessId },
     /// The command does not run, and nothing of the launch is left.
     Failed(Failure),
     /// The command ended. What it started may still run.
@@ -77,6 +77,14 @@ pub enum Report {
     /// Nothing of the launch is running any more, but for these many processes that could not be
     /// ended. The reaper is free for the next launch if that is none.
     Gone { left: usize },
+}
+
+/// A process, told apart from a later one with the same number by when it started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessId {
+    pub pid: i32,
+    /// In clock ticks after the machine's start.
+    pub started: u64,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,9 +101,15 @@ pub enum Exit {
     Signal(i32),
 }
 
-/// Longest message. The kernel takes no longer argument list and environment either (6 MiB),
-/// and JSON may need up to six bytes for one.
+/// The most that the kernel takes as arguments and environment, in bytes: three quarters of the largest
+/// stack that it considers (`_STK_LIM`).
+pub const MAX_ARGUMENTS: usize = 6 << 20;
+
+/// Longest message. JSON may need up to six bytes for one, and there is more than arguments.
 const MAX_MESSAGE: usize = 64 << 20;
+
+/// How much memory an inbox keeps for the next messages, in bytes. Most are far below that.
+const KEPT: usize = 64 << 10;
 
 /// Most descriptors that come with one message.
 const MAX_DESCRIPTORS: usize = 3;
@@ -187,6 +201,8 @@ impl Inbox {
         let Some(body) = rest.get(..length) else { return Ok(None) };
         let message = serde_json::from_slice(body)?;
         self.bytes.drain(..4 + length);
+        // A reaper lives as long as its run, and not every launch is as large as the largest.
+        self.bytes.shrink_to(KEPT);
         Ok(Some(message))
     }
 }

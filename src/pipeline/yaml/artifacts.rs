@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::fields::list_of;
 use super::node::{Node, Value};
 use super::problem::{Problem, Problems};
+use super::reference;
 use super::suggest::did_you_mean;
 
 /// Checks the steps and hooks of a job, in the order in which they run.
@@ -21,9 +22,11 @@ pub fn check(job: &Node, problems: &mut Problems) {
 const HOOKS: [&str; 5] = ["on_success", "on_failure", "on_error", "on_abort", "ensure"];
 
 /// The artifacts that there may be at some point of a job.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Known {
     names: BTreeSet<String>,
+    /// The names in the order in which they came.
+    added: Vec<String>,
     /// Whether there may be others too: what a task's file says is known no earlier than it runs.
     others: bool,
 }
@@ -31,10 +34,23 @@ struct Known {
 impl Known {
     fn add(&mut self, name: Option<&Rc<Node>>) {
         match name.and_then(|name| name.scalar()) {
-            Some(name) if !is_open(&name) => _ = self.names.insert(name),
-            Some(_) => self.others = true,
-            None => {}
+            Some(name) if is_open(&name) => self.others = true,
+            Some(name) if self.names.insert(name.clone()) => self.added.push(name),
+            Some(_) | None => {}
         }
+    }
+
+    /// What is known at this point, for `rewind`. A copy would take too long for many steps.
+    fn state(&self) -> (usize, bool) {
+        (self.added.len(), self.others)
+    }
+
+    /// Forgets what came later.
+    fn rewind(&mut self, (len, others): (usize, bool)) {
+        for name in self.added.drain(len..) {
+            self.names.remove(&name);
+        }
+        self.others = others;
     }
 
     fn need(&self, node: &Node, name: &str, problems: &mut Problems) {
@@ -57,26 +73,32 @@ impl Known {
 
 /// Whether it is known no earlier than the step runs.
 fn is_open(text: &str) -> bool {
-    text.contains("((")
+    reference::has_local(text)
 }
 
 fn step(node: &Node, known: &mut Known, problems: &mut Problems) {
-    // What the combinations make stays among them.
-    let mut inner = node.get("across").map(|_| known.clone());
-    let within = inner.as_mut().unwrap_or(&mut *known);
-    needs(node, within, problems);
+    let outside = known.state();
+    needs(node, known, problems);
     if let Some(parallel) = node.get("in_parallel") {
         let steps = list(Some(parallel.get("steps").unwrap_or(parallel)));
         // Which one is first depends on `limit` and on time.
-        steps.iter().for_each(|step| makes(step, within));
-        steps.iter().for_each(|node| step(node, &mut within.clone(), problems));
+        steps.iter().for_each(|step| makes(step, known));
+        for node in steps {
+            let beside = known.state();
+            step(node, known, problems);
+            known.rewind(beside);
+        }
     }
     for steps in ["do", "try"] {
         for node in one_or_more(node.get(steps)) {
-            step(node, within, problems);
+            step(node, known, problems);
         }
     }
-    own(node, within);
+    own(node, known);
+    if node.get("across").is_some() {
+        // What the combinations make stays among them.
+        known.rewind(outside);
+    }
     hooks(node, known, problems);
 }
 

@@ -9,6 +9,7 @@ use super::locals;
 use super::node::{Mark, Node, Value};
 use super::plan::{Action, Job, Plan};
 use super::problem::{Problem, Problems};
+use super::runs;
 use super::suggest::did_you_mean;
 
 /// Checks a decoded plan. The document is where places come from.
@@ -22,6 +23,7 @@ pub fn check(root: &Node, plan: &Plan, problems: &mut Problems) {
         references(entry, &jobs, &resources, problems);
         artifacts::check(entry, problems);
         locals::check(entry, problems);
+        runs::check(entry, problems);
     }
     for group in entries(root, "groups") {
         for name in group.get("jobs").map_or(&[][..], |node| list(node)) {
@@ -64,7 +66,7 @@ fn unique_names(root: &Node, what: &str, problems: &mut Problems) {
         let Some(name) = entry.get("name") else { continue };
         let Some(text) = name.scalar() else { continue };
         if let Some(other) = first.get(&text) {
-            let message = format!("duplicate name `{text}` in `{what}`");
+            let message = format!("duplicate name {} in `{what}`", name.quoted());
             problems.add(
                 Problem::new(name.mark, message)
                     .help(format!("the first one is in line {}", other.line)),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
+use super::json::{Json, JsonMap};
 use super::node::{Entry, Node, Value};
 use super::problem::{Problem, Problems};
 use super::suggest::did_you_mean;
@@ -68,13 +69,31 @@ impl<'a> Fields<'a> {
     }
 
     pub fn count(&mut self, name: &'static str, problems: &mut Problems) -> Option<u32> {
+        self.count_up_to(u32::MAX, name, problems)
+    }
+
+    /// A number of something, from 1.
+    pub fn count_up_to(
+        &mut self,
+        most: u32,
+        name: &'static str,
+        problems: &mut Problems,
+    ) -> Option<u32> {
         let node = self.get(name)?;
-        let count = match &node.value {
-            Value::Number(text) => text.parse().ok(),
-            Value::Text(text) if node.from_var => text.parse().ok(),
-            _ => None,
+        let text = match &node.value {
+            Value::Number(text) => text.as_str(),
+            Value::Text(text) if node.from_var => text,
+            _ => return wrong(node, "a whole number from 1", problems),
         };
-        count.filter(|count| *count > 0).or_else(|| wrong(node, "a whole number from 1", problems))
+        let is_whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        match text.parse::<u32>() {
+            Ok(count) if (1..=most).contains(&count) => Some(count),
+            // Too large for the type means too large.
+            _ if is_whole && text.bytes().any(|digit| digit != b'0') => {
+                wrong(node, &format!("`{name}` from 1 to {most}"), problems)
+            }
+            _ => wrong(node, "a whole number from 1", problems),
+        }
     }
 
     pub fn list<T>(
@@ -132,14 +151,10 @@ impl<'a> Fields<'a> {
     }
 
     /// A mapping of anything.
-    pub fn object(
-        &mut self,
-        name: &'static str,
-        problems: &mut Problems,
-    ) -> serde_json::Map<String, serde_json::Value> {
-        let Some(node) = self.get(name) else { return serde_json::Map::new() };
+    pub fn object(&mut self, name: &'static str, problems: &mut Problems) -> JsonMap {
+        let Some(node) = self.get(name) else { return JsonMap::default() };
         match node.to_json() {
-            serde_json::Value::Object(object) => object,
+            Json::Map(fields) => fields,
             _ => wrong(node, "a mapping", problems).unwrap_or_default(),
         }
     }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use super::fields::list_of;
 use super::node::{Node, Value};
 use super::problem::{Problem, Problems};
+use super::reference;
 use super::suggest::did_you_mean;
 
 pub fn check(job: &Node, problems: &mut Problems) {
@@ -18,23 +19,21 @@ pub fn check(job: &Node, problems: &mut Problems) {
     let mut names = BTreeSet::new();
     defined(job, &mut names);
     for (node, name) in references {
-        if !names.contains(name) && !problems.is_full() {
-            problems.add(unknown(node, name, &names));
+        if !names.contains(&name) && !problems.is_full() {
+            problems.add(unknown(node, &name, &names));
         }
     }
 }
 
 /// Where the job refers to which variable.
-fn collect<'a>(node: &'a Node, references: &mut Vec<(&'a Node, &'a str)>) {
+fn collect<'a>(node: &'a Node, references: &mut Vec<(&'a Node, String)>) {
     match &node.value {
         Value::List(items) => items.iter().for_each(|item| collect(item, references)),
         Value::Map(entries) => entries.iter().for_each(|entry| collect(&entry.value, references)),
         Value::Text(text) => {
-            for part in text.split("((.:").skip(1) {
-                if let Some((reference, _)) = part.split_once("))") {
-                    let name = reference.trim().split('.').next().unwrap_or_default();
-                    references.push((node, name));
-                }
+            for name in reference::references(text).filter_map(|found| found.local()) {
+                let name = reference::path(name).into_iter().next().unwrap_or_default();
+                references.push((node, name));
             }
         }
         _ => {}

@@ -7,11 +7,16 @@ mod artifacts;
 mod check;
 mod decode;
 mod fields;
+mod foreign;
+mod input;
+mod json;
 mod locals;
 mod node;
 mod plan;
 mod problem;
 mod read;
+mod reference;
+mod runs;
 mod schema;
 mod select;
 mod suggest;
@@ -25,20 +30,19 @@ pub use schema::schema;
 pub use transpile::transpile;
 
 use crate::diagnostic::Diagnostic;
+use crate::pipeline::Source;
 use node::{Mark, Node};
 pub use plan::Plan;
 use problem::Problems;
 use vars::Vars;
-
-/// The longest document, in bytes.
-const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// What the command line says about variables.
 #[derive(Clone, Debug, Default)]
 pub struct VarOptions {
     /// `name=value`, in order; the last one of a name counts.
     pub vars: Vec<(String, String)>,
-    /// Files with a mapping of variables; a later file wins over an earlier one.
+    /// Files with a mapping of variables, `-` for the standard input; a later file wins over an earlier
+    /// one.
     pub files: Vec<PathBuf>,
 }
 
@@ -58,15 +62,9 @@ pub struct Checked {
 }
 
 impl Checked {
-    /// As the interpreter reads it: the plan, and for each job the names of those that it waits for.
-    pub fn to_json(&self) -> serde_json::Value {
-        let mut json = serde_json::to_value(&self.plan).expect("a plan has only text as keys");
-        for (job, plan) in
-            self.plan.jobs.iter().zip(json["jobs"].as_array_mut().into_iter().flatten())
-        {
-            plan["passed"] = check::passed(job).into();
-        }
-        json
+    /// As the interpreter reads it.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.plan).expect("a plan has only text as keys")
     }
 
     /// Keeps what the user asked for.
@@ -85,24 +83,59 @@ impl Checked {
     }
 }
 
-/// Reads and checks a file.
-pub fn load(given: &str, file: &Path, options: &VarOptions) -> Result<Checked, Vec<Diagnostic>> {
-    let text = read_text(given, file)?;
+/// Reads and checks a pipeline.
+pub fn load(source: &Source, options: &VarOptions) -> Result<Checked, Vec<Diagnostic>> {
+    let inputs = options.files.iter().filter(|file| is_stdin(file)).count();
+    if inputs + usize::from(source.is_stdin()) > 1 {
+        return Err(vec![
+            Diagnostic::new("the standard input is named by more than one `-`")
+                .help("it can only be read once: give the others as files"),
+        ]);
+    }
+    let text = match source.is_stdin() {
+        true => input::read_stdin(),
+        false => input::read(&source.given, &source.file),
+    }?;
     let vars = variables(options)?;
+    let given = if source.is_stdin() { input::STDIN } else { &source.given };
     parse(given, &text, &vars)
+}
+
+/// A document as JSON text, with all digits of its numbers; or what is wrong with it.
+pub fn to_json(text: &str) -> Result<String, String> {
+    let mut problems = Problems::default();
+    let root = read::read(text, &mut problems);
+    match (problems.first(), root) {
+        (Some(problem), _) => {
+            let Mark { line, column } = problem.mark;
+            let message = problem.message.trim_start_matches("not YAML: ");
+            Err(format!("{message} at line {line}, column {column}"))
+        }
+        (None, root) => {
+            Ok(root.map_or_else(|| "null".to_owned(), |root| root.to_json().to_string()))
+        }
+    }
 }
 
 fn parse(given: &str, text: &str, vars: &Vars) -> Result<Checked, Vec<Diagnostic>> {
     let mut problems = Problems::default();
     let mut result = None;
     if let Some(root) = read::read(text, &mut problems) {
+        if let Some(kind) = foreign::kind(&root) {
+            let help = "`ci` runs Concourse-style YAML: a list of `jobs`, each with a `name` and a `plan`; \
+                        `docs/yaml.md` describes it";
+            return Err(vec![Diagnostic::new(format!("`{given}` is {kind}")).help(help)]);
+        }
         // Most files have none, and copying a large tree is half of the time that it takes.
         let root = match text.contains("((") {
             true => vars::interpolate(&root, vars, &mut problems),
             false => root,
         };
-        let decoded = decode::decode(&root, &mut problems);
+        let mut decoded = decode::decode(&root, &mut problems);
         check::check(&root, &decoded.plan, &mut problems);
+        for job in &mut decoded.plan.jobs {
+            job.passed = check::passed(job).into_iter().map(str::to_owned).collect();
+        }
         result = Some(Checked { plan: decoded.plan, notices: decoded.notices });
     }
     match result {
@@ -117,8 +150,14 @@ fn variables(options: &VarOptions) -> Result<Vars, Vec<Diagnostic>> {
         vars.add(name.clone(), Rc::new(Node::new(Mark::default(), Node::plain(value))));
     }
     for file in options.files.iter().rev() {
-        let given = file.display().to_string();
-        let text = read_text(&given, file)?;
+        let (given, text) = match is_stdin(file) {
+            true => (input::STDIN.to_owned(), input::read_stdin()?),
+            false => {
+                let given = file.display().to_string();
+                let text = input::read(&given, file)?;
+                (given, text)
+            }
+        };
         let mut problems = Problems::default();
         if let Some(root) = read::read(&text, &mut problems)
             && let Err(problem) = vars.add_all(&root)
@@ -126,24 +165,14 @@ fn variables(options: &VarOptions) -> Result<Vars, Vec<Diagnostic>> {
             problems.add(problem);
         }
         if !problems.is_empty() {
-            return Err(problems.into_diagnostics(file, &text));
+            return Err(problems.into_diagnostics(Path::new(&given), &text));
         }
     }
     Ok(vars)
 }
 
-fn read_text(given: &str, file: &Path) -> Result<String, Vec<Diagnostic>> {
-    let failed = |message: String| vec![Diagnostic::new(message)];
-    let size = std::fs::metadata(file)
-        .map_err(|error| failed(format!("cannot read `{given}`: {error}")))?
-        .len();
-    if size > LONGEST {
-        return Err(vec![
-            Diagnostic::new(format!("`{given}` has {size} bytes, more than {LONGEST}"))
-                .help("keep data out of the pipeline's file: a task can read it"),
-        ]);
-    }
-    std::fs::read_to_string(file).map_err(|error| failed(format!("cannot read `{given}`: {error}")))
+fn is_stdin(file: &Path) -> bool {
+    file.as_os_str() == crate::pipeline::STDIN
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use super::json::{Json, JsonMap};
+
 /// A place in the document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Mark {
@@ -74,19 +76,27 @@ impl Node {
         }
     }
 
-    /// As JSON. Numbers that JSON cannot hold become text.
-    pub fn to_json(&self) -> serde_json::Value {
+    /// As JSON. Numbers keep their digits; those that JSON cannot hold become text.
+    pub fn to_json(&self) -> Json {
         match &self.value {
-            Value::Null => serde_json::Value::Null,
-            Value::Bool(value) => (*value).into(),
-            Value::Number(text) => number(text).unwrap_or_else(|| text.clone().into()),
-            Value::Text(text) => text.clone().into(),
-            Value::List(items) => items.iter().map(|item| item.to_json()).collect(),
-            Value::Map(entries) => entries
-                .iter()
-                .map(|entry| (entry.key.clone(), entry.value.to_json()))
-                .collect::<serde_json::Map<_, _>>()
-                .into(),
+            Value::Null => Json::Null,
+            Value::Bool(value) => Json::Bool(*value),
+            Value::Number(text) => Json::number(text),
+            Value::Text(text) => Json::Text(text.clone()),
+            Value::List(items) => Json::List(items.iter().map(|item| item.to_json()).collect()),
+            Value::Map(entries) => {
+                let fields = entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json()));
+                Json::Map(JsonMap(fields.collect()))
+            }
+        }
+    }
+
+    /// The value in backticks, as messages name it: never that of a variable.
+    pub fn quoted(&self) -> String {
+        match self.scalar() {
+            Some(text) if !self.from_var => format!("`{}`", text.escape_debug()),
+            Some(_) => "the value of a variable".to_owned(),
+            None => self.kind().to_owned(),
         }
     }
 
@@ -96,28 +106,26 @@ impl Node {
             "" | "~" | "null" | "Null" | "NULL" => Value::Null,
             "true" | "True" | "TRUE" => Value::Bool(true),
             "false" | "False" | "FALSE" => Value::Bool(false),
-            _ if number(text).is_some() => Value::Number(text.to_owned()),
+            _ if is_number(text) => Value::Number(text.to_owned()),
             _ => Value::Text(text.to_owned()),
         }
     }
 }
 
-fn number(text: &str) -> Option<serde_json::Value> {
+/// Whether a plain scalar is a number.
+fn is_number(text: &str) -> bool {
     let digits = text.trim_start_matches(['+', '-']);
     if !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        return None;
+        return false;
     }
     let radix = |prefix: &str, radix| {
-        digits.strip_prefix(prefix).and_then(|rest| i64::from_str_radix(rest, radix).ok())
+        digits.strip_prefix(prefix).is_some_and(|rest| {
+            !rest.is_empty() && rest.chars().all(|digit: char| digit.is_digit(radix))
+        })
     };
-    if let Some(value) = radix("0x", 16).or_else(|| radix("0o", 8)) {
-        return Some(value.into());
+    if radix("0x", 16) || radix("0o", 8) {
+        return true;
     }
-    if let Ok(value) = text.trim_start_matches('+').parse::<i64>() {
-        return Some(value.into());
-    }
-    if !digits.bytes().all(|b| b.is_ascii_digit() || b".eE+-".contains(&b)) {
-        return None;
-    }
-    text.parse::<f64>().ok().and_then(serde_json::Number::from_f64).map(Into::into)
+    let belongs = |byte: u8| byte.is_ascii_digit() || b".eE+-".contains(&byte);
+    digits.bytes().all(belongs) && text.parse::<f64>().is_ok()
 }

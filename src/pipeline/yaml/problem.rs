@@ -58,6 +58,11 @@ impl Problems {
         self.0.len() >= MOST
     }
 
+    /// The one that was found first.
+    pub fn first(&self) -> Option<&Problem> {
+        self.0.first()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

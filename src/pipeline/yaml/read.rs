@@ -11,6 +11,9 @@ use super::problem::{Problem, Problems};
 /// How many nodes a document may have, aliases counted as what they stand for.
 const MOST_NODES: usize = 500_000;
 
+/// How many bytes of text a document may have, aliases counted as what they stand for.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+
 /// How deep lists and mappings may be nested.
 const DEEPEST: usize = 100;
 
@@ -20,8 +23,13 @@ pub fn read(text: &str, problems: &mut Problems) -> Option<Rc<Node>> {
     options.emit_comments = false;
     options.flow_nesting_limit = DEEPEST;
     options.block_nesting_limit = DEEPEST;
-    let mut reader =
-        Reader { stack: Vec::new(), anchors: HashMap::new(), root: None, nodes: 0, problems };
+    let mut reader = Reader {
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        root: None,
+        total: Size { nodes: 0, bytes: 0 },
+        problems,
+    };
     for next in Parser::new_from_str_with_options(text, options) {
         let done = match next {
             Ok((event, span)) => reader.event(event, span),
@@ -43,8 +51,26 @@ pub fn read(text: &str, problems: &mut Problems) -> Option<Rc<Node>> {
 struct Open {
     mark: Mark,
     anchor: usize,
-    size: usize,
+    size: Size,
     content: Content,
+}
+
+/// How much of a document a node is, with all that is in it.
+#[derive(Clone, Copy)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+}
+
+const ONE: Size = Size { nodes: 1, bytes: 0 };
+
+impl Size {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            nodes: self.nodes.saturating_add(other.nodes),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
 }
 
 enum Content {
@@ -74,10 +100,10 @@ impl Keys {
 
 struct Reader<'a> {
     stack: Vec<Open>,
-    /// Anchored nodes, and how many nodes each one stands for.
-    anchors: HashMap<usize, (Rc<Node>, usize)>,
+    /// Anchored nodes, and how much of a document each one stands for.
+    anchors: HashMap<usize, (Rc<Node>, Size)>,
     root: Option<Rc<Node>>,
-    nodes: usize,
+    total: Size,
     problems: &'a mut Problems,
 }
 
@@ -87,7 +113,9 @@ impl Reader<'_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let value = scalar(&text, style, tag.as_deref());
-                self.complete(Node::new(mark, value), anchor, 1)
+                let size = Size { nodes: 1, bytes: text.len() };
+                self.count(mark, size)?;
+                self.complete(Node::new(mark, value), anchor, size)
             }
             Event::SequenceStart(_, anchor, _) => {
                 self.open(mark, anchor, Content::List(Vec::new()))
@@ -127,24 +155,28 @@ impl Reader<'_> {
         if self.stack.len() >= DEEPEST {
             return Err(too_deep(mark));
         }
-        self.stack.push(Open { mark, anchor, size: 1, content });
-        Ok(())
+        self.stack.push(Open { mark, anchor, size: ONE, content });
+        self.count(mark, ONE)
     }
 
-    fn complete(&mut self, node: Node, anchor: usize, size: usize) -> Result<(), Problem> {
+    fn complete(&mut self, node: Node, anchor: usize, size: Size) -> Result<(), Problem> {
         let mark = node.mark;
         let node = Rc::new(node);
         if anchor > 0 {
             self.anchors.insert(anchor, (node.clone(), size));
         }
-        self.count(mark, 1)?;
         self.place(mark, node, size)
     }
 
-    fn count(&mut self, mark: Mark, size: usize) -> Result<(), Problem> {
-        self.nodes = self.nodes.saturating_add(size);
-        if self.nodes > MOST_NODES {
-            let message = format!("the document has more than {MOST_NODES} nodes");
+    fn count(&mut self, mark: Mark, size: Size) -> Result<(), Problem> {
+        self.total = self.total.plus(size);
+        let most = match self.total {
+            Size { nodes, .. } if nodes > MOST_NODES => Some(format!("{MOST_NODES} nodes")),
+            Size { bytes, .. } if bytes > MOST_BYTES => Some(format!("{MOST_BYTES} bytes")),
+            _ => None,
+        };
+        if let Some(most) = most {
+            let message = format!("the document has more than {most}");
             return Err(Problem::new(mark, message)
                 .help("an alias counts as all that it stands for: use fewer of them"));
         }
@@ -152,12 +184,12 @@ impl Reader<'_> {
     }
 
     /// Puts a node where the document has it.
-    fn place(&mut self, mark: Mark, node: Rc<Node>, size: usize) -> Result<(), Problem> {
+    fn place(&mut self, mark: Mark, node: Rc<Node>, size: Size) -> Result<(), Problem> {
         let Some(open) = self.stack.last_mut() else {
             self.root = Some(node);
             return Ok(());
         };
-        open.size += size;
+        open.size = open.size.plus(size);
         match &mut open.content {
             Content::List(items) => items.push(node),
             Content::Map { entries, keys, key, merges } => match key.take() {

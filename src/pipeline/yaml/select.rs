@@ -1,6 +1,6 @@
 //! Which part of a pipeline to run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::Selection;
 use super::check::passed;
@@ -13,8 +13,9 @@ use crate::diagnostic::Diagnostic;
 pub fn select(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnostic>> {
     plan.max_in_flight = plan.max_in_flight.into_iter().chain(selection.max_in_flight).min();
     let Some(name) = &selection.job else { return Ok(()) };
-    let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
-    if !names.contains(&name.as_str()) {
+    let named: HashMap<&str, &Job> = plan.jobs.iter().map(|job| (job.name.as_str(), job)).collect();
+    if !named.contains_key(name.as_str()) {
+        let names: Vec<&str> = plan.jobs.iter().map(|job| job.name.as_str()).collect();
         let hint = did_you_mean(name, names.iter().copied());
         return Err(Box::new(
             Diagnostic::new(format!("unknown job `{name}`{hint}"))
@@ -25,8 +26,8 @@ pub fn select(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnost
     let mut open = vec![name.clone()];
     while let Some(name) = open.pop() {
         if needed.insert(name.clone()) {
-            let job = plan.jobs.iter().find(|job| job.name == name);
-            open.extend(job.into_iter().flat_map(passed).map(str::to_owned));
+            let job = named.get(name.as_str());
+            open.extend(job.into_iter().flat_map(|job| passed(job)).map(str::to_owned));
         }
     }
     let (jobs, others): (Vec<Job>, Vec<Job>) =

@@ -4,18 +4,32 @@
 //! but a variable takes the variable's type. `((.:name))` is a variable of the pipeline itself; it
 //! is known when the step runs, and stays as it is here.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::node::{Entry, Mark, Node, Value};
 use super::problem::{Problem, Problems};
+use super::reference::{Reference, references};
 
 /// Variables as the command line gives them; the first one of a name counts.
 #[derive(Clone, Default)]
-pub struct Vars(Vec<(String, Rc<Node>)>);
+pub struct Vars {
+    values: HashMap<String, Variable>,
+    /// The most points that a name has.
+    points: usize,
+}
+
+#[derive(Clone)]
+struct Variable {
+    node: Rc<Node>,
+    size: Size,
+}
 
 impl Vars {
     pub fn add(&mut self, name: String, value: Rc<Node>) {
-        self.0.push((name, value));
+        self.points = self.points.max(name.matches('.').count());
+        let size = Size::of(&value);
+        self.values.entry(name).or_insert(Variable { node: value, size });
     }
 
     /// Adds all variables of a mapping.
@@ -24,126 +38,163 @@ impl Vars {
             let message = format!("expected a mapping of variables, got {}", node.kind());
             return Err(Problem::new(node.mark, message));
         };
-        self.0.extend(entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())));
+        for entry in entries {
+            self.add(entry.key.clone(), entry.value.clone());
+        }
         Ok(())
     }
 
     /// A field may also have been given by itself, as in `--var name.field=value`.
-    fn find(&self, path: &[String]) -> Option<Rc<Node>> {
-        (1..=path.len()).rev().find_map(|len| {
+    fn find(&self, path: &[String]) -> Option<Variable> {
+        (1..=path.len().min(self.points + 1)).rev().find_map(|len| {
             let (start, fields) = path.split_at(len);
-            let start = start.join(".");
-            let (_, node) = self.0.iter().find(|(name, _)| *name == start)?;
-            fields.iter().try_fold(node.clone(), |node, field| node.get(field).cloned())
+            let found = self.values.get(&start.join("."))?;
+            let field = fields
+                .iter()
+                .try_fold(found.node.clone(), |node, field| node.get(field).cloned())?;
+            // A part is not larger than the whole, and need not be counted again and again.
+            Some(Variable { node: field, size: found.size })
         })
+    }
+}
+
+/// How much of a document a value is.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn of(node: &Node) -> Self {
+        let inner = match &node.value {
+            Value::Text(text) | Value::Number(text) => Self { nodes: 0, bytes: text.len() },
+            Value::List(items) => items.iter().fold(Self::default(), |sum, item| sum.with(item)),
+            Value::Map(entries) => entries.iter().fold(Self::default(), |sum, entry| {
+                let sum = sum.with(&entry.value);
+                Self { bytes: sum.bytes + entry.key.len(), ..sum }
+            }),
+            Value::Null | Value::Bool(_) => Self::default(),
+        };
+        Self { nodes: inner.nodes + 1, ..inner }
+    }
+
+    fn with(self, node: &Node) -> Self {
+        let other = Self::of(node);
+        Self { nodes: self.nodes + other.nodes, bytes: self.bytes + other.bytes }
     }
 }
 
 /// The same tree with variables replaced.
 pub fn interpolate(node: &Rc<Node>, vars: &Vars, problems: &mut Problems) -> Rc<Node> {
-    match &node.value {
-        Value::Text(text) if text.contains("((") => {
-            Rc::new(replaced(node.mark, text, vars, problems))
-        }
-        Value::List(items) => Rc::new(Node::new(
-            node.mark,
-            Value::List(items.iter().map(|item| interpolate(item, vars, problems)).collect()),
-        )),
-        Value::Map(entries) => Rc::new(Node::new(
-            node.mark,
-            Value::Map(
-                entries
-                    .iter()
-                    .map(|entry| Entry {
-                        key: entry.key.clone(),
-                        mark: entry.mark,
-                        value: interpolate(&entry.value, vars, problems),
-                    })
-                    .collect(),
-            ),
-        )),
-        _ => node.clone(),
-    }
+    Interpolation { vars, problems, added: Size::default(), is_full: false }.node(node)
 }
 
-fn replaced(mark: Mark, text: &str, vars: &Vars, problems: &mut Problems) -> Node {
-    let mut result = String::new();
-    let mut from_var = false;
-    let mut rest = text;
-    while let Some(start) = rest.find("((") {
-        let Some(len) = rest[start..].find("))") else { break };
-        let inner = rest[start + 2..start + len].trim();
-        let (before, after) = (&rest[..start], &rest[start + len + 2..]);
-        result.push_str(before);
-        rest = after;
-        if inner.starts_with(".:") || !is_reference(inner) {
-            result.push_str(&format!("(({inner}))"));
-            continue;
-        }
-        from_var = true;
-        let Some(value) = lookup(inner, vars, mark, problems) else {
-            // One problem is enough: as it stands, it is not empty.
-            result.push_str(&format!("(({inner}))"));
-            continue;
-        };
-        if result.is_empty() && rest.is_empty() {
-            let mut value = value.as_ref().clone();
-            value.mark = mark;
-            value.from_var = true;
-            return value;
-        }
-        match value.scalar() {
-            Some(text) => result.push_str(&text),
-            None => result.push_str(&value.to_json().to_string()),
-        }
-    }
-    result.push_str(rest);
-    Node { mark, value: Value::Text(result), from_var }
+/// The most that variables may add to a document: each of them may be used any number of times.
+const MOST: Size = Size { nodes: 500_000, bytes: 64 * 1024 * 1024 };
+
+struct Interpolation<'a> {
+    vars: &'a Vars,
+    problems: &'a mut Problems,
+    added: Size,
+    is_full: bool,
 }
 
-fn lookup(inner: &str, vars: &Vars, mark: Mark, problems: &mut Problems) -> Option<Rc<Node>> {
-    let (name, default) = match inner.split_once("||") {
-        Some((name, default)) => (name.trim(), Some(default.trim())),
-        None => (inner, None),
-    };
-    if let Some(value) = vars.find(&path(name)) {
-        return Some(value);
+impl Interpolation<'_> {
+    fn node(&mut self, node: &Rc<Node>) -> Rc<Node> {
+        match &node.value {
+            Value::Text(text) if text.contains("((") => Rc::new(self.text(node.mark, text)),
+            Value::List(items) => {
+                let items = items.iter().map(|item| self.node(item)).collect();
+                Rc::new(Node::new(node.mark, Value::List(items)))
+            }
+            Value::Map(entries) => {
+                let entries = entries.iter().map(|entry| Entry {
+                    key: entry.key.clone(),
+                    mark: entry.mark,
+                    value: self.node(&entry.value),
+                });
+                Rc::new(Node::new(node.mark, Value::Map(entries.collect())))
+            }
+            _ => node.clone(),
+        }
     }
-    if let Some(default) = default {
-        let quoted = default.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-        let value =
-            quoted.map_or_else(|| Node::plain(default), |text| Value::Text(text.to_owned()));
-        return Some(Rc::new(Node::new(mark, value)));
-    }
-    problems.add(Problem::new(mark, format!("the variable `{name}` has no value")).help(format!(
-        "give it one with `--var {name}=…` or `--vars-file`, or a default: `(({name} || …))`"
-    )));
-    None
-}
 
-/// What a shell means by `$((1 + 2))` is no variable.
-fn is_reference(inner: &str) -> bool {
-    let name = inner.split("||").next().unwrap_or_default().trim();
-    !name.is_empty()
-        && (name.starts_with('"')
-            || name.chars().all(|c| c.is_alphanumeric() || "._-/:".contains(c))
-                && !name.chars().all(|c| c.is_ascii_digit()))
-}
-
-/// The name and the fields of a reference.
-fn path(name: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut quoted = false;
-    for c in name.chars() {
-        match c {
-            '"' => quoted = !quoted,
-            '.' if !quoted => parts.push(String::new()),
-            _ => {
-                if let Some(part) = parts.last_mut() {
-                    part.push(c);
-                }
+    fn text(&mut self, mark: Mark, text: &str) -> Node {
+        let mut result = String::new();
+        let mut from_var = false;
+        let mut copied = 0;
+        for reference in references(text).filter(|reference| reference.local().is_none()) {
+            from_var = true;
+            let Some(value) = self.value(&reference, mark) else { continue };
+            if reference.is_all_of(text) {
+                let mut value = value.as_ref().clone();
+                value.mark = mark;
+                value.from_var = true;
+                return value;
+            }
+            result.push_str(&text[copied..reference.start]);
+            copied = reference.end;
+            match value.scalar() {
+                Some(text) => result.push_str(&text),
+                None => result.push_str(&value.to_json().to_string()),
             }
         }
+        result.push_str(&text[copied..]);
+        Node { mark, value: Value::Text(result), from_var }
     }
-    parts
+
+    /// What a reference stands for. One without a value stays as it is, which is not empty, so that
+    /// one problem is enough.
+    fn value(&mut self, reference: &Reference<'_>, mark: Mark) -> Option<Rc<Node>> {
+        let name = reference.name;
+        if let Some(Variable { node, size }) = self.vars.find(&reference.path()) {
+            self.added.nodes = self.added.nodes.saturating_add(size.nodes);
+            self.added.bytes = self.added.bytes.saturating_add(size.bytes);
+            let is_full = self.added.nodes > MOST.nodes || self.added.bytes > MOST.bytes;
+            if is_full && !std::mem::replace(&mut self.is_full, true) {
+                let message = format!(
+                    "with its variables the document has more than {} nodes or {} bytes",
+                    MOST.nodes, MOST.bytes
+                );
+                self.problems.add(
+                    Problem::new(mark, message)
+                        .help("a value counts as often as it is used: use large ones less often"),
+                );
+            }
+            return (!self.is_full).then_some(node);
+        }
+        if let Some(default) = reference.default {
+            let quoted = default.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
+            let value =
+                quoted.map_or_else(|| Node::plain(default), |text| Value::Text(text.to_owned()));
+            return Some(Rc::new(Node::new(mark, value)));
+        }
+        if !self.problems.is_full() {
+            self.problems.add(
+                Problem::new(mark, format!("the variable `{name}` has no value")).help(format!(
+                    "give it one with `--var {name}=…` or `--vars-file`, or a default: `(({name} || …))`"
+                )),
+            );
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reference;
+    use super::*;
+
+    #[test]
+    fn a_name_with_points_is_found_before_a_field() {
+        let mut vars = Vars::default();
+        let text = |text: &str| Rc::new(Node::new(Mark::default(), Value::Text(text.to_owned())));
+        vars.add("a.b".to_owned(), text("whole"));
+        vars.add("a.b".to_owned(), text("later"));
+        let found = |name: &str| Some(vars.find(&reference::path(name))?.node.scalar());
+        assert_eq!(found("a.b"), Some(Some("whole".to_owned())));
+        assert_eq!(found("a.b.c"), None);
+        assert_eq!(found("a"), None);
+    }
 }

@@ -34,6 +34,7 @@ const OPS: &[(&str, &[&str], &str)] = &[
     ("op_size_bytes", &["text: string"], "number | null"),
     ("op_text_diff", &["actual: string", "expected: string"], "string"),
     ("op_yaml_parse", &["text: string"], "unknown"),
+    ("op_yaml_to_json", &["text: string"], "string"),
     ("op_yaml_stringify", &["value: unknown"], "string"),
     ("op_volume_create", &["request: VolumeRequest"], "Promise<VolumeInfo>"),
     ("op_volume_name_error", &["name: string"], "string | null"),

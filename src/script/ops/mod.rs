@@ -40,6 +40,7 @@ deno_core::extension!(
         text::op_size_bytes,
         text::op_text_diff,
         yaml::op_yaml_parse,
+        yaml::op_yaml_to_json,
         yaml::op_yaml_stringify,
         volumes::op_volume_create,
         volumes::op_volume_name_error,

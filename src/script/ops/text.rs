@@ -6,7 +6,7 @@ use similar::TextDiff;
 /// Milliseconds in a duration such as `1h 30m`; `None` when it is not one.
 #[op2]
 pub fn op_duration_ms(#[string] text: &str) -> Option<f64> {
-    let duration = humantime::parse_duration(text).ok()?;
+    let duration = crate::duration::parse(text).ok()?;
     Some(duration.as_secs_f64() * 1000.0)
 }
 

@@ -420,6 +420,14 @@ fn integer<'s>(
     v8::BigInt::new_from_words(scope, is_negative, &words).map(Into::into)
 }
 
+/// A YAML document as JSON text, whose numbers have the digits that were written.
+#[op2]
+#[string]
+pub fn op_yaml_to_json(#[string] text: &str) -> Result<String, JsErrorBox> {
+    crate::pipeline::yaml::to_json(text)
+        .map_err(|reason| JsErrorBox::new("SyntaxError", format!("YAML.asJSON: {reason}")))
+}
+
 /// A value as a YAML document.
 #[op2]
 #[string]

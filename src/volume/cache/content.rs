@@ -3,15 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::transfer::{CANCELLED, Transfer};
-use crate::archive::{self, PackError, PackOptions, Packed, Root, Sink, Snapshot, Source, Survey};
+use super::transfer::{CANCELLED, Interrupt, Transfer};
+use crate::archive::{
+    self, Control, PackError, PackOptions, Packed, Root, Sink, Snapshot, Source, Stage, Survey,
+    Wake,
+};
 use crate::driver::{Driver, Volume, VolumeArchive};
 
 /// A volume's content, opened for one look at it.
@@ -35,7 +37,7 @@ impl Content {
         Ok(Self::Archive(Received {
             archive: archive.map_err(|error| error.to_string())?,
             root: volume.root,
-            over: transfer.over.clone(),
+            over: transfer.over.child_token(),
             runtime: Handle::current(),
         }))
     }
@@ -44,18 +46,19 @@ impl Content {
         self,
         known: Option<Arc<Snapshot>>,
         options: &PackOptions,
-        stop: &AtomicBool,
+        control: &Control,
     ) -> Result<Survey, PackError> {
         match self {
-            Self::Directory(path) => archive::survey(&path, known.as_deref(), options, stop),
-            Self::Archive(mut source) => archive::survey_archive(&mut source, options, stop),
+            Self::Directory(path) => archive::survey(&path, known.as_deref(), options, control),
+            Self::Archive(mut source) => archive::survey_archive(&mut source, options, control),
         }
     }
 
     /// Whether there is nothing that an archive would keep.
-    pub fn has_nothing(self, options: &PackOptions, stop: &AtomicBool) -> Result<bool, PackError> {
+    pub fn has_nothing(self, options: &PackOptions, control: &Control) -> Result<bool, PackError> {
         match self {
             Self::Directory(path) => {
+                let _reading = control.enter(Stage::Pack);
                 for entry in std::fs::read_dir(&path).map_err(PackError::Root)? {
                     let kind =
                         entry.and_then(|entry| entry.file_type()).map_err(PackError::Root)?;
@@ -65,7 +68,7 @@ impl Content {
                 }
                 Ok(true)
             }
-            Self::Archive(mut source) => archive::is_empty_archive(&mut source, options, stop),
+            Self::Archive(mut source) => archive::is_empty_archive(&mut source, options, control),
         }
     }
 
@@ -73,13 +76,13 @@ impl Content {
         self,
         options: &PackOptions,
         sink: &mut dyn Sink,
-        stop: &AtomicBool,
+        control: &Control,
     ) -> Result<Packed, PackError> {
         match self {
-            Self::Directory(path) => archive::pack(&path, options, sink, stop),
+            Self::Directory(path) => archive::pack(&path, options, sink, control),
             Self::Archive(mut source) => {
                 let root = source.root;
-                archive::repack(&mut source, root, options, sink, stop)
+                archive::repack(&mut source, root, options, sink, control)
             }
         }
     }
@@ -106,31 +109,55 @@ impl Source for Received {
             }
         })
     }
+
+    fn interrupt(&self) -> Option<Arc<dyn Wake>> {
+        Some(Arc::new(Interrupt(self.over.clone())))
+    }
 }
 
 /// What a driver is sent, as a thread writes it.
-pub struct Sent(mpsc::Sender<io::Result<Bytes>>);
+pub struct Sent {
+    chunks: mpsc::Sender<io::Result<Bytes>>,
+    over: CancellationToken,
+    runtime: Handle,
+}
 
 /// How many chunks wait for the driver.
 const WAITING: usize = 4;
 
 impl Sent {
-    pub fn channel() -> (Self, VolumeArchive) {
-        let (sender, archive) = mpsc::channel(WAITING);
-        (Self(sender), archive)
+    /// To be called within a runtime, and written to on a thread outside of it. As soon as the token fires,
+    /// writing is an error.
+    pub fn until(over: &CancellationToken) -> (Self, VolumeArchive) {
+        let (chunks, archive) = mpsc::channel(WAITING);
+        (Self { chunks, over: over.child_token(), runtime: Handle::current() }, archive)
     }
 
     /// Tells the driver that this is all. Without that word it is not.
     pub fn finish(self) {
         // A driver that has gone away has a reason of its own.
-        _ = self.0.blocking_send(Ok(Bytes::new()));
+        _ = self.send(Bytes::new());
+    }
+
+    fn send(&self, chunk: Bytes) -> io::Result<()> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.over.cancelled() => Err(io::Error::other(CANCELLED)),
+                sent = self.chunks.send(Ok(chunk)) => {
+                    sent.map_err(|_| io::Error::other("the driver takes no more of it"))
+                }
+            }
+        })
     }
 }
 
 impl Sink for Sent {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        self.0
-            .blocking_send(Ok(chunk))
-            .map_err(|_| io::Error::other("the driver takes no more of it"))
+        self.send(chunk)
+    }
+
+    fn interrupt(&self) -> Option<Arc<dyn Wake>> {
+        Some(Arc::new(Interrupt(self.over.clone())))
     }
 }

@@ -1,13 +1,14 @@
 //! A download as a thread reads it.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::transfer::CANCELLED;
-use crate::archive::{Budget, Limits, Source, UnpackOptions};
+use super::transfer::{CANCELLED, Interrupt};
+use crate::archive::{Budget, Limits, Source, UnpackOptions, Wake};
 use crate::cache::{CacheConfig, Download};
 
 pub struct Downloaded {
@@ -24,7 +25,7 @@ impl Downloaded {
 
     /// The same, with an error instead of content as soon as the token fires.
     pub fn until(download: Download, over: CancellationToken) -> Self {
-        Self { download, over, runtime: Handle::current() }
+        Self { download, over: over.child_token(), runtime: Handle::current() }
     }
 }
 
@@ -37,6 +38,10 @@ impl Source for Downloaded {
                 () = self.over.cancelled() => Err(io::Error::other(CANCELLED)),
             }
         })
+    }
+
+    fn interrupt(&self) -> Option<Arc<dyn Wake>> {
+        Some(Arc::new(Interrupt(self.over.clone())))
     }
 }
 

@@ -4,18 +4,22 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::VolumeCache;
 use super::content::Content;
-use super::transfer::Transfer;
-use crate::archive::{self, PackOptions, Packed, Sink, Snapshot, Survey};
-use crate::cache::{CacheKey, Metadata, Upload, UploadSender};
+use super::transfer::{CANCELLED, Interrupt, Transfer};
+use crate::archive::{self, PackOptions, Packed, Sink, Snapshot, Stage, Survey, Wake};
+use crate::cache::{CacheKey, Metadata, PutCondition, StoreError, Upload, UploadSender};
 
 /// How a persist ended that did not fail.
 pub enum Outcome {
     Published(Packed),
     /// Files changed, so that the metadata would have been of another tree; nothing was published.
     Changing,
+    /// The condition of the upload does not hold any more; nothing was published.
+    Replaced,
 }
 
 /// How many compressed frames wait for the store.
@@ -29,7 +33,7 @@ pub async fn survey(
 ) -> Result<Survey, String> {
     let options = options(cache);
     transfer
-        .blocking(move |stop| content.survey(known, &options, stop))
+        .blocking(move |control| content.survey(known, &options, control))
         .await?
         .map_err(|error| error.to_string())
 }
@@ -41,7 +45,7 @@ pub async fn is_empty(
 ) -> Result<bool, String> {
     let options = options(cache);
     transfer
-        .blocking(move |stop| content.has_nothing(&options, stop))
+        .blocking(move |control| content.has_nothing(&options, control))
         .await?
         .map_err(|error| error.to_string())
 }
@@ -53,13 +57,15 @@ pub async fn from(
     content: Content,
     key: &CacheKey,
     metadata: Metadata,
+    condition: &PutCondition,
     transfer: Transfer,
 ) -> Result<Outcome, String> {
     let (sender, parts) = Upload::channel(WAITING);
     let (options, mut described) = (options(cache), metadata.clone());
-    let pack = transfer.blocking(move |stop| {
-        let mut sink = Uploading(sender);
-        let packed = content.pack(&options, &mut sink, stop)?;
+    let over = transfer.over.child_token();
+    let mut sink = Uploading { sender, over, runtime: Handle::current() };
+    let pack = transfer.blocking(move |control| {
+        let packed = content.pack(&options, &mut sink, control)?;
         let digest = packed.digest.to_string();
         let publish = described.digest.as_ref().is_none_or(|expected| *expected == digest);
         if publish {
@@ -67,16 +73,22 @@ pub async fn from(
             described.entries = Some(packed.entries);
             described.content_bytes = Some(packed.bytes);
             // A store that has gone away says so itself.
-            _ = sink.0.blocking_finish(Some(described));
+            _ = sink.sender.blocking_finish(Some(described));
         }
         Ok::<_, archive::PackError>((packed, publish))
     });
     // Side by side: the store takes parts while later ones are being packed. A store that fails drops
     // its end, which ends the packing, and the other way round.
-    let (packed, stored) =
-        tokio::join!(pack, transfer.bounded(cache.store.put(key, &metadata, parts)));
-    let (packed, publish) = match (packed?, &stored) {
+    let pack = async {
+        let packed = pack.await;
+        // From now on the store is what is waited for.
+        (packed, transfer.enter(Stage::Upload))
+    };
+    let put = transfer.bounded(cache.store.put(key, &metadata, condition, parts));
+    let ((packed, _uploading), stored) = tokio::join!(pack, put);
+    let (mut packed, publish) = match (packed?, &stored) {
         (Ok(packed), _) => packed,
+        (_, Ok(Err(StoreError::Replaced { .. }))) => return Ok(Outcome::Replaced),
         // The store's reason is why the sink failed.
         (Err(archive::PackError::Sink(_)), Ok(Err(error))) => return Err(error.to_string()),
         (Err(error), _) => return Err(error.to_string()),
@@ -84,7 +96,8 @@ pub async fn from(
     if !publish {
         return Ok(Outcome::Changing);
     }
-    stored?.map_err(|error| error.to_string())?;
+    let stored = stored?.map_err(|error| error.to_string())?;
+    packed.notices.extend(stored.notice);
     Ok(Outcome::Published(packed))
 }
 
@@ -96,10 +109,25 @@ fn options(cache: &VolumeCache) -> PackOptions {
     }
 }
 
-struct Uploading(UploadSender);
+/// An upload as a thread writes it.
+struct Uploading {
+    sender: UploadSender,
+    over: CancellationToken,
+    runtime: Handle,
+}
 
 impl Sink for Uploading {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        self.0.blocking_send(chunk).map_err(io::Error::other)
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.over.cancelled() => Err(io::Error::other(CANCELLED)),
+                sent = self.sender.send(chunk) => sent.map_err(io::Error::other),
+            }
+        })
+    }
+
+    fn interrupt(&self) -> Option<Arc<dyn Wake>> {
+        Some(Arc::new(Interrupt(self.over.clone())))
     }
 }

@@ -1,34 +1,61 @@
 //! One look at a store, one restore or one persist: its time, and its early end.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::CacheConfig;
+use crate::archive::{Control, Stage, Wake, Working, message};
+use crate::cache::{CacheConfig, StoreLocation};
 
 pub const CANCELLED: &str = "it was cancelled";
 
+/// How long a thread that was told to stop is waited for. One that sits in a system call, on a disk that
+/// does not answer, may never end.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A store on the network tries again itself: for how many stalls it is given time to do so, and for how
+/// long its pauses may be altogether.
+const ATTEMPTS: u32 = 6;
+const PAUSES: Duration = Duration::from_secs(20);
+
+/// Ends when it is dropped, whatever is still under way.
 pub struct Transfer {
     budget: Duration,
+    stall: Duration,
+    /// How long the store may be silent.
+    patience: Duration,
     deadline: Instant,
     cancel: CancellationToken,
     /// For code that waits.
     pub over: CancellationToken,
-    /// For code that works.
-    stop: Arc<AtomicBool>,
+    /// For threads.
+    control: Control,
+    /// Why it has to end.
+    reason: OnceLock<String>,
 }
 
 impl Transfer {
     pub fn start(config: &CacheConfig, cancel: &CancellationToken) -> Self {
+        let retries = match &config.location {
+            StoreLocation::S3(_) => config.stall.saturating_mul(ATTEMPTS).saturating_add(PAUSES),
+            StoreLocation::Directory(_) => config.stall,
+        };
+        let over = CancellationToken::new();
+        let control = Control::new();
+        control.on_stop(Arc::new(Interrupt(over.clone())));
         Self {
             budget: config.budget,
+            stall: config.stall,
+            patience: retries,
             deadline: Instant::now() + config.budget,
             cancel: cancel.clone(),
-            over: CancellationToken::new(),
-            stop: Arc::default(),
+            over,
+            control,
+            reason: OnceLock::new(),
         }
     }
 
@@ -37,28 +64,63 @@ impl Transfer {
         tokio::select! {
             biased;
             done = work => Ok(done),
-            reason = self.has_to_end() => Err(reason),
-        }
-    }
-
-    /// Runs something on a thread of its own, which is asked to stop when the transfer has to end. It
-    /// has ended when this returns.
-    pub async fn blocking<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&AtomicBool) -> T + Send + 'static,
-    ) -> Result<T, String> {
-        let stop = self.stop.clone();
-        let mut thread = tokio::task::spawn_blocking(move || work(&stop));
-        tokio::select! {
-            biased;
-            done = &mut thread => done.map_err(|error| error.to_string()),
             reason = self.has_to_end() => {
-                self.over.cancel();
-                self.stop.store(true, Ordering::Relaxed);
-                _ = thread.await;
+                let reason = self.end(reason);
+                self.control.stop();
                 Err(reason)
             }
         }
+    }
+
+    /// Marks that something other than a thread is in a stage.
+    pub fn enter(&self, stage: Stage) -> Working {
+        self.control.enter(stage)
+    }
+
+    /// Runs something on a thread of its own, which is stopped when the transfer has to end.
+    ///
+    /// The thread has then ended, or it sits in a system call. Such a thread is left behind: when the call
+    /// returns it clears up, and it cannot [commit](Control::commit) any more.
+    pub async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Control) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let control = self.control.clone();
+        let (sender, mut done) = oneshot::channel();
+        let thread = move || {
+            let done = catch_unwind(AssertUnwindSafe(|| work(&control)));
+            // Nobody waits for a thread that was left behind.
+            _ = sender.send(done.map_err(|panic| {
+                format!("internal error: a thread panicked: {}", message(&*panic))
+            }));
+        };
+        std::thread::Builder::new()
+            .name("transfer".to_owned())
+            .spawn(thread)
+            .map_err(|error| format!("cannot start a thread: {error}"))?;
+        let lost = || Err("internal error: a thread was lost".to_owned());
+        tokio::select! {
+            biased;
+            done = &mut done => match self.reason.get() {
+                // What runs beside it has found out first, and has stopped it.
+                Some(reason) if self.control.is_stopped() => Err(reason.clone()),
+                _ => done.unwrap_or_else(|_| lost()),
+            },
+            reason = self.has_to_end() => {
+                let reason = self.end(reason);
+                let is_committed = !self.control.stop();
+                match tokio::time::timeout(GRACE, done).await {
+                    // It was quicker.
+                    Ok(Ok(done)) if is_committed => done,
+                    _ => Err(reason),
+                }
+            }
+        }
+    }
+
+    /// Keeps the first reason to end.
+    fn end(&self, reason: String) -> String {
+        self.reason.get_or_init(|| reason).clone()
     }
 
     async fn has_to_end(&self) -> String {
@@ -68,6 +130,67 @@ impl Transfer {
                 "gave up after {}, allow more with `cache_budget`",
                 humantime::format_duration(self.budget)
             ),
+            stage = self.stands_still() => self.stalled(stage),
         }
+    }
+
+    /// Ends when nothing has moved for as long as may be, with the stage that does not.
+    ///
+    /// Looks are counted, not time, so that a process that was stopped for a while has all of it left.
+    async fn stands_still(&self) -> Stage {
+        let pause = (self.stall / 16).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        let (mut steps, mut still) = (self.control.steps(), Duration::ZERO);
+        loop {
+            tokio::time::sleep(pause).await;
+            let now = self.control.steps();
+            match self.control.stage() {
+                Some(stage) if now == steps => {
+                    still += pause;
+                    if still >= self.allowed(stage) {
+                        return stage;
+                    }
+                }
+                _ => still = Duration::ZERO,
+            }
+            steps = now;
+        }
+    }
+
+    fn allowed(&self, stage: Stage) -> Duration {
+        match stage {
+            Stage::Download | Stage::Upload => self.patience,
+            _ => self.stall,
+        }
+    }
+
+    fn stalled(&self, stage: Stage) -> String {
+        let (what, look) = match stage {
+            Stage::Write => ("writing the volume", "check its disk"),
+            Stage::Upload => ("the upload", "check the store"),
+            Stage::Pack => ("reading the volume", "check its disk"),
+            Stage::Compress => ("compression", "check the load of this machine"),
+            Stage::Decompress => ("decompression", "check the load of this machine"),
+            Stage::Download => ("the download", "check the store"),
+            Stage::Memory => ("the wait for memory that other volumes have", "check their disks"),
+        };
+        format!(
+            "{what} made no progress for {}, {look} or raise `cache_stall`",
+            humantime::format_duration(self.allowed(stage))
+        )
+    }
+}
+
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        self.control.stop();
+    }
+}
+
+/// Ends a wait in the runtime.
+pub struct Interrupt(pub CancellationToken);
+
+impl Wake for Interrupt {
+    fn wake(&self) {
+        self.0.cancel();
     }
 }

@@ -5,8 +5,9 @@ use std::path::Path;
 use super::VolumeCache;
 use super::content::Sent;
 use super::download::{Downloaded, unpack_options};
-use super::transfer::Transfer;
-use crate::archive::{self, UnpackError, Unpacked};
+use super::failure::{RestoreError, confirmed};
+use super::transfer::{CANCELLED, Transfer};
+use crate::archive::{self, Stage, UnpackError, Unpacked};
 use crate::cache::Download;
 use crate::driver::{Driver, LocalDirectory, Volume};
 use crate::remove::remove;
@@ -18,7 +19,7 @@ pub async fn into(
     volume: &Volume,
     download: Download,
     transfer: Transfer,
-) -> Result<Unpacked, String> {
+) -> Result<Unpacked, RestoreError> {
     match &volume.directory {
         Some(directory) => into_directory(cache, directory, download, transfer).await,
         None => into_driver(cache, driver, volume, download, transfer).await,
@@ -30,30 +31,43 @@ async fn into_directory(
     directory: &LocalDirectory,
     download: Download,
     transfer: Transfer,
-) -> Result<Unpacked, String> {
+) -> Result<Unpacked, RestoreError> {
     let LocalDirectory { path, staging } = directory.clone();
     let compression = cache.config.compression;
     let options = unpack_options(&cache.config, cache.budget.clone());
     let mut source = Downloaded::until(download, transfer.over.clone());
     transfer
-        .blocking(move |stop| {
-            let mut unpack = || -> Result<Unpacked, String> {
+        .blocking(move |control| {
+            let mut unpack = || -> Result<Unpacked, RestoreError> {
+                let writing = control.enter(Stage::Write);
                 std::fs::create_dir(&staging).map_err(|error| error.to_string())?;
-                let unpacked = archive::unpack(&mut source, compression, &staging, &options, stop)
-                    .map_err(|error| error.to_string())?;
+                drop(writing);
+                let unpacked =
+                    archive::unpack(&mut source, compression, &staging, &options, control)
+                        .map_err(|error| confirmed(error, &mut source))?;
+                // From here on it is too late to say that the volume is empty.
+                control.commit().map_err(|_| CANCELLED.to_owned())?;
+                let _writing = control.enter(Stage::Write);
                 std::fs::rename(&staging, &path).map_err(|error| error.to_string())?;
                 Ok(unpacked)
             };
-            unpack().map_err(|reason| cleared(&staging, reason))
+            unpack().map_err(|error| {
+                let _writing = control.enter(Stage::Write);
+                cleared(&staging, error)
+            })
         })
         .await?
 }
 
 /// Removes what was unpacked in vain, and adds to the reason if that fails too.
-fn cleared(staging: &Path, reason: String) -> String {
+fn cleared(staging: &Path, error: RestoreError) -> RestoreError {
     match remove(staging) {
-        Ok(()) => reason,
-        Err(error) => format!("{reason}; cannot remove `{}`: {error}", staging.display()),
+        Ok(()) => error,
+        // A local reason, whatever the archive is like.
+        Err(removing) => RestoreError::Other(format!(
+            "{error}; cannot remove `{}`: {removing}",
+            staging.display()
+        )),
     }
 }
 
@@ -64,24 +78,26 @@ async fn into_driver(
     volume: &Volume,
     download: Download,
     transfer: Transfer,
-) -> Result<Unpacked, String> {
+) -> Result<Unpacked, RestoreError> {
     let compression = cache.config.compression;
     let options = unpack_options(&cache.config, cache.budget.clone());
     let mut source = Downloaded::until(download, transfer.over.clone());
-    let (mut sent, archive) = Sent::channel();
-    let relay = transfer.blocking(move |stop| {
-        let relayed = archive::relay(&mut source, compression, &options, &mut sent, stop);
+    let (mut sent, archive) = Sent::until(&transfer.over);
+    let relay = transfer.blocking(move |control| {
+        let relayed = archive::relay(&mut source, compression, &options, &mut sent, control);
         if relayed.is_ok() {
             sent.finish();
         }
-        relayed
+        relayed.map_err(|error| confirmed(error, &mut source))
     });
     let write = transfer.bounded(driver.write_volume(&volume.name, archive));
     let (relayed, written) = tokio::join!(relay, write);
     match (relayed?, written?) {
         (Ok(relayed), Ok(())) => Ok(relayed),
         // The driver's reason is why it did not take more.
-        (Ok(_) | Err(UnpackError::Sink(_)), Err(error)) => Err(error.to_string()),
-        (Err(error), _) => Err(error.to_string()),
+        (Ok(_) | Err(RestoreError::Unpack(UnpackError::Sink(_))), Err(error)) => {
+            Err(RestoreError::Other(error.to_string()))
+        }
+        (Err(error), _) => Err(error),
     }
 }

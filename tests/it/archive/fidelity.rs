@@ -9,7 +9,9 @@ use std::path::Path;
 use ci::archive::Compression;
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, utimensat};
 
-use super::{attributes, listing, pack, pack_options, pack_with, set_attribute, survey, unpack};
+use super::{
+    RUNNING, attributes, listing, pack, pack_options, pack_with, set_attribute, survey, unpack,
+};
 
 /// Sets the time of the last modification, of a link itself too.
 fn touch(path: &Path, seconds: i64, nanos: u32) {
@@ -122,8 +124,7 @@ fn a_restored_tree_is_known_without_being_read() {
         let options = pack_options(compression);
         let look = || {
             let known = Some(&copy.unpacked.snapshot);
-            let stop = std::sync::atomic::AtomicBool::new(false);
-            let survey = ci::archive::survey(&copy.root, known, &options, &stop).unwrap();
+            let survey = ci::archive::survey(&copy.root, known, &options, &RUNNING).unwrap();
             (survey.digest, survey.bytes_read)
         };
         let (digest, read) = look();

@@ -5,22 +5,23 @@ mod damage;
 mod fidelity;
 mod hostile;
 mod packing;
+mod pressure;
 mod property;
 mod tools;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use ci::archive::{
-    self, Budget, Compression, Limits, OutsideLinks, PackError, PackOptions, Packed, Root, Sink,
-    Source, Survey, UnpackError, UnpackOptions, Unpacked,
+    self, Budget, Compression, Control, Limits, OutsideLinks, PackError, PackOptions, Packed, Root,
+    Sink, Source, Survey, UnpackError, UnpackOptions, Unpacked,
 };
 use tempfile::TempDir;
 
-static RUNNING: AtomicBool = AtomicBool::new(false);
+static RUNNING: LazyLock<Control> = LazyLock::new(Control::new);
 
 fn budget() -> Budget {
     Budget::new(128 << 20)

@@ -4,10 +4,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
-use ci::archive::{self, Compression, OutsideLinks, PackError, PackOptions, Packed, Sink, Trailer};
+use ci::archive::{
+    self, Compression, Control, OutsideLinks, PackError, PackOptions, Packed, Sink, Trailer,
+};
 
 use super::{Buffer, RUNNING, listing, pack_options, pack_with, survey, unpack};
 
@@ -150,11 +151,12 @@ fn packing_and_unpacking_stop_when_they_are_told_to() {
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("file"), vec![1; 1_000_000]).unwrap();
     let options = pack_options(Compression::Zstd);
-    let stop = AtomicBool::new(true);
-    let result = archive::survey(tree.path(), None, &options, &stop);
+    let control = Control::new();
+    control.stop();
+    let result = archive::survey(tree.path(), None, &options, &control);
     assert!(matches!(result, Err(PackError::Stopped)));
     let mut buffer = Buffer::default();
-    let result = archive::pack(tree.path(), &options, &mut buffer, &stop);
+    let result = archive::pack(tree.path(), &options, &mut buffer, &control);
     assert!(matches!(result, Err(PackError::Stopped)));
     let whole = pack_with(tree.path(), &options).unwrap().0;
     let target = tempfile::tempdir().unwrap();
@@ -163,7 +165,7 @@ fn packing_and_unpacking_stop_when_they_are_told_to() {
         Compression::Zstd,
         target.path(),
         &super::unpack_options(),
-        &stop,
+        &control,
     );
     assert!(matches!(result, Err(archive::UnpackError::Stopped)));
 }

@@ -1,6 +1,7 @@
 //! Working directories, and what is mounted in them.
 
 use super::*;
+use crate::support::Ci;
 
 #[tokio::test]
 async fn concurrent_runs_share_no_directory_and_later_ones_get_the_same() {
@@ -176,4 +177,39 @@ async fn a_sandbox_has_a_directory_until_it_is_closed() {
     sandbox.close().await;
     assert!(!directory.exists());
     run.end().await;
+}
+
+#[test]
+fn what_a_user_keeps_below_dir_is_left_alone() {
+    let ci = Ci::pipeline("");
+    let driver = format!("native://?dir={}", ci.dir().join("app").display());
+    let ci = ci.args(["--driver", &driver]);
+    // Parts of the user's project have the names that runs use, and one even has a lock.
+    let user =
+        ["app/native/android/app/src/lock", "app/native/default/site/0/lock", "app/native/x"];
+    for file in user {
+        let path = ci.dir().join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "the user's").unwrap();
+    }
+    fs::write(ci.dir().join("app/native/android/app/src/main.kt"), "the user's").unwrap();
+    let output = ci.command().output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let prune = Command::new(supervisor()).args(["prune", "--driver", &driver]).output().unwrap();
+    assert!(prune.status.success(), "{prune:?}");
+    for file in user.iter().chain(&["app/native/android/app/src/main.kt"]) {
+        assert_eq!(fs::read_to_string(ci.dir().join(file)).unwrap(), "the user's");
+    }
+}
+
+#[tokio::test]
+async fn what_a_task_puts_in_the_place_of_a_link_stays() {
+    let run = Run::start(MountMode::Link).await;
+    let project = tempfile::tempdir().unwrap();
+    let cache = volume(&run.driver, "cache").await;
+    let work_dir = Some(project.path().to_str().unwrap().into());
+    let spec = TaskSpec { work_dir, ..sh("rm link; ln -s /etc/passwd link") };
+    succeed(&run.driver, &mounted(spec, &[(&cache, "link")])).await;
+    run.end().await;
+    assert_eq!(fs::read_link(project.path().join("link")).unwrap(), Path::new("/etc/passwd"));
 }

@@ -2,7 +2,10 @@
 
 mod directories;
 mod ending;
+mod limits;
 mod machine;
+mod start;
+mod stopped;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -258,60 +261,6 @@ async fn what_has_no_effect_is_said_once() {
             "the `native` driver keeps volumes as directories, `size` has no effect",
         ]
     );
-    run.end().await;
-}
-
-#[tokio::test]
-async fn why_a_command_cannot_start() {
-    let run = Run::start(MountMode::Auto).await;
-    let slot = run.slot(0);
-    let files = tempfile::tempdir().unwrap();
-    let file = |name: &str, content: &str, mode: u32| {
-        let path = files.path().join(name);
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    symlink("/no/such", files.path().join("dangling")).unwrap();
-    let dangling = files.path().join("dangling").to_str().unwrap().to_owned();
-    let table = [
-        ("/no/such".to_owned(), "there is no such file".to_owned()),
-        (
-            "./tool".into(),
-            format!(
-                "there is no such file in the working directory `{}/tasks/test`",
-                slot.display()
-            ),
-        ),
-        (
-            "no-such".into(),
-            "there is no such command in the task's PATH `/a:/b`; install it or give its path"
-                .into(),
-        ),
-        (String::new(), "the command is empty".into()),
-        ("/usr".into(), "is a directory".into()),
-        (file("text", "x", 0o644), "is not executable, make it so with `chmod +x`".into()),
-        (dangling, "is a link to a file that does not exist".into()),
-        (
-            file("script", "#!/no/interpreter -x\n", 0o755),
-            "needs the interpreter `/no/interpreter`, which is missing".into(),
-        ),
-        (
-            file("data", "data", 0o755),
-            "is neither a program for this machine nor a script that starts with `#!` and its \
-             interpreter"
-                .into(),
-        ),
-    ];
-    for (path, reason) in table {
-        let mut spec = task("test", &path, &[]);
-        spec.env = vec![("PATH".into(), "/a:/b".into())];
-        let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
-        assert_eq!(error, format!("cannot start `{path}`: {reason}"));
-    }
-    let long = task("test", "true", &[&"x".repeat(1 << 20)]);
-    let error = finish(&run.driver, &long).await.unwrap_err().to_string();
-    assert!(error.contains("more arguments and variables than the kernel takes"), "{error}");
     run.end().await;
 }
 

@@ -1,5 +1,6 @@
 //! The processes below a process, and their end.
 
+use std::ffi::CStr;
 use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,18 +9,71 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A process, told apart from a later one with the same id by when it started.
+use crate::driver::native::wire::ProcessId;
+
+/// What `/proc` says of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Process {
     pub pid: Pid,
     pub group: Pid,
+    /// As in `ps`: `R`, `S`, `T` and so on.
+    state: u8,
     /// In clock ticks after the machine's start.
     started: u64,
 }
 
+impl Process {
+    pub fn id(self) -> ProcessId {
+        ProcessId { pid: self.pid.as_raw(), started: self.started }
+    }
+
+    /// Whether a signal or a tracer keeps it from running.
+    pub fn is_stopped(self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
+
+    /// Whether this is a reaper, or a process that a reaper has made and that has not executed its
+    /// command yet.
+    pub fn is_reaper(self) -> bool {
+        let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
+        name.trim_ascii() == REAPER_NAME.to_bytes()
+    }
+
+    /// Whether it has ended, and only waits for its parent to ask how.
+    fn has_ended(self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+}
+
+/// The process with this number.
+pub fn find(pid: Pid) -> Option<Process> {
+    stat(pid).map(|(process, _)| process)
+}
+
+/// This process's own id.
+pub fn own() -> Option<ProcessId> {
+    find(Pid::this()).map(Process::id)
+}
+
+/// The same process, unless it has ended.
+pub fn again(id: ProcessId) -> Option<Process> {
+    find(Pid::from_raw(id.pid)).filter(|found| found.id() == id && !found.has_ended())
+}
+
+/// Lets a process go on that somebody has stopped.
+pub fn wake(process: Process) {
+    if process.is_stopped() {
+        // It may have ended meanwhile.
+        let _ = kill(process.pid, Signal::SIGCONT);
+    }
+}
+
+/// What reapers are called in `ps`.
+pub const REAPER_NAME: &CStr = c"ci-reaper";
+
 /// How long to keep trying before a process counts as one that cannot be killed: it belongs to
 /// another user, or waits in the kernel for a device or a network file system.
-const PERSISTENCE: Duration = Duration::from_secs(10);
+pub const PERSISTENCE: Duration = Duration::from_secs(10);
 
 /// Asks everything below `root` to end that is not in the group `except`, which has been asked.
 pub fn terminate(root: Pid, except: Option<Pid>) {
@@ -28,7 +82,10 @@ pub fn terminate(root: Pid, except: Option<Pid>) {
     // anything that is not a fork bomb, and SIGKILL follows for those.
     for _ in 0..4 {
         let mut found = list(root);
-        found.retain(|process| Some(process.group) != except && !asked.contains(process));
+        found.retain(|process| {
+            let is_known = asked.iter().any(|before| before.id() == process.id());
+            Some(process.group) != except && !is_known
+        });
         if found.is_empty() {
             return;
         }
@@ -52,25 +109,67 @@ pub fn kill_group(leader: Pid) -> Result<(), Errno> {
     kill(Pid::from_raw(-leader.as_raw()), Signal::SIGKILL)
 }
 
-/// Kills what is below `root` again and again until `done`, with growing pauses.
-/// Returns how many processes are left.
+/// Kills what is below `root` again and again until `done`. Returns how many processes are left.
+///
+/// A process is killed as soon as it is seen: one that forks and exits all the time is a different one
+/// by the time that a list is complete.
 pub fn kill_until(root: Pid, mut done: impl FnMut() -> bool) -> usize {
     let start = Instant::now();
-    let mut pause = Duration::from_micros(200);
+    let mut pause = SHORTEST_PAUSE;
+    let mut before = Vec::new();
     loop {
-        let found = list(root);
-        for process in &found {
-            let _ = kill(process.pid, Signal::SIGKILL);
-        }
+        let mut found = visit(root, |process| {
+            let _ = kill(process, Signal::SIGKILL);
+        });
         if done() {
             return 0;
         }
         if start.elapsed() > PERSISTENCE {
             return found.len();
         }
-        thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
+        found.sort_unstable();
+        if found.iter().all(|process| before.binary_search(process).is_ok()) {
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        } else {
+            // Some of them are new. Whoever forks that fast would only gain by a pause.
+            pause = SHORTEST_PAUSE;
+        }
+        before = found;
     }
+}
+
+const SHORTEST_PAUSE: Duration = Duration::from_micros(200);
+
+/// Kills what is below a process that cannot do that itself. Returns whether nothing of it runs.
+pub fn kill_below(root: Pid) -> bool {
+    kill_until(root, || list(root).iter().all(|process| process.has_ended())) == 0
+}
+
+/// Calls `act` with each process below `root` as soon as it is seen, parents before their children, and
+/// returns all of them.
+fn visit(root: Pid, mut act: impl FnMut(Pid)) -> Vec<Pid> {
+    let Some(mut found) = children(root) else {
+        let all: Vec<Pid> = scan(root).iter().map(|process| process.pid).collect();
+        all.iter().for_each(|pid| act(*pid));
+        return all;
+    };
+    // Before anything else is read, in which time they might fork.
+    found.iter().for_each(|pid| act(*pid));
+    let mut next = 0;
+    while let Some(&pid) = found.get(next) {
+        next += 1;
+        // Once it has ended, what was below it is below the subreaper, and the next look finds it there.
+        let below = children(pid).unwrap_or_default();
+        below.iter().for_each(|pid| act(*pid));
+        found.extend(below);
+    }
+    found
+}
+
+/// The direct children of a process, as far as they can be told.
+pub fn children_of(pid: Pid) -> Vec<Process> {
+    children(pid).unwrap_or_default().into_iter().filter_map(find).collect()
 }
 
 /// The processes below `root`, parents before their children.
@@ -141,10 +240,11 @@ fn parse_stat(pid: Pid, line: &[u8]) -> Option<(Process, Pid)> {
     let end = line.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(line.get(end + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    let parent = fields.nth(1)?.parse().ok()?;
+    let state = *fields.next()?.as_bytes().first()?;
+    let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
     let started = fields.nth(16)?.parse().ok()?;
-    Some((Process { pid, group: Pid::from_raw(group), started }, Pid::from_raw(parent)))
+    Some((Process { pid, group: Pid::from_raw(group), state, started }, Pid::from_raw(parent)))
 }
 
 #[cfg(test)]
@@ -156,7 +256,12 @@ mod tests {
     #[test]
     fn the_line_of_a_process_with_a_hostile_name() {
         let line = b"42 (a) Z 1 (b)) S 7 40 40 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 2\n";
-        let expected = Process { pid: Pid::from_raw(42), group: Pid::from_raw(40), started: 12345 };
+        let expected = Process {
+            pid: Pid::from_raw(42),
+            group: Pid::from_raw(40),
+            state: b'S',
+            started: 12345,
+        };
         assert_eq!(parse_stat(Pid::from_raw(42), line), Some((expected, Pid::from_raw(7))));
         assert_eq!(parse_stat(Pid::from_raw(1), b"1 (x) S 0 1 1 0"), None);
         assert_eq!(parse_stat(Pid::from_raw(1), b""), None);

@@ -1,10 +1,10 @@
 //! From a reaper to a running command.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -14,10 +14,11 @@ use nix::sched::{CloneFlags, clone};
 use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, chdir, execve, fork, getppid, pipe2, setsid};
+use nix::unistd::{ForkResult, Pid, chdir, fork, getppid, pipe2, setsid};
 
 use super::{IGNORED, mount};
 use crate::driver::native::wire::{Credentials, Failure, Launch, Stdio};
+use crate::driver::start_error::{self, StartError, text};
 
 /// Starts commands, again and again.
 pub struct Launcher {
@@ -108,17 +109,33 @@ fn unpacked(bytes: &[u8]) -> Option<Failure> {
     Some(if *kind == b'm' { Failure::NoMounts(reason) } else { Failure::Start(reason) })
 }
 
-fn text(error: Errno) -> String {
-    error.desc().to_lowercase()
-}
-
-/// A launch in the form that the kernel takes.
+/// A launch in the form that the kernel takes. All of it is made before the new process, which may share
+/// this one's memory and could not free what it allocates.
 struct Image {
     /// What may be the command's file, in the order of trying.
     candidates: Vec<CString>,
-    args: Vec<CString>,
-    env: Vec<CString>,
+    args: Strings,
+    env: Strings,
     directory: CString,
+}
+
+/// Texts, and pointers to them with a null pointer at the end.
+struct Strings {
+    texts: Vec<CString>,
+    pointers: Vec<*const libc::c_char>,
+}
+
+impl Strings {
+    fn new(texts: Vec<CString>) -> Self {
+        let ends = std::iter::once(std::ptr::null());
+        let pointers = texts.iter().map(|text| text.as_ptr()).chain(ends).collect();
+        Self { texts, pointers }
+    }
+
+    /// In bytes, with the NUL at its end.
+    fn longest(&self) -> usize {
+        self.texts.iter().map(|text| text.count_bytes() + 1).max().unwrap_or(0)
+    }
 }
 
 impl Image {
@@ -137,10 +154,24 @@ impl Image {
         let words = std::iter::once(&launch.command).chain(&launch.args);
         Ok(Self {
             candidates,
-            args: words.map(|word| c(word)).collect::<Result<_, _>>()?,
-            env: launch.env.iter().map(|pair| c(pair)).collect::<Result<_, _>>()?,
+            args: Strings::new(words.map(|word| c(word)).collect::<Result<_, _>>()?),
+            env: Strings::new(launch.env.iter().map(|pair| c(pair)).collect::<Result<_, _>>()?),
             directory: c(&launch.directory)?,
         })
+    }
+
+    fn execute(&self, candidate: &CString) -> Errno {
+        // SAFETY: the file's name ends with a NUL. Both lists end with a null pointer, and what they
+        // point to are texts that end with a NUL and live as long as `self`: moving a `CString` does
+        // not move its text.
+        unsafe {
+            libc::execve(
+                candidate.as_ptr(),
+                self.args.pointers.as_ptr(),
+                self.env.pointers.as_ptr(),
+            )
+        };
+        Errno::last()
     }
 }
 
@@ -214,11 +245,12 @@ fn become_user(credentials: &Credentials) -> Result<(), Errno> {
 fn execute(launch: &Launch, image: &Image) -> String {
     let mut best: Option<(&CString, Errno)> = None;
     for candidate in &image.candidates {
-        let Err(error) = execve(candidate, &image.args, &image.env);
+        let error = image.execute(candidate);
         match error {
             // As execvp(3) does: an entry that is not there or not accessible is no reason to
             // stop looking, but a file that was found is what to report.
-            Errno::ENOENT | Errno::ENOTDIR if !exists(candidate) => {}
+            Errno::ENOENT | Errno::ENOTDIR
+                if !start_error::exists(OsStr::from_bytes(candidate.as_bytes()).as_ref()) => {}
             Errno::EACCES => best = best.or(Some((candidate, error))),
             _ => {
                 best = Some((candidate, error));
@@ -229,9 +261,10 @@ fn execute(launch: &Launch, image: &Image) -> String {
     let by_path = launch.command.contains('/');
     match best {
         Some((file, error)) => {
-            let file = file.to_string_lossy();
-            let why = explained(Path::new(&*file), error);
-            if by_path { why } else { format!("`{file}` {why}") }
+            let longest = image.args.longest().max(image.env.longest());
+            let file = Path::new(OsStr::from_bytes(file.as_bytes()));
+            let why = StartError::of_file(file, error, longest);
+            if by_path { why.to_string() } else { format!("`{}` {why}", file.display()) }
         }
         None if by_path && launch.command.starts_with('/') => "there is no such file".into(),
         None if by_path => {
@@ -243,51 +276,4 @@ fn execute(launch: &Launch, image: &Image) -> String {
             launch.search
         ),
     }
-}
-
-fn exists(file: &CString) -> bool {
-    Path::new(&*file.to_string_lossy()).symlink_metadata().is_ok()
-}
-
-/// Why a file that exists could not be executed.
-fn explained(file: &Path, error: Errno) -> String {
-    let Ok(metadata) = file.metadata() else {
-        return match error {
-            Errno::ENOENT => "is a link to a file that does not exist".into(),
-            error => text(error),
-        };
-    };
-    let kind = metadata.file_type();
-    if kind.is_dir() {
-        return "is a directory".into();
-    }
-    match error {
-        Errno::EACCES if kind.is_socket() || kind.is_fifo() || !kind.is_file() => {
-            "is not a program".into()
-        }
-        Errno::EACCES if metadata.permissions().mode() & 0o111 == 0 => {
-            "is not executable, make it so with `chmod +x`".into()
-        }
-        Errno::ENOENT => match interpreter(file) {
-            Some(interpreter) => format!("needs the interpreter `{interpreter}`, which is missing"),
-            None => "needs a program loader that this machine does not have, \
-                     was it built for another system or C library?"
-                .into(),
-        },
-        Errno::ENOEXEC => "is neither a program for this machine nor a script that starts with \
-                           `#!` and its interpreter"
-            .into(),
-        Errno::E2BIG => "got more arguments and variables than the kernel takes, \
-                         hand them over in a file or through stdin"
-            .into(),
-        error => text(error),
-    }
-}
-
-/// The interpreter that a script's first line names.
-fn interpreter(file: &Path) -> Option<String> {
-    let mut start = Vec::new();
-    File::open(file).ok()?.take(256).read_to_end(&mut start).ok()?;
-    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
-    Some(String::from_utf8_lossy(line).split_whitespace().next()?.to_owned())
 }

@@ -17,7 +17,7 @@
 //! clean up below processes that still write. When the supervisor is killed, the running tasks go
 //! on below their reapers and no further reaper can be made.
 
-mod descendants;
+pub(super) mod descendants;
 mod launch;
 mod mount;
 mod reaper;
@@ -57,6 +57,7 @@ pub fn run_if_asked() {
         return;
     }
     let nofile = args.next().and_then(|limit| limit.to_str()?.parse().ok());
+    crate::allocator::return_large_blocks();
     let code = match supervise(nofile) {
         Ok(never) => match never {},
         Err(Errno::ESHUTDOWN) => 0,
@@ -128,6 +129,9 @@ fn set_up(nofile: Option<u64>) -> Result<OwnedFd, Errno> {
     }
     prctl::set_child_subreaper(true)?;
     prctl::set_name(c"ci-supervisor")?;
+    // Whoever stopped this process must not keep it from seeing that the driver is gone. The signal also
+    // comes when the thread that started this process ends, and then it changes nothing.
+    prctl::set_pdeathsig(Signal::SIGCONT)?;
     // A working directory would keep a file system from being unmounted.
     chdir("/")?;
 

@@ -14,7 +14,9 @@ use nix::unistd::Pid;
 
 use super::descendants;
 use super::launch::Launcher;
-use crate::driver::native::wire::{self, Exit, Failure, Inbox, Launch, Order, Report, Stdio};
+use crate::driver::native::wire::{
+    self, Exit, Failure, Inbox, Launch, Order, ProcessId, Report, Stdio,
+};
 
 /// Carries out the orders that come through `control`, one launch after the other, until its other
 /// end is closed.
@@ -28,6 +30,7 @@ pub fn serve(control: OwnedFd) -> ! {
 
 struct Reaper {
     control: OwnedFd,
+    id: ProcessId,
     inbox: Inbox,
     /// Readable when a child has ended.
     ended: SignalFd,
@@ -52,7 +55,9 @@ const BEFORE_LOOKING: Duration = Duration::from_millis(10);
 impl Reaper {
     fn new(control: OwnedFd) -> io::Result<Self> {
         prctl::set_child_subreaper(true)?;
-        prctl::set_name(c"ci-reaper")?;
+        prctl::set_name(descendants::REAPER_NAME)?;
+        // A stopped reaper would not see that nobody is left to serve.
+        prctl::set_pdeathsig(Signal::SIGCONT)?;
         let mut child = SigSet::empty();
         child.add(Signal::SIGCHLD);
         child.thread_block()?;
@@ -60,7 +65,8 @@ impl Reaper {
         // SAFETY: no handler is installed.
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let ended = SignalFd::with_flags(&child, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { control, inbox: Inbox::default(), ended, launcher: Launcher::new() })
+        let id = descendants::own().ok_or_else(|| io::Error::other("`/proc` is not mounted"))?;
+        Ok(Self { control, id, inbox: Inbox::default(), ended, launcher: Launcher::new() })
     }
 
     fn serve(&mut self) -> io::Result<()> {
@@ -92,17 +98,34 @@ impl Reaper {
                 return self.report(&[Report::Failed(Failure::Start(reason.into()))]);
             }
         };
+        // A launch that was given up must not begin late, when somebody lets this process go on.
+        if self.is_abandoned() {
+            return Err(Errno::EPIPE.into());
+        }
         let streams = streams.map(|stream| stream.map(AsFd::as_fd));
         let started = self.launcher.start(launch, streams);
         // The driver sees the end of the output only when no copy is left.
         drop(arrived);
         match started {
             Ok(main) => {
-                self.report(&[Report::Started])?;
-                self.attend(Task { main: Some(main), look: None, deadline: None })
+                let reported = self.report(&[Report::Started { reaper: self.id }]);
+                let mut task = Task { main: Some(main), look: None, deadline: None };
+                if let Err(error) = reported {
+                    self.kill(&mut task);
+                    return Err(error);
+                }
+                self.attend(task)
             }
             Err(failure) => self.report(&[Report::Failed(failure)]),
         }
+    }
+
+    /// Whether the other end of the channel is closed.
+    fn is_abandoned(&self) -> bool {
+        let mut descriptors = [PollFd::new(self.control.as_fd(), PollFlags::empty())];
+        let polled = poll(&mut descriptors, PollTimeout::ZERO);
+        let events = descriptors[0].revents().unwrap_or(PollFlags::empty());
+        polled.is_ok() && events.intersects(PollFlags::POLLHUP | PollFlags::POLLERR)
     }
 
     /// Stays with a task until nothing of it is left.

@@ -18,10 +18,8 @@ pub fn task_config(node: &Node, problems: &mut Problems) -> Option<TaskConfig> {
     if let (Some(platform), Some(node)) = (&platform, fields.get("platform"))
         && platform != "linux"
     {
-        problems.add(
-            Problem::new(node.mark, format!("tasks of the platform `{platform}` cannot be run"))
-                .help("write `platform: linux`"),
-        );
+        let message = format!("tasks of the platform {} cannot be run", node.quoted());
+        problems.add(Problem::new(node.mark, message).help("write `platform: linux`"));
     }
     let resource = fields.get("image_resource").and_then(|node| image_resource(node, problems));
     let image = fields.text("image", problems);
@@ -62,14 +60,14 @@ fn own_paths(list: Option<&Rc<Node>>, problems: &mut Problems) {
         let parts: Vec<&str> =
             path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         if parts.contains(&"..") {
-            let message = format!("the path `{path}` leads out of the working directory");
+            let message = format!("the path {} leads out of the working directory", node.quoted());
             problems.add(Problem::new(node.mark, message).help("write a path without `..`"));
         }
         let root = if path.starts_with('/') { "/" } else { "" };
         match first.entry(format!("{root}{}", parts.join("/"))) {
             Entry::Vacant(place) => _ = place.insert(node.mark.line),
             Entry::Occupied(line) => problems.add(
-                Problem::new(node.mark, format!("the path `{path}` is taken"))
+                Problem::new(node.mark, format!("the path {} is taken", node.quoted()))
                     .help(format!("the first one is in line {}: choose another path", line.get())),
             ),
         }
@@ -123,7 +121,8 @@ fn cache(node: &Rc<Node>, problems: &mut Problems) -> Option<Cache> {
     let mut fields = Fields::new(node, "a cache", problems)?;
     let path = fields.required_text("path", problems);
     if path.starts_with('/') {
-        let message = format!("the cache `{path}` is not below the working directory");
+        let named = fields.get("path").map_or_else(|| "a cache".to_owned(), |node| node.quoted());
+        let message = format!("the cache {named} is not below the working directory");
         problems.add(Problem::new(node.mark, message).help("write a relative path"));
     }
     let cache = Cache {

@@ -34,6 +34,7 @@ pub fn job(node: &Rc<Node>, notices: &mut Vec<String>, problems: &mut Problems) 
         assert: fields.get("assert").and_then(|node| execution(node, problems)),
         public: fields.flag("public", problems),
         build_log_retention: fields.get("build_log_retention").map(|node| node.to_json()),
+        passed: Vec::new(),
     };
     for ignored in ["old_name", "interruptible", "disable_manual_trigger", "build_logs_to_retain"] {
         if let Some(node) = fields.get(ignored)

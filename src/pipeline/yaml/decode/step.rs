@@ -2,22 +2,25 @@
 
 use std::rc::Rc;
 
-use serde_json::Value as Json;
-
 use super::config::{container_limits, task_config};
 use super::notice;
 use super::units::duration;
 use crate::pipeline::yaml::fields::{Fields, items, list_of, wrong};
+use crate::pipeline::yaml::json::Json;
 use crate::pipeline::yaml::node::{Node, Value};
 use crate::pipeline::yaml::plan::{
     Across, Action, Do, Get, InParallel, LoadVar, Modifiers, Parallel, Put, Step, Task, TaskAssert,
     Try, VarFormat,
 };
 use crate::pipeline::yaml::problem::{Problem, Problems};
+use crate::pipeline::yaml::reference;
 use crate::pipeline::yaml::suggest::did_you_mean;
 
 const KINDS: [&str; 8] =
     ["task", "get", "put", "do", "in_parallel", "try", "load_var", "set_pipeline"];
+
+/// The most copies of a task: each one is a process of its own at the same time.
+const MOST_COPIES: u32 = 10_000;
 
 pub fn step(node: &Rc<Node>, notices: &mut Vec<String>, problems: &mut Problems) -> Option<Step> {
     let mut fields = Fields::new(node, "a step", problems)?;
@@ -121,30 +124,19 @@ fn across(node: &Rc<Node>, problems: &mut Problems) -> Option<Across> {
     let mut fields = Fields::new(node, "a variable of `across`", problems)?;
     let var = fields.required_text("var", problems);
     let values = fields.require("values", problems).map(|node| match &node.value {
-        Value::List(items) => items.iter().map(|item| as_written(item)).collect(),
-        Value::Text(text) if text.starts_with("((.:") => node.to_json(),
-        _ => wrong(node, "a list", problems).unwrap_or_default(),
+        Value::List(_) => node.to_json(),
+        Value::Text(text) if reference::has_local(text) => node.to_json(),
+        _ => wrong(node, "a list", problems).unwrap_or(Json::List(Vec::new())),
     });
     let is_all = fields
         .get("max_in_flight")
         .is_some_and(|node| matches!(&node.value, Value::Text(text) if text == "all"));
     let max_in_flight = match is_all {
-        true => Some(Json::from("all")),
-        false => fields.count("max_in_flight", problems).map(Json::from),
+        true => Some(Json::Text("all".to_owned())),
+        false => fields.count("max_in_flight", problems).map(|count| Json::of(&count)),
     };
     fields.finish(problems);
     Some(Across { var, values: values?, max_in_flight })
-}
-
-/// A value that becomes part of names: `1.10` is no other version than it says.
-fn as_written(node: &Node) -> Json {
-    let json = node.to_json();
-    match (&node.value, &json) {
-        (Value::Number(text), Json::Number(number)) if number.to_string() != *text => {
-            text.clone().into()
-        }
-        _ => json,
-    }
 }
 
 fn task(fields: &mut Fields<'_>, node: &Node, problems: &mut Problems) -> Option<Task> {
@@ -184,7 +176,7 @@ fn task(fields: &mut Fields<'_>, node: &Node, problems: &mut Problems) -> Option
         container_limits: fields
             .get("container_limits")
             .and_then(|node| container_limits(node, problems)),
-        parallelism: fields.count("parallelism", problems),
+        parallelism: fields.count_up_to(MOST_COPIES, "parallelism", problems),
         assert: fields.get("assert").and_then(|node| task_assert(node, problems)),
     })
 }

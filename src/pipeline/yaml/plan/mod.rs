@@ -9,8 +9,8 @@ mod task;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
+use super::json::{Json, JsonMap};
 use super::schema::{Count, Flag};
 pub use step::{
     Across, Action, Do, Get, InParallel, LoadVar, Modifiers, Parallel, Put, Step, Try, VarFormat,
@@ -47,7 +47,7 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// How a web page shows the pipeline. Ignored with a notice.
     #[serde(skip_serializing)]
-    pub display: Option<Value>,
+    pub display: Option<Json>,
 }
 
 /// A named set of jobs.
@@ -97,7 +97,10 @@ pub struct Job {
     pub public: Option<bool>,
     /// Accepted and ignored: there is no history of builds.
     #[serde(skip_serializing)]
-    pub build_log_retention: Option<Value>,
+    pub build_log_retention: Option<Json>,
+    /// The jobs that have to succeed before it, from its `get` steps.
+    #[schemars(skip)]
+    pub passed: Vec<String>,
 }
 
 impl Job {
@@ -129,9 +132,9 @@ pub struct Resource {
     pub r#type: String,
     /// Where it is, in the type's own terms.
     #[schemars(default)]
-    pub source: serde_json::Map<String, Value>,
+    pub source: JsonMap,
     /// Use this version instead of the newest one.
-    pub version: Option<Value>,
+    pub version: Option<Json>,
     /// Accepted and ignored: versions are looked for when a run needs them.
     #[serde(skip_serializing)]
     pub check_every: Option<String>,
@@ -150,11 +153,11 @@ pub struct ResourceType {
     pub r#type: String,
     /// The image: `repository` and `tag`.
     #[schemars(default)]
-    pub source: serde_json::Map<String, Value>,
+    pub source: JsonMap,
     /// Whether its containers get the rights of their host.
     #[schemars(with = "Option<Flag>")]
     pub privileged: Option<bool>,
     /// Values that every resource of the type starts from.
     #[schemars(default)]
-    pub defaults: serde_json::Map<String, Value>,
+    pub defaults: JsonMap,
 }

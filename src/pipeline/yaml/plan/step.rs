@@ -2,9 +2,9 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::task::Task;
+use crate::pipeline::yaml::json::{Json, JsonMap};
 use crate::pipeline::yaml::schema::{Count, Flag, Limit, ListOf, OneOrMore, ParallelSteps, Time};
 
 /// A step: what it does, and how.
@@ -94,12 +94,12 @@ pub struct Across {
     /// The variable's name: `((.:name))` in the step, `$name` in its tasks.
     pub var: String,
     /// Its values, in this order; or a variable that holds the list.
-    #[schemars(with = "ListOf<Value>")]
-    pub values: Value,
+    #[schemars(with = "ListOf<Json>")]
+    pub values: Json,
     /// How many values are run at the same time, or `all`; one by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Limit>")]
-    pub max_in_flight: Option<Value>,
+    pub max_in_flight: Option<Json>,
 }
 
 /// Fetches a resource's version as an artifact.
@@ -111,12 +111,12 @@ pub struct Get {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     /// What the resource's type takes.
-    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    #[serde(skip_serializing_if = "JsonMap::is_empty")]
     #[schemars(default)]
-    pub params: serde_json::Map<String, Value>,
+    pub params: JsonMap,
     /// `latest`, `every`, or a version as the resource's type has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub version: Option<Value>,
+    pub version: Option<Json>,
     /// Jobs that have to succeed before this one starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
@@ -136,16 +136,16 @@ pub struct Put {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
     /// What the resource's type takes.
-    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    #[serde(skip_serializing_if = "JsonMap::is_empty")]
     #[schemars(default)]
-    pub params: serde_json::Map<String, Value>,
+    pub params: JsonMap,
     /// What the resource's type takes for the fetch afterwards.
-    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    #[serde(skip_serializing_if = "JsonMap::is_empty")]
     #[schemars(default)]
-    pub get_params: serde_json::Map<String, Value>,
+    pub get_params: JsonMap,
     /// Which artifacts it sees: `all`, `detect` or a list.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub inputs: Option<Value>,
+    pub inputs: Option<Json>,
     /// Whether the fetch afterwards is left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Flag>")]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 
+use crate::pipeline::yaml::json::JsonMap;
 use crate::pipeline::yaml::schema::{Count, Flag, Image, Memory, Scalar};
 
 /// Runs a command.
@@ -30,9 +30,9 @@ pub struct Task {
     #[schemars(with = "Option<BTreeMap<String, Scalar>>")]
     pub params: BTreeMap<String, String>,
     /// Values of the variables in `file`.
-    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    #[serde(skip_serializing_if = "JsonMap::is_empty")]
     #[schemars(default)]
-    pub vars: serde_json::Map<String, Value>,
+    pub vars: JsonMap,
     /// From names of inputs to names of artifacts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(default)]

@@ -8,9 +8,8 @@ mod library;
 use std::fmt::Write as _;
 
 use serde::Serialize;
-use serde_json::Value;
 
-use super::check::passed;
+use super::json::{Json, JsonMap};
 use super::plan::{Action, Job, Modifiers, Plan, Step, Task};
 
 /// The pipeline, with a line feed at the end. `from` is the file that it comes from.
@@ -45,7 +44,8 @@ type StepField<'a> = (&'static str, &'a Step);
 impl Printer {
     fn job(&mut self, job: &Job) {
         let mut options = object(job);
-        for part in ["plan", "ensure", "on_success", "on_failure", "on_error", "on_abort"] {
+        for part in ["plan", "passed", "ensure", "on_success", "on_failure", "on_error", "on_abort"]
+        {
             options.remove(part);
         }
         let hooks = present([
@@ -58,7 +58,7 @@ impl Printer {
         self.call("job", |printer| {
             printer.fields(options, Vec::new());
             printer.text.push_str(", ");
-            printer.value(&passed(job).into());
+            printer.value(&Json::of(&job.passed));
             printer.text.push_str(", ");
             printer.with_hooks(hooks, |printer| {
                 printer.call("sequence", |printer| printer.list(&job.plan, Self::step));
@@ -95,7 +95,7 @@ impl Printer {
             step(printer);
             printer.text.push(',');
             printer.line();
-            printer.fields(Fields::new(), hooks);
+            printer.fields(Fields::default(), hooks);
             printer.text.push(',');
             printer.depth -= 1;
             printer.line();
@@ -110,8 +110,7 @@ impl Printer {
         self.call("across", |printer| {
             printer.depth += 1;
             printer.line();
-            let variables = across.iter().map(|variable| Value::from(object(variable)));
-            printer.value(&variables.collect());
+            printer.value(&Json::of(across));
             printer.text.push(',');
             printer.line();
             printer.with_attempts(step);
@@ -175,9 +174,9 @@ impl Printer {
             printer.fields(options, Vec::new());
             printer.text.push_str(", ");
             match (config, &task.file) {
-                (Some(Value::Object(config)), _) => printer.fields(config, Vec::new()),
+                (Some(Json::Map(config)), _) => printer.fields(config, Vec::new()),
                 (_, file) => {
-                    let file = Value::from(file.clone().unwrap_or_default());
+                    let file = Json::Text(file.clone().unwrap_or_default());
                     printer.call("fromFile", |printer| printer.value(&file));
                 }
             }
@@ -212,15 +211,15 @@ impl Printer {
     fn fields(&mut self, fields: Fields, steps: Vec<StepField<'_>>) {
         let mut fields = without_nothing(fields);
         for (name, _) in &steps {
-            fields.remove(*name);
+            fields.remove(name);
         }
         if steps.is_empty() {
-            self.value(&fields.into());
+            self.value(&Json::Map(fields));
             return;
         }
         self.text.push('{');
         self.depth += 1;
-        for (name, value) in &fields {
+        for (name, value) in &fields.0 {
             self.line();
             _ = write!(self.text, "{}: ", key(name));
             self.value(value);
@@ -237,7 +236,7 @@ impl Printer {
         self.text.push('}');
     }
 
-    fn value(&mut self, value: &Value) {
+    fn value(&mut self, value: &Json) {
         let short = inline(value);
         let line = self.text.rfind('\n').map_or(0, |at| at + 1);
         if self.text[line..].chars().count() + short.chars().count() <= WIDTH {
@@ -246,7 +245,7 @@ impl Printer {
         }
         self.depth += 1;
         match value {
-            Value::Array(items) => {
+            Json::List(items) => {
                 self.text.push('[');
                 for item in items {
                     self.line();
@@ -257,9 +256,9 @@ impl Printer {
                 self.line();
                 self.text.push(']');
             }
-            Value::Object(fields) => {
+            Json::Map(fields) => {
                 self.text.push('{');
-                for (name, field) in fields {
+                for (name, field) in &fields.0 {
                     self.line();
                     _ = write!(self.text, "{}: ", key(name));
                     self.value(field);
@@ -282,12 +281,12 @@ impl Printer {
     }
 }
 
-type Fields = serde_json::Map<String, Value>;
+type Fields = JsonMap;
 
 fn object(value: &impl Serialize) -> Fields {
-    match serde_json::to_value(value) {
-        Ok(Value::Object(fields)) => fields,
-        _ => Fields::new(),
+    match Json::of(value) {
+        Json::Map(fields) => fields,
+        _ => Fields::default(),
     }
 }
 
@@ -299,34 +298,38 @@ fn present<'a, const N: usize>(
 
 /// Fields without a value mean nothing.
 fn without_nothing(fields: Fields) -> Fields {
-    let nothing = |value: &Value| match value {
-        Value::Null => true,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-        _ => false,
+    let means_something = |(name, value): &(String, Json)| {
+        !value.is_empty() || name == "execution" || name == "values"
     };
-    fields
-        .into_iter()
-        .filter(|(name, value)| !nothing(value) || name == "execution" || name == "values")
-        .collect()
+    JsonMap(fields.0.into_iter().filter(means_something).collect())
 }
 
-fn inline(value: &Value) -> String {
+fn inline(value: &Json) -> String {
     match value {
-        Value::Array(items) => {
+        Json::List(items) => {
             let items: Vec<String> = items.iter().map(inline).collect();
             format!("[{}]", items.join(", "))
         }
-        Value::Object(fields) if fields.is_empty() => "{}".to_owned(),
-        Value::Object(fields) => {
+        Json::Map(fields) if fields.is_empty() => "{}".to_owned(),
+        Json::Map(fields) => {
             let fields: Vec<String> = fields
+                .0
                 .iter()
                 .map(|(name, value)| format!("{}: {}", key(name), inline(value)))
                 .collect();
             format!("{{ {} }}", fields.join(", "))
         }
+        Json::Number(number) if !is_of_javascript(number.get()) => format!("exact(\"{number}\")"),
         scalar => scalar.to_string(),
     }
+}
+
+/// Whether JavaScript writes a number in the same way.
+fn is_of_javascript(number: &str) -> bool {
+    let value = number.parse::<f64>().unwrap_or(f64::NAN);
+    // Others get an exponent.
+    let is_plain = value == 0.0 || (1e-6..1e21).contains(&value.abs());
+    is_plain && number != "-0" && value.to_string() == number
 }
 
 /// A property's name. `__proto__` needs the brackets to be one.
@@ -337,6 +340,6 @@ fn key(name: &str) -> String {
     match plain {
         true if name == "__proto__" => "[\"__proto__\"]".to_owned(),
         true => name.to_owned(),
-        false => Value::from(name).to_string(),
+        false => Json::Text(name.to_owned()).to_string(),
     }
 }

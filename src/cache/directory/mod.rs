@@ -1,9 +1,14 @@
 //! A store in a directory of this machine.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+mod lock;
+mod temporary;
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,24 +18,32 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-use super::{CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, StoreError, Upload};
+use self::lock::DirectoryLock;
+use self::temporary::{Temporary, is_held, is_temporary, remove_unheld};
+use super::{
+    CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, PutCondition, StoreError,
+    Stored, Upload, UploadInfo, UploadWriter,
+};
 
 /// Objects are files below a root, named by their keys. Beside each stands a file with what its writer
 /// said about it.
 ///
 /// A new object is written to a temporary file in the directory of the old one, which it then replaces
 /// by a rename. The file with the metadata names the very object that it belongs to, so that of writers
-/// at the same time nobody's metadata is taken for another's.
+/// at the same time nobody's metadata is taken for another's. It is also what proves that this program wrote
+/// the object: a file without it, or that is not the one it names, is foreign.
+///
+/// The directory of an object is locked while the object is compared, replaced or removed.
 pub struct DirectoryStore {
     root: PathBuf,
     /// What threads are still doing, also for those who have gone away.
     work: TaskTracker,
+    /// Nobody waits for the clean-up any more.
+    closing: Arc<AtomicBool>,
 }
 
-/// What names of files that are no objects begin with.
-const HIDDEN: &str = ".ci-";
+/// What the name of a file with metadata starts with; a hash of the object's name follows.
 const METADATA: &str = ".ci-meta-";
-const TEMPORARY: &str = ".ci-temp-";
 
 /// How much is read and handed over at once, in bytes.
 const CHUNK: usize = 1 << 20;
@@ -40,6 +53,9 @@ const CLEANUP: Duration = Duration::from_secs(10);
 
 /// How many chunks wait for whoever reads.
 const CHUNKS: usize = 4;
+
+/// How much of a file with metadata is read, in bytes.
+const MAX_SIDECAR: u64 = 64 << 10;
 
 /// What a file of metadata holds.
 #[derive(Serialize, Deserialize)]
@@ -71,7 +87,7 @@ impl Identity {
 
 impl DirectoryStore {
     pub fn new(root: PathBuf) -> Self {
-        Self { root, work: TaskTracker::new() }
+        Self { root, work: TaskTracker::new(), closing: Arc::default() }
     }
 
     fn path(&self, key: &CacheKey) -> PathBuf {
@@ -83,22 +99,33 @@ impl DirectoryStore {
         &self,
         work: impl FnOnce(Self) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let this = Self { root: self.root.clone(), work: self.work.clone() };
+        let this = Self {
+            root: self.root.clone(),
+            work: self.work.clone(),
+            closing: self.closing.clone(),
+        };
         let done = self.work.spawn_blocking(move || work(this)).await;
         done.unwrap_or_else(|error| Err(StoreError::Other(error.to_string())))
     }
 
-    /// Opens an object, if there is one. A key is a path of plain names, so only links could lead out of
-    /// the root, and those are not followed.
-    fn open(&self, key: &CacheKey) -> Result<Option<(File, ObjectInfo)>, StoreError> {
-        let path = self.path(key);
+    /// Checks that the directory of an object is not outside of the root, and returns whether it is
+    /// there. A key is a path of plain names, so only links could lead elsewhere.
+    fn has_parent(&self, path: &Path) -> Result<bool, StoreError> {
         let parent = path.parent().unwrap_or(&self.root);
         match fs::canonicalize(parent).and_then(|found| Ok((found, fs::canonicalize(&self.root)?)))
         {
-            Ok((found, root)) if found.starts_with(&root) => {}
-            Ok(_) => return Err(io(&path)(io::Error::other("it is outside of the store"))),
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(io(&path)(error)),
+            Ok((found, root)) if found.starts_with(&root) => Ok(true),
+            Ok(_) => Err(io(path)(io::Error::other("it is outside of the store"))),
+            Err(error) if is_absent(&error) => Ok(false),
+            Err(error) => Err(io(path)(error)),
+        }
+    }
+
+    /// Opens an object, if there is one. Links are not followed.
+    fn open(&self, key: &CacheKey) -> Result<Option<(File, ObjectInfo)>, StoreError> {
+        let path = self.path(key);
+        if !self.has_parent(&path)? {
+            return Ok(None);
         }
         let opened = OpenOptions::new()
             .read(true)
@@ -121,9 +148,7 @@ impl DirectoryStore {
         let path = self.path(&key);
         let identity = Identity::of(found);
         // Without metadata, or with that of another writer, it is an object like one of another tool.
-        let metadata = fs::read(hidden(&path, METADATA))
-            .ok()
-            .and_then(|text| serde_json::from_slice::<Sidecar>(&text).ok())
+        let metadata = read_sidecar(&metadata_file(&path))
             .filter(|sidecar| sidecar.identity == identity)
             .map(|sidecar| {
                 let pairs = sidecar.pairs.iter();
@@ -135,69 +160,98 @@ impl DirectoryStore {
             size: found.len(),
             modified: found.modified().map_err(io(&path))?,
             etag: format!(
-                "{:x}-{:x}-{:x}",
-                identity.inode, identity.modified_seconds, identity.modified_nanos
+                "{:x}-{:x}-{:x}-{:x}",
+                identity.inode, identity.size, identity.modified_seconds, identity.modified_nanos
             ),
             metadata,
         })
     }
 
-    fn list_below(&self, directory: &Path, found: &mut Vec<ObjectInfo>) -> Result<(), StoreError> {
+    /// Calls `visit` for each regular file below a directory. Links are not followed.
+    fn visit_files(
+        directory: &Path,
+        visit: &mut dyn FnMut(&Path, &str, &fs::Metadata) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
             Err(error) if is_absent(&error) => return Ok(()),
             Err(error) => return Err(io(directory)(error)),
         };
         for entry in entries {
-            let entry = entry.map_err(io(directory))?;
-            let path = entry.path();
-            let Ok(metadata) = entry.path().symlink_metadata() else { continue };
+            let path = entry.map_err(io(directory))?.path();
+            // It may be gone by now.
+            let Ok(metadata) = path.symlink_metadata() else { continue };
             if metadata.is_dir() {
-                self.list_below(&path, found)?;
+                Self::visit_files(&path, visit)?;
             } else if metadata.is_file()
-                && let Some(key) = self.key(&path)
+                && let Some(name) = path.file_name().and_then(|name| name.to_str())
             {
-                found.push(self.info(key, &metadata)?);
+                visit(&path, name, &metadata)?;
             }
         }
         Ok(())
     }
 
-    /// The key of a file, unless its name is none of an object.
+    /// The key of a file below the root.
     fn key(&self, path: &Path) -> Option<CacheKey> {
-        let name = path.file_name()?.to_str()?;
-        if name.starts_with(HIDDEN) {
-            return None;
-        }
         path.strip_prefix(&self.root).ok()?.to_str()?.parse().ok()
     }
 
-    /// Removes temporary files that nobody holds any more.
-    fn sweep_below(&self, directory: &Path) -> Result<u64, StoreError> {
-        let entries = match fs::read_dir(directory) {
-            Ok(entries) => entries,
-            Err(error) if is_absent(&error) => return Ok(0),
-            Err(error) => return Err(io(directory)(error)),
-        };
-        let mut swept = 0;
-        for entry in entries {
-            let path = entry.map_err(io(directory))?.path();
-            let Ok(metadata) = path.symlink_metadata() else { continue };
-            if metadata.is_dir() {
-                swept += self.sweep_below(&path)?;
-                continue;
-            }
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            if metadata.is_file()
-                && name.starts_with(TEMPORARY)
-                && let Ok(file) = File::open(&path)
-                && file.try_lock().is_ok()
+    /// Temporary files below a directory, and whether somebody holds them.
+    fn temporaries(&self, directory: &Path) -> Result<Vec<UploadInfo>, StoreError> {
+        let mut found = Vec::new();
+        Self::visit_files(directory, &mut |path, name, metadata| {
+            if is_temporary(name)
+                && let Some(key) = self.key(path)
             {
-                fs::remove_file(&path).map_err(io(&path))?;
-                swept += 1;
+                let writer = match is_held(path)? {
+                    true => UploadWriter::Alive,
+                    false => UploadWriter::Gone,
+                };
+                let begun = metadata.modified().map_err(io(path))?;
+                found.push(UploadInfo { key, id: String::new(), begun, writer });
+            }
+            Ok(())
+        })?;
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    /// Puts an object and its metadata in the place of what is there, if the condition holds.
+    fn publish(
+        &self,
+        key: &CacheKey,
+        object: Temporary,
+        metadata: &Metadata,
+        condition: &PutCondition,
+    ) -> Result<Option<String>, StoreError> {
+        let path = self.path(key);
+        let identity = Identity::of(&object.metadata()?);
+        let pairs = metadata.pairs().into_iter();
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value)).collect();
+        let text = serde_json::to_vec(&Sidecar { identity, pairs })
+            .map_err(|error| StoreError::Other(error.to_string()))?;
+        let beside = metadata_file(&path);
+        let mut described = Temporary::new(&beside)?;
+        described.write(&text)?;
+        let lock = DirectoryLock::acquire(path.parent().unwrap_or(&self.root))?;
+        let mut notice = None;
+        if let PutCondition::Version(etag) = condition {
+            let found = self.open(key)?;
+            if found.is_none_or(|(_, info)| info.etag != *etag) {
+                return Err(StoreError::Replaced { key: key.clone() });
+            }
+            if !lock.is_held() {
+                notice = Some(format!(
+                    "the file system of `{}` has no locks, so what another machine wrote to `{key}` in \
+                     the same moment may have been replaced",
+                    self.root.display()
+                ));
             }
         }
-        Ok(swept)
+        described.publish(&beside)?;
+        object.publish(&path)?;
+        Ok(notice)
     }
 }
 
@@ -282,14 +336,17 @@ impl CacheStore for DirectoryStore {
         &self,
         key: &CacheKey,
         metadata: &Metadata,
+        condition: &PutCondition,
         mut parts: Upload,
-    ) -> Result<u64, StoreError> {
-        let (key, path, metadata) = (key.clone(), self.path(key), metadata.clone());
+    ) -> Result<Stored, StoreError> {
+        let (key, metadata, condition) = (key.clone(), metadata.clone(), condition.clone());
         let runtime = Handle::current();
         // Dropped with this future, which ends the thread.
         let (alive, gone) = tokio::sync::oneshot::channel::<()>();
-        let writing = self.blocking(move |_| {
-            make(path.parent().unwrap_or(&path))?;
+        let writing = self.blocking(move |store| {
+            let path = store.path(&key);
+            make(path.parent().unwrap_or(&store.root))?;
+            store.has_parent(&path)?;
             let mut object = Temporary::new(&path)?;
             let mut size = 0;
             runtime.block_on(async {
@@ -306,25 +363,9 @@ impl CacheStore for DirectoryStore {
                 }
             })?;
             object.sync()?;
-            let sidecar = Sidecar {
-                identity: Identity::of(&object.file.metadata().map_err(io(&object.path))?),
-                pairs: parts
-                    .metadata
-                    .as_ref()
-                    .unwrap_or(&metadata)
-                    .pairs()
-                    .into_iter()
-                    .map(|(name, value)| (name.to_owned(), value))
-                    .collect(),
-            };
-            let text = serde_json::to_vec(&sidecar)
-                .map_err(|error| StoreError::Other(error.to_string()))?;
-            let beside = hidden(&path, METADATA);
-            let mut described = Temporary::new(&beside)?;
-            described.write(&text)?;
-            described.publish(&beside)?;
-            object.publish(&path)?;
-            Ok(size)
+            let metadata = parts.metadata.as_ref().unwrap_or(&metadata);
+            let notice = store.publish(&key, object, metadata, &condition)?;
+            Ok(Stored { size, notice })
         });
         let written = writing.await;
         drop(alive);
@@ -335,94 +376,105 @@ impl CacheStore for DirectoryStore {
         let prefix = prefix.clone();
         self.blocking(move |store| {
             let mut found = Vec::new();
-            store.list_below(&store.root.join(prefix.as_str()), &mut found)?;
+            let directory = store.root.join(prefix.as_str());
+            Self::visit_files(&directory, &mut |path, _, metadata| {
+                if let Some(key) = store.key(path).filter(CacheKey::is_archive) {
+                    found.push(store.info(key, metadata)?);
+                }
+                Ok(())
+            })?;
             found.sort_by(|a, b| a.key.cmp(&b.key));
             Ok(found)
         })
         .await
     }
 
-    async fn delete(&self, key: &CacheKey) -> Result<(), StoreError> {
-        let path = self.path(key);
-        self.blocking(move |_| {
-            for path in [&path, &hidden(&path, METADATA)] {
-                match fs::remove_file(path) {
-                    Err(error) if !is_absent(&error) => return Err(io(path)(error)),
-                    _ => {}
-                }
+    async fn delete(&self, key: &CacheKey, etag: &str) -> Result<bool, StoreError> {
+        let (key, etag) = (key.clone(), etag.to_owned());
+        self.blocking(move |store| {
+            let path = store.path(&key);
+            if !store.has_parent(&path)? {
+                return Ok(false);
             }
-            Ok(())
+            let _lock = DirectoryLock::acquire(path.parent().unwrap_or(&store.root))?;
+            if store.open(&key)?.is_none_or(|(_, info)| info.etag != etag) {
+                return Ok(false);
+            }
+            fs::remove_file(&path).map_err(io(&path))?;
+            let beside = metadata_file(&path);
+            // What no version of this program wrote stays.
+            if read_sidecar(&beside).is_some() {
+                fs::remove_file(&beside).map_err(io(&beside))?;
+            }
+            Ok(true)
         })
         .await
     }
 
+    async fn left_behind(&self) -> Result<u64, StoreError> {
+        let found = self.uploads(&KeyPrefix::EMPTY).await?;
+        let gone = found.iter().filter(|upload| upload.writer == UploadWriter::Gone);
+        Ok(gone.count() as u64)
+    }
+
     async fn sweep(&self) -> Result<u64, StoreError> {
-        self.blocking(|store| store.sweep_below(&store.root)).await
+        self.blocking(|store| {
+            let mut swept = 0;
+            Self::visit_files(&store.root, &mut |path, name, _| {
+                if store.closing.load(Ordering::Relaxed) {
+                    // The next run goes on with it.
+                    return Err(StoreError::Other("the store is closed".to_owned()));
+                }
+                if is_temporary(name) {
+                    swept += u64::from(remove_unheld(path)?);
+                }
+                Ok(())
+            })?;
+            Ok(swept)
+        })
+        .await
+    }
+
+    async fn uploads(&self, prefix: &KeyPrefix) -> Result<Vec<UploadInfo>, StoreError> {
+        let prefix = prefix.clone();
+        self.blocking(move |store| store.temporaries(&store.root.join(prefix.as_str()))).await
+    }
+
+    async fn abort_upload(&self, upload: &UploadInfo) -> Result<bool, StoreError> {
+        let key = upload.key.clone();
+        self.blocking(move |store| {
+            let path = store.path(&key);
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            Ok(is_temporary(name) && store.has_parent(&path)? && remove_unheld(&path)?)
+        })
+        .await
     }
 
     async fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
         self.work.close();
         // What is not done by then is swept by another run.
         _ = tokio::time::timeout(CLEANUP, self.work.wait()).await;
     }
 }
 
-/// A file that is removed again unless it is published. It is locked for as long as it is being written.
-struct Temporary {
-    path: PathBuf,
-    file: File,
-    published: bool,
-}
-
-impl Temporary {
-    /// In the directory of what it is to replace.
-    fn new(target: &Path) -> Result<Self, StoreError> {
-        loop {
-            let path = target.with_file_name(format!("{TEMPORARY}{}", uuid::Uuid::new_v4()));
-            let file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o644)
-                .open(&path)
-                .map_err(io(&path))?;
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { path, file, published: false }),
-                // Somebody sweeps, and found it before it was locked: it is gone.
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(io(&path)(error)),
-            }
-        }
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(bytes).map_err(io(&self.path))
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_all().map_err(io(&self.path))
-    }
-
-    fn publish(mut self, target: &Path) -> Result<(), StoreError> {
-        fs::rename(&self.path, target).map_err(io(target))?;
-        self.published = true;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.published {
-            // What cannot be removed now is swept by another run.
-            _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// The file of this kind beside an object.
-fn hidden(object: &Path, kind: &str) -> PathBuf {
+/// The file with an object's metadata.
+fn metadata_file(object: &Path) -> PathBuf {
     // The whole name may be as long as a file system allows.
     let name = object.file_name().unwrap_or_default().as_encoded_bytes();
-    object.with_file_name(format!("{kind}{}", &blake3::hash(name).to_hex()[..32]))
+    object.with_file_name(format!("{METADATA}{}", &blake3::hash(name).to_hex()[..32]))
+}
+
+fn read_sidecar(path: &Path) -> Option<Sidecar> {
+    // A larger one is none.
+    let mut text = Vec::new();
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    file.take(MAX_SIDECAR).read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
 }
 
 fn make(directory: &Path) -> Result<(), StoreError> {

@@ -1,0 +1,75 @@
+//! What becomes of volumes when a task does not end by itself, and when they are asked for twice.
+
+use crate::cache;
+use crate::support::Ci;
+
+/// A task that writes to a volume, and ends as the script does.
+fn ending(script: &str, runs: &str) -> String {
+    format!(
+        r#"
+        const v = await runtime.createVolume({{ name: "v" }});
+        const box = await runtime.startSandbox({{ name: "box", image: "busybox", mounts: {{ v }} }});
+        const command = {{ path: "sh", args: ["-c", "echo half > v/file; {script}"] }};
+        const result = await {runs};
+        console.log("ended with", result.code);
+        "#
+    )
+}
+
+const TASK: &str = r#"runtime.run({ name: "work", image: "busybox", command, mounts: { v } })"#;
+const EXEC: &str = r#"box.exec({ name: "work", command })"#;
+
+#[test]
+fn what_a_signal_has_ended_is_not_persisted() {
+    for runs in [TASK, EXEC] {
+        for (script, code) in [("kill -KILL $$", 137), ("kill -TERM $$", 143)] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = format!("file://{}", dir.path().display());
+            let outcome = cache::run(&ending(script, runs), &store, &[]).exits(0);
+            outcome
+                .stdout_has(&format!("ended with {code}"))
+                .stdout_has("task `work` was ended while it had the volume mounted")
+                .lacks("uploaded");
+        }
+    }
+}
+
+#[test]
+fn what_has_ended_by_itself_is_persisted_whatever_its_code() {
+    for runs in [TASK, EXEC] {
+        for code in [0, 1, 137] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = format!("file://{}", dir.path().display());
+            cache::run(&ending(&format!("exit {code}"), runs), &store, &[])
+                .exits(0)
+                .stdout_has(&format!("ended with {code}"))
+                .stdout_has("uploaded");
+        }
+    }
+}
+
+#[test]
+fn another_size_for_a_volume_is_an_error() {
+    Ci::pipeline(
+        r#"
+        const sizes = async (...sizes: (string | undefined)[]) => {
+            const name = `v${sizes.join("-")}`;
+            for (const size of sizes) {
+                await runtime.createVolume(size === undefined ? { name } : { name, size });
+            }
+        };
+        await sizes("1MiB", "1MiB", undefined);
+        await sizes(undefined, undefined);
+        for (const wrong of [["1MiB", "2MiB"], [undefined, "1MiB"]]) {
+            await sizes(...wrong).then(() => { throw new Error("no error"); }, (error) => console.log(error.message));
+        }
+        "#,
+    )
+    .run()
+    .exits(0)
+    .stdout_has(
+        "volume `v1MiB-2MiB` has been created with a size of 1048576 bytes and is now asked for with \
+         a size of 2097152 bytes, use one size or another name",
+    )
+    .stdout_has("has been created without a size and is now asked for with a size of 1048576 bytes");
+}
