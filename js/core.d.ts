@@ -30,9 +30,6 @@ declare module "ext:core/mod.js" {
     /** Ends the run with an error that nobody caught. */
     reportUnhandledException(error: unknown): void;
 
-    /** UTF-8. */
-    encode(text: string): Uint8Array<ArrayBuffer>;
-
     isAnyArrayBuffer(value: unknown): value is ArrayBuffer;
     isBoxedPrimitive(value: unknown): boolean;
     isDataView(value: unknown): value is DataView;
@@ -53,4 +50,19 @@ interface ErrorConstructor {
   captureStackTrace(error: object, entry?: Function): void;
 
   stackTraceLimit: number;
+}
+
+interface SuppressedError extends Error {
+  /** What the disposal threw. */
+  error: unknown;
+  /** What the block threw. */
+  suppressed: unknown;
+}
+
+declare var SuppressedError: new (error: unknown, suppressed: unknown) => SuppressedError;
+
+interface ArrayBuffer {
+  readonly maxByteLength: number;
+  readonly resizable: boolean;
+  transfer(length?: number): ArrayBuffer;
 }

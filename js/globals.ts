@@ -6,6 +6,8 @@
 import { core } from "ext:core/mod.js";
 import { newConsole } from "ext:ci/console.ts";
 import { crypto } from "ext:ci/crypto.ts";
+import { LimitedBuffer, reserveForClone } from "ext:ci/memory.ts";
+import { clearTimeout, setInterval, setTimeout } from "ext:ci/timers.ts";
 
 const abort = core.loadExtScript("ext:deno_web/03_abort_signal.js");
 const base64 = core.loadExtScript("ext:deno_web/05_base64.js");
@@ -14,13 +16,19 @@ const event = core.loadExtScript("ext:deno_web/02_event.js");
 const exception = core.loadExtScript("ext:deno_web/01_dom_exception.js");
 const message = core.loadExtScript("ext:deno_web/13_message_port.js");
 const performance = core.loadExtScript("ext:deno_web/15_performance.js");
-const timers = core.loadExtScript("ext:deno_web/02_timers.js");
 const url = core.loadExtScript("ext:deno_web/00_url.js");
+// Some scripts load others when one of their functions is called, for which it is too late in a run.
+for (const script of ["02_structured_clone.js", "06_streams.js"]) {
+  core.loadExtScript(`ext:deno_web/${script}`);
+}
 
 /** A copy. Nothing can be transferred, because there is no other thread that could receive it. */
 function structuredClone(value: unknown, options?: { readonly transfer?: unknown }): unknown {
   if (options?.transfer !== undefined) {
     throw new TypeError("structuredClone: transfer: not supported, leave it out to get a copy");
+  }
+  if (value !== null && typeof value === "object") {
+    reserveForClone();
   }
   return copied(value);
 }
@@ -31,8 +39,12 @@ const copied = message["structuredClone"] as (value: unknown) => unknown;
 export const classes = {
   AbortController: abort["AbortController"],
   AbortSignal: abort["AbortSignal"],
+  ArrayBuffer: LimitedBuffer,
   CustomEvent: event["CustomEvent"],
   DOMException: exception["DOMException"],
+  PerformanceEntry: performance["PerformanceEntry"],
+  PerformanceMark: performance["PerformanceMark"],
+  PerformanceMeasure: performance["PerformanceMeasure"],
   Event: event["Event"],
   EventTarget: event["EventTarget"],
   TextDecoder: encoding["TextDecoder"],
@@ -45,14 +57,14 @@ export const classes = {
 export const values = {
   atob: base64["atob"],
   btoa: base64["btoa"],
-  clearInterval: timers["clearInterval"],
-  clearTimeout: timers["clearTimeout"],
+  clearInterval: clearTimeout,
+  clearTimeout,
   console: newConsole(),
   crypto,
   performance: performance["performance"],
   reportError: core.reportUnhandledException,
-  setInterval: timers["setInterval"],
-  setTimeout: timers["setTimeout"],
+  setInterval,
+  setTimeout,
   structuredClone,
 };
 

@@ -4,6 +4,9 @@ import { assert } from "ext:ci/assert.ts";
 import { AssertionError } from "ext:ci/assertion_error.ts";
 import { pipelineContext } from "ext:ci/context.ts";
 import { call } from "ext:ci/call.ts";
+import { core } from "ext:core/mod.js";
+import { disposal, message, startErrors } from "ext:ci/errors.ts";
+import { unreadFailures } from "ext:ci/failures.ts";
 import { classes, startGlobals, values } from "ext:ci/globals.ts";
 import { interpret } from "ext:ci/plan/interpret.ts";
 import { runtime } from "ext:ci/runtime.ts";
@@ -41,10 +44,15 @@ define("__ciInterpret", { value: interpret, configurable: true });
 
 // The host evaluates this once, after it registered its ops and before it evaluates a pipeline. What
 // is left of the engine's own setup goes away with it, so that a pipeline has no way to an op. The
-// result is what the host calls the pipeline with.
+// result is what the host calls: the first with the pipeline, the second when that has settled, the
+// third when it has failed.
 define("__ciStart", {
   value: () => {
     startGlobals();
+    startErrors();
+    // Not part of the snapshot.
+    (core.ops as { op_set_format_exception_callback(format: typeof message): void })
+      .op_set_format_exception_callback(message);
     // V8 adds this property to the context that it makes from a snapshot, so it cannot be in there.
     Error.stackTraceLimit = STACK_FRAMES;
     // The last two keep memory that no limit of the run reaches, and a pipeline has no threads.
@@ -60,7 +68,7 @@ define("__ciStart", {
     ) {
       Reflect.deleteProperty(globalThis, name);
     }
-    return call;
+    return [call, unreadFailures, disposal];
   },
   configurable: true,
 });

@@ -9,6 +9,8 @@ import type { Ops } from "ext:ci/ops.gen.ts";
 const NAMES: Record<keyof Ops, true> = {
   op_console_write: true,
   op_duration_ms: true,
+  op_memory_give_back: true,
+  op_memory_take: true,
   op_pipeline_context: true,
   op_random_fill: true,
   op_random_uuid: true,
@@ -21,6 +23,7 @@ const NAMES: Record<keyof Ops, true> = {
   op_task_start: true,
   op_task_wait: true,
   op_text_diff: true,
+  op_utf8_length: true,
   op_volume_create: true,
   op_volume_name_error: true,
   op_yaml_parse: true,

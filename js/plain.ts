@@ -59,15 +59,3 @@ function copiedObject(field: Field, value: object, above: readonly object[]): Pl
   }
   return copy;
 }
-
-/** The host's data, whose objects have no prototype, as a pipeline would have written it. */
-export function ordinary(data: unknown): unknown {
-  if (data === null || typeof data !== "object") {
-    return data;
-  }
-  if (Array.isArray(data)) {
-    return data.map(ordinary);
-  }
-  // Unlike an assignment, this makes a property of a key that is called `__proto__`.
-  return Object.fromEntries(Object.entries(data).map(([key, value]) => [key, ordinary(value)]));
-}

@@ -21,6 +21,7 @@ export function run(options: RunOptions): Promise<RunResult> {
     const checked = record(new Field<RunOptions>(entry, options), shape);
     const container = containerRequest(checked);
     return execute(
+      checked.name,
       checked,
       site,
       (execution) => ops.op_task_start({ name: checked.name, container, execution }),

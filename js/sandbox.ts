@@ -52,7 +52,7 @@ async function opened(request: SandboxRequest, site: CallSite): Promise<Sandbox>
 }
 
 /** Its functions need no `this`, as those of `runtime` do not. */
-function sandbox(number: number, id: string, name: string): Sandbox {
+function sandbox(number: number, id: string, sandboxName: string): Sandbox {
   const entry: Entry = { name: "sandbox.exec", function: exec };
 
   function exec(options: ExecOptions): Promise<RunResult> {
@@ -62,6 +62,7 @@ function sandbox(number: number, id: string, name: string): Sandbox {
       const { name, workDir } = checked;
       const env = checked.env ?? [];
       return execute(
+        name ?? sandboxName,
         checked,
         site,
         (execution) => ops.op_sandbox_exec(number, { name, env, workDir, execution }),
@@ -72,5 +73,5 @@ function sandbox(number: number, id: string, name: string): Sandbox {
   }
 
   const close = () => ops.op_sandbox_close(number);
-  return Object.freeze({ id, name, exec, close, [Symbol.asyncDispose]: close });
+  return Object.freeze({ id, name: sandboxName, exec, close, [Symbol.asyncDispose]: close });
 }

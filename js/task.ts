@@ -21,6 +21,8 @@ import {
   systemValue,
 } from "ext:ci/checks.ts";
 import { environment } from "ext:ci/env.ts";
+import { settled, started, tracked } from "ext:ci/failures.ts";
+import { encoded } from "ext:ci/memory.ts";
 import { mounts } from "ext:ci/mounts.ts";
 import { ops } from "ext:ci/ops.ts";
 import type {
@@ -28,6 +30,7 @@ import type {
   ContainerRequest,
   ExecutionRequest,
   LimitsRequest,
+  TaskResult,
 } from "ext:ci/ops.gen.ts";
 
 type OnOutput = NonNullable<CommandOptions["onOutput"]>;
@@ -66,11 +69,12 @@ export const containerShape = {
 
 export const commandShape = {
   command,
-  stdin: optional(bytes(core.encode)),
+  stdin: optional(bytes(encoded)),
   timeout: optional(duration),
   signal: optional(signal),
   cleanup: optional(boolean),
   willRetry: optional(boolean),
+  allowFailure: optional(boolean),
   onOutput: optional(callback<OnOutput>()),
 } satisfies Shape<CommandOptions>;
 
@@ -85,8 +89,9 @@ export function containerRequest(options: Checked<typeof containerShape>): Conta
   };
 }
 
-/** Runs the task that `start` starts. */
+/** Runs the task that `start` starts. `name` is what messages call it. */
 export function execute(
+  name: string,
   options: Checked<typeof commandShape>,
   site: CallSite,
   start: (execution: ExecutionRequest) => number,
@@ -105,8 +110,26 @@ export function execute(
   } catch (error) {
     throw site.adopt(error);
   }
-  const ended = onOutput === null ? result(task, site) : streamedResult(task, onOutput, site);
+  const ended = watchedResult(task, name, options, site);
   return signal === null ? ended : cancellable(task, ended, signal);
+}
+
+/** The result, whose failure the pipeline has to look at unless it has allowed it. */
+async function watchedResult(
+  task: number,
+  name: string,
+  { onOutput, allowFailure }: Checked<typeof commandShape>,
+  site: CallSite,
+): Promise<RunResult> {
+  const watch = started(name, site);
+  try {
+    const ended = onOutput === null
+      ? await result(task, site)
+      : await streamedResult(task, onOutput, site);
+    return allowFailure === true ? { ...ended } : tracked(name, ended, site);
+  } finally {
+    settled(watch);
+  }
 }
 
 /** Ends the task when the signal is aborted, or at once if it already is. */
@@ -127,10 +150,9 @@ async function cancellable(
   }
 }
 
-async function result(task: number, site: CallSite): Promise<RunResult> {
+async function result(task: number, site: CallSite): Promise<TaskResult> {
   try {
-    // An object as pipelines make them; those of the host have no prototype.
-    return { ...await ops.op_task_wait(task) };
+    return await ops.op_task_wait(task);
   } catch (error) {
     throw site.adopt(error);
   }
@@ -141,7 +163,7 @@ async function streamedResult(
   task: number,
   onOutput: OnOutput,
   site: CallSite,
-): Promise<RunResult> {
+): Promise<TaskResult> {
   try {
     let chunk = await ops.op_task_output(task);
     while (chunk !== null) {

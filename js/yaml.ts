@@ -4,12 +4,12 @@ import { CallSite, type Entry } from "ext:ci/call_site.ts";
 import { string } from "ext:ci/checks.ts";
 import { Field } from "ext:ci/field.ts";
 import { ops } from "ext:ci/ops.ts";
-import { ordinary, plain } from "ext:ci/plain.ts";
+import { plain } from "ext:ci/plain.ts";
 
 function parse(text: string): unknown {
   const entry: Entry = { name: "YAML.parse", function: parse };
   const document = string(new Field<string>(entry, text));
-  return ordinary(atCaller(entry, () => ops.op_yaml_parse(document)));
+  return atCaller(entry, () => ops.op_yaml_parse(document));
 }
 
 function asJSON(text: string): string {

@@ -15,6 +15,8 @@ pub struct Diagnostic {
     pub help: Option<String>,
     /// What led to it, most recent first.
     pub causes: Vec<Diagnostic>,
+    /// What relates it to the problem that it is a cause of, where that is not `caused by`.
+    pub label: Option<&'static str>,
 }
 
 /// A position in a file.
@@ -50,7 +52,8 @@ impl Diagnostic {
         let mut text = self.part(&renderer, Level::ERROR);
         for cause in &self.causes {
             text.push('\n');
-            text.push_str(&cause.part(&renderer, Level::ERROR.with_name("caused by")));
+            let label = cause.label.unwrap_or("caused by");
+            text.push_str(&cause.part(&renderer, Level::ERROR.with_name(label)));
         }
         text
     }
@@ -150,6 +153,7 @@ mod tests {
             stack: vec!["pipeline (ci.ts:12:8)".into()],
             help: Some("try again".into()),
             causes: vec![Diagnostic::new("Error: deeper")],
+            label: None,
         };
         insta::assert_snapshot!(diagnostic.render(false), @r#"
         error: Error: boom

@@ -18,6 +18,7 @@ pub mod dsn;
 mod duration;
 pub mod event;
 mod limits;
+pub mod memory;
 pub mod output;
 mod panic;
 pub mod pipeline;

@@ -102,6 +102,11 @@ impl Capture {
         }
     }
 
+    /// How much is kept, in bytes.
+    pub fn held(&self) -> usize {
+        self.head.len() + self.tail_len
+    }
+
     /// The text, and whether something was left out of its middle.
     pub fn finish(self) -> (String, bool) {
         let mut text = self.head;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::context::{EventSink, Stop, StopReason};
 use crate::driver::{Driver, DriverError, Sandbox};
 use crate::event::{RunEvent, TaskStatus};
+use crate::memory::Share;
 use crate::output::{Capture, Decoder};
 use crate::shell::FailureShell;
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
@@ -89,6 +90,8 @@ pub struct TaskOptions {
     /// Where the task runs, unless that is a place of its own.
     pub sandbox: Option<Arc<dyn Sandbox>>,
     pub listener: Option<mpsc::Sender<TextChunk>>,
+    /// What the task holds of the pipeline's memory. Its results grow it.
+    pub memory: Option<Share>,
 }
 
 /// Why there is no result.
@@ -114,6 +117,8 @@ pub struct TaskResult {
     /// Why, when there is more to say than the code.
     pub message: String,
     pub duration: Duration,
+    /// Given back when the pipeline has taken the result over.
+    pub memory: Option<Share>,
 }
 
 /// A chunk of what a task wrote, whole characters only.
@@ -225,7 +230,7 @@ impl TaskRunner {
     async fn run(
         &self,
         spec: &TaskSpec,
-        TaskOptions { timeout, listener, sandbox, will_retry, .. }: TaskOptions,
+        TaskOptions { timeout, listener, sandbox, will_retry, memory, .. }: TaskOptions,
         cancel: CancellationToken,
     ) -> Result<TaskResult, TaskError> {
         // Not part of the task's own time.
@@ -251,7 +256,8 @@ impl TaskRunner {
         let mut dirty = Dirty { volumes: &self.volumes, spec, is_clean: false };
         let started = Instant::now();
         let (sink, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let mut output = TaskOutput::new(spec, self.events.clone(), listener, cancel.clone());
+        let mut output =
+            TaskOutput::new(spec, self.events.clone(), listener, cancel.clone(), memory);
         let ended = CancellationToken::new();
         let timed_out = AtomicBool::new(false);
 
@@ -292,7 +298,7 @@ impl TaskRunner {
         };
         let timed_out = timed_out.into_inner();
         let duration = started.elapsed();
-        let (log, stdout, stderr, truncated) = output.finish().await;
+        let (log, stdout, stderr, truncated, memory) = output.finish().await;
         // What outlived its command may go on writing to the log.
         if !chunks.is_closed() {
             tokio::spawn(log.follow(chunks));
@@ -351,7 +357,7 @@ impl TaskRunner {
             TaskStatus::Failure | TaskStatus::Error => will_retry,
         };
         self.finished(spec, status, Some(code), signal, duration, reason, retried).await;
-        Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration })
+        Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration, memory })
     }
 
     /// Lets the user look into a task that has failed, and lets go of it.
@@ -421,6 +427,7 @@ struct TaskOutput {
     cancel: CancellationToken,
     stdout: Capture,
     stderr: Capture,
+    memory: Option<Share>,
 }
 
 impl TaskOutput {
@@ -429,6 +436,7 @@ impl TaskOutput {
         events: EventSink,
         listener: Option<mpsc::Sender<TextChunk>>,
         cancel: CancellationToken,
+        memory: Option<Share>,
     ) -> Self {
         Self {
             log: TaskLog {
@@ -442,6 +450,7 @@ impl TaskOutput {
             cancel,
             stdout: Capture::new(CAPTURE_LIMIT),
             stderr: Capture::new(CAPTURE_LIMIT),
+            memory,
         }
     }
 
@@ -455,9 +464,17 @@ impl TaskOutput {
             return;
         }
         let text = Arc::new(text);
-        match stream {
-            Stream::Stdout => self.stdout.push(&text),
-            Stream::Stderr => self.stderr.push(&text),
+        let capture = match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        };
+        let before = capture.held();
+        capture.push(&text);
+        let more = capture.held().saturating_sub(before);
+        if let Some(memory) = &mut self.memory
+            && !memory.grow(more)
+        {
+            memory.exceed();
         }
         self.log.write(stream, text.clone()).await;
         if let Some(listener) = &self.listener {
@@ -477,14 +494,14 @@ impl TaskOutput {
         tokio::time::sleep(PATIENCE).await;
     }
 
-    async fn finish(mut self) -> (TaskLog, String, String, bool) {
+    async fn finish(mut self) -> (TaskLog, String, String, bool, Option<Share>) {
         for stream in [Stream::Stdout, Stream::Stderr] {
             let rest = self.log.decoder(stream).finish();
             self.deliver(stream, rest).await;
         }
         let (stdout, stdout_truncated) = self.stdout.finish();
         let (stderr, stderr_truncated) = self.stderr.finish();
-        (self.log, stdout, stderr, stdout_truncated || stderr_truncated)
+        (self.log, stdout, stderr, stdout_truncated || stderr_truncated, self.memory)
     }
 }
 

@@ -15,7 +15,8 @@
  * What a pipeline file exports as `pipeline` or as its default: a function that runs the tasks.
  *
  * The run succeeds when the promise resolves and fails when it rejects. A task that exits with a
- * code other than 0 does not reject by itself: check {@link RunResult.code}.
+ * code other than 0 does not reject by itself: check {@link RunResult.code}. The run also fails when
+ * the pipeline never looks at how a failed task ended.
  *
  * @example
  * export const pipeline: Pipeline = async () => {
@@ -278,6 +279,15 @@ interface CommandOptions {
   willRetry?: boolean | undefined;
 
   /**
+   * Whether the task may fail without the pipeline looking at its result. Off by default: a task that
+   * ends with a code other than 0, by a signal or early fails the run unless the pipeline reads
+   * `code`, `status` or `message` of its {@link RunResult}.
+   *
+   * @example true
+   */
+  allowFailure?: boolean | undefined;
+
+  /**
    * Called with what the task writes, in the order in which it was read, never in the middle of a
    * character, and never after the call settled. It sees all of the output, also what `stdout` and
    * `stderr` of the result leave out.
@@ -374,6 +384,13 @@ interface ExecOptions extends CommandOptions {
 
 /**
  * How a task ended.
+ *
+ * When a task has not succeeded, the pipeline has to look at its result: it reads `code`, `status` or
+ * `message`, or passes {@link CommandOptions.allowFailure}. Otherwise the run fails when the pipeline
+ * has settled. Destructuring one of the three, spreading the result, `JSON.stringify`,
+ * `structuredClone`, `Object.entries` and `assert.equal` read them. Reading `stdout` or `stderr`
+ * alone, `Object.keys`, and printing the result with `console` do not count. Nor does a promise that
+ * nobody waits for.
  *
  * @example
  * const { code, status, message } = await runtime.run(options);
@@ -739,7 +756,9 @@ declare const AssertionError: AssertionErrorConstructor;
 interface Yaml {
   /**
    * Turns a text with one YAML document into objects, arrays, strings, numbers, booleans and
-   * `null`; whole numbers beyond 2^53 are big integers. Throws a `SyntaxError` with the line and
+   * `null`, by the core schema of YAML 1.2: `1_000` and `yes` are text, `.inf` is `Infinity`. Whole
+   * numbers beyond 2^53 are big integers. Keys are text: `~` is `"null"`, numbers keep their digits.
+   * Aliases are the same object, and `<<` merges mappings. Throws a `SyntaxError` with the line and
    * the column when the text is not YAML.
    *
    * @param text One document.

@@ -123,6 +123,49 @@ declare namespace CiGlobals {
      * console.log(`built in ${performance.now() - start} ms`);
      */
     now(): number;
+
+    /**
+     * Remembers a moment by its name.
+     *
+     * @example performance.mark("built");
+     */
+    mark(name: string, options?: { detail?: any; startTime?: number }): PerformanceMark;
+
+    /**
+     * Remembers the time between two moments: the names of marks, or the start of the run and now.
+     *
+     * @example const { duration } = performance.measure("build", "started", "built");
+     */
+    measure(name: string, start?: string, end?: string): PerformanceMeasure;
+
+    /** All marks and measures, in the order in which they were made. */
+    getEntries(): PerformanceEntry[];
+    /** Those of a name. */
+    getEntriesByName(name: string, type?: string): PerformanceEntry[];
+    /** Those of a type: `mark` or `measure`. */
+    getEntriesByType(type: string): PerformanceEntry[];
+    /** Forgets all marks, or those of a name. */
+    clearMarks(name?: string): void;
+    /** Forgets all measures, or those of a name. */
+    clearMeasures(name?: string): void;
+  }
+
+  interface PerformanceEntry {
+    readonly name: string;
+    /** `mark` or `measure`. */
+    readonly entryType: string;
+    /** In milliseconds since the run started. */
+    readonly startTime: number;
+    /** In milliseconds. */
+    readonly duration: number;
+  }
+
+  interface PerformanceMark extends PerformanceEntry {
+    readonly detail: any;
+  }
+
+  interface PerformanceMeasure extends PerformanceEntry {
+    readonly detail: any;
   }
 
   interface Crypto {

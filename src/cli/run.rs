@@ -61,8 +61,8 @@ pub struct Run {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Output::Auto)]
     output: Output,
 
-    /// The most memory for the pipeline's own objects, and again for its typed arrays, such as
-    /// `512MiB`
+    /// The most memory that the pipeline's own code may use for its objects, its typed arrays, and the
+    /// input and the results of its tasks, such as `512MiB`
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
     js_heap: ByteSize,
 

@@ -6,18 +6,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
-use deno_core::error::{CoreError, CoreErrorKind};
+use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::url::Url;
 use deno_core::{JsRuntime, ModuleSpecifier, PollEventLoopOptions, RuntimeOptions, v8};
 use deno_error::JsErrorBox;
 use tokio::sync::oneshot;
 
-use super::error::{ScriptError, describe, describe_invalid, relative};
+use super::error::{ScriptError, describe, describe_invalid, describe_js, place_in, relative};
+use super::exports;
+use super::guard;
 use super::heap::{HeapGuard, exhausted};
 use super::loader::Loader;
+use super::project::Project;
 use super::{buffers, extension, ops};
 use crate::context::RunContext;
 use crate::diagnostic::{Diagnostic, Place};
+use crate::memory::Memory;
 use crate::panic::ISOLATE_THREAD;
 use crate::pipeline::Program;
 
@@ -38,7 +42,7 @@ pub struct Engine {
     outcome: oneshot::Receiver<Result<(), ScriptError>>,
     gave_up: oneshot::Receiver<()>,
     control: Arc<Control>,
-    heap_limit: u64,
+    memory: Arc<Memory>,
 }
 
 /// How other threads end the isolate's work.
@@ -57,24 +61,35 @@ impl Engine {
         let (settle, outcome) = oneshot::channel();
         let (give_up, gave_up) = oneshot::channel();
         let control = Arc::new(Control::default());
-        let heap_limit = options.heap_limit;
-        let shared = control.clone();
-        std::thread::Builder::new()
-            .name(ISOLATE_THREAD.into())
-            .stack_size(STACK)
-            .spawn(move || host(&options, context, &shared, settle, give_up))?;
-        Ok(Self { outcome, gave_up, control, heap_limit })
+        let memory = Memory::new(options.heap_limit);
+        let (shared, limited) = (control.clone(), memory.clone());
+        std::thread::Builder::new().name(ISOLATE_THREAD.into()).stack_size(STACK).spawn(
+            move || {
+                guard::report_to(give_up);
+                host(&options, limited, context, &shared, settle);
+            },
+        )?;
+        Ok(Self { outcome, gave_up, control, memory })
     }
 
     /// How the pipeline ended.
     pub async fn outcome(&mut self) -> Result<(), ScriptError> {
+        let outcome = self.settled().await;
+        if outcome.is_err() {
+            self.terminate();
+        }
+        outcome
+    }
+
+    async fn settled(&mut self) -> Result<(), ScriptError> {
         tokio::select! {
             biased;
             outcome = &mut self.outcome => outcome.unwrap_or_else(|_| {
                 let message = "the JavaScript engine ended unexpectedly, for the reason above";
                 Err(ScriptError::failed(Diagnostic::new(message)))
             }),
-            Ok(()) = &mut self.gave_up => Err(exhausted(self.heap_limit)),
+            Ok(()) = &mut self.gave_up => Err(exhausted(self.memory.limit())),
+            () = self.memory.exceeded() => Err(exhausted(self.memory.limit())),
         }
     }
 
@@ -90,10 +105,10 @@ impl Engine {
 /// The life of the isolate's thread.
 fn host(
     options: &EngineOptions,
+    memory: Arc<Memory>,
     context: oneshot::Receiver<Arc<RunContext>>,
     control: &Control,
     settle: oneshot::Sender<Result<(), ScriptError>>,
-    give_up: oneshot::Sender<()>,
 ) {
     let broken = |reason: String| {
         let message = format!("cannot start the JavaScript engine: {reason}");
@@ -107,15 +122,19 @@ fn host(
         }
     };
     runtime.block_on(async {
-        let loader = Rc::new(Loader::default());
-        let mut js = match create(options, loader.clone()) {
+        let project = match &options.program {
+            Program::Module(file) => Project::of(file, memory.clone()),
+            Program::Plan(_) => Project::none(memory.clone()),
+        };
+        let loader = Rc::new(Loader::new(project));
+        let mut js = match create(&memory, loader.clone()) {
             Ok(js) => js,
             Err(error) => {
                 _ = settle.send(broken(error.to_string()));
                 return;
             }
         };
-        let heap = HeapGuard::install(&mut js, give_up);
+        let heap = HeapGuard::install(&mut js, memory);
         _ = control.isolate.set(js.v8_isolate().thread_safe_handle());
         let outcome = run(&mut js, &loader, options, context).await;
         _ = settle.send(match outcome {
@@ -128,10 +147,10 @@ fn host(
     });
 }
 
-fn create(options: &EngineOptions, loader: Rc<Loader>) -> Result<JsRuntime, CoreError> {
+fn create(memory: &Arc<Memory>, loader: Rc<Loader>) -> Result<JsRuntime, CoreError> {
     let mut extensions = extension::from_snapshot();
     extensions.push(ops::ci_ops::init());
-    let limit = usize::try_from(options.heap_limit).unwrap_or(usize::MAX);
+    let limit = usize::try_from(memory.limit()).unwrap_or(usize::MAX);
     let js = JsRuntime::try_new(RuntimeOptions {
         module_loader: Some(loader),
         extensions,
@@ -139,11 +158,28 @@ fn create(options: &EngineOptions, loader: Rc<Loader>) -> Result<JsRuntime, Core
         create_params: Some(
             v8::CreateParams::default()
                 .heap_limits(0, limit)
-                .array_buffer_allocator(buffers::limited(limit)),
+                .array_buffer_allocator(buffers::limited(memory.clone())),
         ),
         ..RuntimeOptions::default()
     })?;
+    js.op_state().borrow_mut().put(memory.clone());
     Ok(js)
+}
+
+/// Why a pipeline's run has ended, before anybody has put it into words.
+enum Failure {
+    /// The module cannot be run.
+    Invalid(CoreError),
+    /// It ran and threw.
+    Thrown(CoreError),
+    /// Somebody has put it into words already.
+    Told(ScriptError),
+}
+
+impl From<ScriptError> for Failure {
+    fn from(error: ScriptError) -> Self {
+        Self::Told(error)
+    }
 }
 
 /// Loads the pipeline, calls it, and waits until it and its tasks have ended.
@@ -153,49 +189,164 @@ async fn run(
     options: &EngineOptions,
     context: oneshot::Receiver<Arc<RunContext>>,
 ) -> Result<(), ScriptError> {
-    let invalid = |error: CoreError| {
-        ScriptError::invalid(
-            loader.problem_behind(&error).unwrap_or_else(|| describe_invalid(&error)),
-        )
+    let mut entry = None;
+    let failure = match evaluate(js, loader, options, context, &mut entry).await {
+        Ok(()) => return Ok(()),
+        Err(failure) => failure,
     };
-    let failed = |error: CoreError| match error.as_kind() {
-        CoreErrorKind::PendingPromiseResolution => stalled(None),
-        CoreErrorKind::Js(js) if js.exception_message.contains(STALLED_TOP_LEVEL) => {
-            stalled(describe(&error).place)
-        }
-        _ => {
-            let mut problem = loader.problem_behind(&error).unwrap_or_else(|| describe(&error));
-            if matches!(options.program, Program::Plan(_)) {
-                // Nobody who wrote YAML could have caught it.
-                let message = problem.message.trim_start_matches("uncaught Error: ");
-                problem.message = message.to_owned();
+    let project = loader.project();
+    Err(match failure {
+        Failure::Told(error) => error,
+        Failure::Invalid(error) => ScriptError::invalid(
+            loader
+                .problem_behind(&error)
+                .or_else(|| loader.too_deep(&error))
+                .unwrap_or_else(|| describe_invalid(project, &error)),
+        ),
+        Failure::Thrown(error) => match error.as_kind() {
+            CoreErrorKind::PendingPromiseResolution => stalled(None),
+            CoreErrorKind::Js(thrown) if thrown.exception_message.contains(STALLED_TOP_LEVEL) => {
+                stalled(describe(project, &error, &mut no_disposals).place)
             }
-            ScriptError::failed(problem)
-        }
-    };
+            _ => {
+                let mut disposals = |number| match &entry {
+                    Some(entry) => disposal(js, entry, number),
+                    None => Vec::new(),
+                };
+                let mut problem = loader
+                    .problem_behind(&error)
+                    .unwrap_or_else(|| describe(project, &error, &mut disposals));
+                if matches!(options.program, Program::Plan(_)) {
+                    // Nobody who wrote YAML could have caught it.
+                    let message = problem.message.trim_start_matches("uncaught Error: ");
+                    problem.message = message.to_owned();
+                }
+                ScriptError::failed(problem)
+            }
+        },
+    })
+}
 
-    let (caller, pipeline) = match &options.program {
+/// Does what `run` promises. `entry` is what the runtime's own scripts hand over on the way.
+async fn evaluate(
+    js: &mut JsRuntime,
+    loader: &Loader,
+    options: &EngineOptions,
+    context: oneshot::Receiver<Arc<RunContext>>,
+    handed_over: &mut Option<Entry>,
+) -> Result<(), Failure> {
+    let pipeline = match &options.program {
         Program::Plan(plan) => {
-            let pipeline = interpreted(js, plan).map_err(failed)?;
-            let caller = begin(js, context).await?.map_err(failed)?;
-            (caller, pipeline)
+            let pipeline = interpreted(js, plan).map_err(Failure::Thrown)?;
+            *handed_over = Some(begin(js, context).await?.map_err(Failure::Thrown)?);
+            pipeline
         }
         Program::Module(file) => {
             let url = url_of(file)?;
-            let module = js.load_main_es_module(&url).await.map_err(invalid)?;
-            let caller = begin(js, context).await?.map_err(failed)?;
+            let module = js.load_main_es_module(&url).await.map_err(Failure::Invalid)?;
+            *handed_over = Some(begin(js, context).await?.map_err(Failure::Thrown)?);
             let evaluated = js.mod_evaluate(module);
             js.with_event_loop_promise(Box::pin(evaluated), PollEventLoopOptions::default())
                 .await
-                .map_err(failed)?;
-            (caller, exported(js, module, &url)?)
+                .map_err(Failure::Thrown)?;
+            exported(js, loader.project(), module, &url)?
         }
     };
-    let call = js.call_with_args(&caller, &[pipeline]);
+    let Some(entry) = handed_over else { return Ok(()) };
+    let call = js.call_with_args(&entry.call, &[pipeline]);
     js.with_event_loop_promise(Box::pin(call), PollEventLoopOptions::default())
         .await
-        .map_err(failed)?;
-    drain(js).await.map_err(failed)
+        .map_err(Failure::Thrown)?;
+    drain(js).await.map_err(Failure::Thrown)?;
+    let problem = unread_failures(js, loader.project(), &entry.unread_failures);
+    match problem.map_err(Failure::Thrown)? {
+        Some(problem) => Err(ScriptError::failed(problem).into()),
+        None => Ok(()),
+    }
+}
+
+/// The errors behind a `SuppressedError`, by the number in its message.
+fn disposal(js: &mut JsRuntime, entry: &Entry, number: u32) -> Vec<JsError> {
+    deno_core::scope!(scope, js);
+    let ask = v8::Local::new(scope, &entry.disposal);
+    let this = v8::undefined(scope);
+    let number = v8::Integer::new_from_unsigned(scope, number);
+    let errors = ask.call(scope, this.into(), &[number.into()]);
+    let errors = errors.and_then(|errors| v8::Local::<v8::Array>::try_from(errors).ok());
+    let Some(errors) = errors else { return Vec::new() };
+    let mut found = Vec::new();
+    for index in 0..errors.length() {
+        if let Some(error) = errors.get_index(scope, index) {
+            found.push(*JsError::from_v8_exception(scope, error));
+        }
+    }
+    found
+}
+
+/// Where no code has run that could dispose of something.
+fn no_disposals(_: u32) -> Vec<JsError> {
+    Vec::new()
+}
+
+/// What the runtime's own scripts hand over when a run starts.
+struct Entry {
+    /// Calls a pipeline.
+    call: v8::Global<v8::Function>,
+    /// Returns an error for each failed task that the pipeline has not looked at.
+    unread_failures: v8::Global<v8::Function>,
+    /// Returns the errors behind a `SuppressedError`.
+    disposal: v8::Global<v8::Function>,
+}
+
+/// How many failures are shown with the line of their call. The others are listed.
+const MAX_SHOWN_FAILURES: usize = 8;
+
+/// The problem of a pipeline that has settled without looking at the failure of a task.
+fn unread_failures(
+    js: &mut JsRuntime,
+    project: &Project,
+    ask: &v8::Global<v8::Function>,
+) -> Result<Option<Diagnostic>, CoreError> {
+    deno_core::scope!(scope, js);
+    let ask = v8::Local::new(scope, ask);
+    let this = v8::undefined(scope);
+    let errors = ask.call(scope, this.into(), &[]);
+    let errors = errors.and_then(|errors| v8::Local::<v8::Array>::try_from(errors).ok());
+    let Some(errors) = errors else {
+        return Err(JsErrorBox::generic("cannot tell which tasks have failed").into());
+    };
+    let mut failures: Vec<Diagnostic> = Vec::new();
+    for index in 0..errors.length() {
+        let Some(error) = errors.get_index(scope, index) else { continue };
+        let error = JsError::from_v8_exception(scope, error);
+        let mut failure = describe_js(project, &error, &mut no_disposals, 0);
+        failure.message = failure.message.trim_start_matches("Error: ").to_owned();
+        failure.label = Some("failure");
+        failures.push(failure);
+    }
+    Ok(unread(failures))
+}
+
+fn unread(mut failures: Vec<Diagnostic>) -> Option<Diagnostic> {
+    const HELP: &str = "read `result.code`, or pass `allowFailure: true`";
+    if failures.len() <= 1 {
+        let mut failure = failures.pop()?;
+        failure.label = None;
+        failure.message.push_str(", and the pipeline never looked at its result");
+        return Some(failure.help(HELP));
+    }
+    let count = failures.len();
+    let mut message =
+        format!("{count} tasks did not succeed, and the pipeline never looked at their results");
+    let listed = failures.split_off(count.min(MAX_SHOWN_FAILURES));
+    for Diagnostic { message: text, place, .. } in listed {
+        message.push_str("\n    ");
+        message.push_str(&text);
+        if let Some(Place { path, line, column, .. }) = place {
+            message.push_str(&format!(" ({path}:{line}:{column})"));
+        }
+    }
+    Some(Diagnostic { causes: failures, ..Diagnostic::new(message) }.help(HELP))
 }
 
 fn url_of(file: &Path) -> Result<Url, ScriptError> {
@@ -209,7 +360,7 @@ fn url_of(file: &Path) -> Result<Url, ScriptError> {
 async fn begin(
     js: &mut JsRuntime,
     context: oneshot::Receiver<Arc<RunContext>>,
-) -> Result<Result<v8::Global<v8::Function>, CoreError>, ScriptError> {
+) -> Result<Result<Entry, CoreError>, ScriptError> {
     let Ok(context) = context.await else {
         return Err(ScriptError::Terminated);
     };
@@ -240,23 +391,29 @@ pub fn check(file: &Path) -> Result<(), ScriptError> {
         ScriptError::failed(Diagnostic::new(message))
     };
     let url = url_of(file)?;
-    let options =
-        EngineOptions { program: Program::Module(file.to_owned()), heap_limit: CHECK_HEAP };
+    let file = file.to_owned();
     let work = move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| broken(error.to_string()))?;
         runtime.block_on(async {
-            let loader = Rc::new(Loader::default());
+            let memory = Memory::new(CHECK_HEAP);
+            let loader = Rc::new(Loader::new(Project::of(&file, memory.clone())));
             let mut js =
-                create(&options, loader.clone()).map_err(|error| broken(error.to_string()))?;
+                create(&memory, loader.clone()).map_err(|error| broken(error.to_string()))?;
             let loaded = js.load_main_es_module(&url).await;
+            let checked = match loaded {
+                Ok(module) => names_a_pipeline(&mut js, loader.project(), module, &url, &file),
+                Err(error) => {
+                    let known = loader.problem_behind(&error).or_else(|| loader.too_deep(&error));
+                    Err(ScriptError::invalid(
+                        known.unwrap_or_else(|| describe_invalid(loader.project(), &error)),
+                    ))
+                }
+            };
             std::mem::forget(js);
-            loaded.map(|_| ()).map_err(|error| {
-                let known = loader.problem_behind(&error);
-                ScriptError::invalid(known.unwrap_or_else(|| describe_invalid(&error)))
-            })
+            checked
         })
     };
     let thread = std::thread::Builder::new().name("pipeline".into()).stack_size(STACK).spawn(work);
@@ -267,23 +424,35 @@ pub fn check(file: &Path) -> Result<(), ScriptError> {
 /// For reading modules, in bytes.
 const CHECK_HEAP: u64 = 2 * 1024 * 1024 * 1024;
 
-/// Takes the engine's own names off the global object. The result is what calls a pipeline.
-fn start(js: &mut JsRuntime) -> Result<v8::Global<v8::Function>, CoreError> {
-    let caller = js.execute_script("ext:ci/start", "__ciStart()")?;
+/// Takes the engine's own names off the global object.
+fn start(js: &mut JsRuntime) -> Result<Entry, CoreError> {
+    let functions = js.execute_script("ext:ci/start", "__ciStart()")?;
     deno_core::scope!(scope, js);
-    let caller = v8::Local::<v8::Function>::try_from(v8::Local::new(scope, caller))
+    let functions = v8::Local::<v8::Array>::try_from(v8::Local::new(scope, functions))
         .map_err(|error| JsErrorBox::type_error(error.to_string()))?;
-    Ok(v8::Global::new(scope, caller))
+    let function = |index| {
+        let function = functions.get_index(scope, index)?;
+        let function = v8::Local::<v8::Function>::try_from(function).ok()?;
+        Some(v8::Global::new(scope, function))
+    };
+    match (function(0), function(1), function(2)) {
+        (Some(call), Some(unread_failures), Some(disposal)) => {
+            Ok(Entry { call, unread_failures, disposal })
+        }
+        _ => Err(JsErrorBox::type_error("`__ciStart` returns three functions").into()),
+    }
 }
 
 /// The function that the module exports as its pipeline.
 fn exported(
     js: &mut JsRuntime,
+    project: &Project,
     module: deno_core::ModuleId,
     url: &ModuleSpecifier,
 ) -> Result<v8::Global<v8::Value>, ScriptError> {
-    let namespace =
-        js.get_module_namespace(module).map_err(|error| ScriptError::failed(describe(&error)))?;
+    let namespace = js
+        .get_module_namespace(module)
+        .map_err(|error| ScriptError::failed(describe(project, &error, &mut no_disposals)))?;
     deno_core::scope!(scope, js);
     let namespace = v8::Local::new(scope, namespace);
     let mut wrong = None;
@@ -294,27 +463,79 @@ fn exported(
             return Ok(v8::Global::new(scope, value));
         }
         if !value.is_undefined() && wrong.is_none() {
-            wrong = Some((name, value.type_of(scope).to_rust_string_lossy(scope)));
+            wrong = Some((name.to_owned(), value.type_of(scope).to_rust_string_lossy(scope)));
         }
     }
-    let names: Vec<String> = namespace
-        .get_own_property_names(scope, v8::GetPropertyNamesArgs::default())
-        .map(|names| {
-            (0..names.length())
-                .filter_map(|index| names.get_index(scope, index))
-                .map(|name| format!("`{}`", name.to_rust_string_lossy(scope)))
-                .collect()
-        })
-        .unwrap_or_default();
-    let file = url.to_file_path().map_or_else(|()| url.to_string(), |path| relative(&path));
+    let names = names_of(scope, namespace);
+    let file = shown(url);
+    Err(ScriptError::invalid(not_exported(&file, wrong, &names)))
+}
+
+/// Checks without running the module that it exports something that may be a pipeline.
+fn names_a_pipeline(
+    js: &mut JsRuntime,
+    project: &Project,
+    module: deno_core::ModuleId,
+    url: &ModuleSpecifier,
+    path: &Path,
+) -> Result<(), ScriptError> {
+    let namespace = js
+        .get_module_namespace(module)
+        .map_err(|error| ScriptError::failed(describe(project, &error, &mut no_disposals)))?;
+    let names = {
+        deno_core::scope!(scope, js);
+        let namespace = v8::Local::new(scope, namespace);
+        names_of(scope, namespace)
+    };
+    let file = shown(url);
+    let candidates = ["pipeline", "default"];
+    if !names.iter().any(|name| candidates.contains(&name.as_str())) {
+        return Err(ScriptError::invalid(not_exported(&file, None, &names)));
+    }
+    let Ok(source) = project.read(path) else { return Ok(()) };
+    let values = exports::plain_values(&source);
+    let is_function = |name: &&str| {
+        names.iter().any(|known| known == name) && !values.iter().any(|value| value.name == **name)
+    };
+    if candidates.iter().any(is_function) {
+        return Ok(());
+    }
+    match values.into_iter().find(|value| candidates.contains(&value.name.as_str())) {
+        Some(value) => {
+            let mut problem =
+                not_exported(&file, Some((value.name, value.kind.to_owned())), &names);
+            problem.place = place_in(project, path, value.line, value.column);
+            Err(ScriptError::invalid(problem))
+        }
+        None => Ok(()),
+    }
+}
+
+fn shown(url: &ModuleSpecifier) -> String {
+    url.to_file_path().map_or_else(|()| url.to_string(), |path| relative(&path))
+}
+
+fn names_of(scope: &mut v8::PinScope<'_, '_>, namespace: v8::Local<'_, v8::Object>) -> Vec<String> {
+    // Whether a property is enumerable cannot be asked before the module has run.
+    let all = v8::GetPropertyNamesArgsBuilder::new()
+        .property_filter(v8::PropertyFilter::SKIP_SYMBOLS)
+        .build();
+    let Some(names) = namespace.get_own_property_names(scope, all) else { return Vec::new() };
+    (0..names.length())
+        .filter_map(|index| names.get_index(scope, index))
+        .map(|name| name.to_rust_string_lossy(scope))
+        .collect()
+}
+
+/// `wrong` is the export of the right name that is no function, and what it is.
+fn not_exported(file: &str, wrong: Option<(String, String)>, names: &[String]) -> Diagnostic {
+    let listed: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
     let message = match wrong {
         Some((name, kind)) => format!("`{file}` exports a `{name}` that is {}", article(&kind)),
         None if names.is_empty() => format!("`{file}` exports no `pipeline`; it exports nothing"),
-        None => format!("`{file}` exports no `pipeline`; it exports {}", names.join(", ")),
+        None => format!("`{file}` exports no `pipeline`; it exports {}", listed.join(", ")),
     };
-    Err(ScriptError::invalid(
-        Diagnostic::new(message).help("write `export const pipeline = async () => { … };`"),
-    ))
+    Diagnostic::new(message).help("write `export const pipeline = async () => { … };`")
 }
 
 fn article(kind: &str) -> String {

@@ -5,6 +5,7 @@ use std::path::Path;
 use deno_core::error::{CoreError, CoreErrorKind, JsError, JsStackFrame};
 use deno_core::url::Url;
 
+use super::project::Project;
 use crate::diagnostic::{Diagnostic, Place};
 
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +32,19 @@ impl ScriptError {
 }
 
 /// An error of code that ran, in the user's terms: their files, their frames, their line.
-pub fn describe(error: &CoreError) -> Diagnostic {
+pub fn describe(
+    project: &Project,
+    error: &CoreError,
+    disposals: &mut dyn FnMut(u32) -> Vec<JsError>,
+) -> Diagnostic {
     match error.as_kind() {
         CoreErrorKind::Js(error) => {
-            let mut diagnostic = describe_js(error, 0);
+            let mut diagnostic = describe_js(project, error, disposals, 0);
             diagnostic.message.insert_str(0, "uncaught ");
+            if diagnostic.message.contains(OUT_OF_BUFFERS) {
+                let help = "keep less in typed arrays, or raise the limit with `--js-heap`";
+                diagnostic = diagnostic.help(help);
+            }
             diagnostic
         }
         _ => Diagnostic::new(error.to_string()),
@@ -43,9 +52,11 @@ pub fn describe(error: &CoreError) -> Diagnostic {
 }
 
 /// An error of code that could not be run. No calls led there, so there is no stack.
-pub fn describe_invalid(error: &CoreError) -> Diagnostic {
+pub fn describe_invalid(project: &Project, error: &CoreError) -> Diagnostic {
     match error.as_kind() {
-        CoreErrorKind::Js(error) => Diagnostic { stack: Vec::new(), ..describe_js(error, 0) },
+        CoreErrorKind::Js(error) => {
+            Diagnostic { stack: Vec::new(), ..describe_js(project, error, &mut |_| Vec::new(), 0) }
+        }
         _ => Diagnostic::new(error.to_string()),
     }
 }
@@ -53,20 +64,44 @@ pub fn describe_invalid(error: &CoreError) -> Diagnostic {
 /// How many errors of a chain of causes are shown.
 const MAX_CAUSES: usize = 8;
 
-fn describe_js(error: &JsError, depth: usize) -> Diagnostic {
+/// How V8 says that there is no memory for a typed array.
+const OUT_OF_BUFFERS: &str = "Array buffer allocation failed";
+
+/// `disposals` returns the errors behind a `SuppressedError`, by the number that is its message: first
+/// what a block threw, then what the disposal of its resources threw.
+pub fn describe_js(
+    project: &Project,
+    error: &JsError,
+    disposals: &mut dyn FnMut(u32) -> Vec<JsError>,
+    depth: usize,
+) -> Diagnostic {
+    let number = error.exception_message.split_once('\u{1}');
+    if let Some(number) = number.and_then(|(_, number)| number.parse().ok())
+        && depth < MAX_CAUSES
+    {
+        let parts = disposals(number);
+        let mut parts = parts.iter().map(|part| describe_js(project, part, disposals, depth + 1));
+        if let Some(mut first) = parts.next() {
+            for mut later in parts {
+                later.label = Some("while disposing");
+                first.causes.push(later);
+            }
+            return first;
+        }
+    }
     let message = error.exception_message.trim_start_matches("Uncaught ");
     let message = message.trim_start_matches("(in promise) ");
     let frames: Vec<&JsStackFrame> = error.frames.iter().filter(|frame| is_users(frame)).collect();
     let mut diagnostic = Diagnostic {
         message: message.to_owned(),
-        place: frames.iter().find_map(|frame| place(frame)),
+        place: frames.iter().find_map(|frame| place(project, frame)),
         stack: frames.iter().map(|frame| describe_frame(frame)).collect(),
         ..Diagnostic::default()
     };
     if depth < MAX_CAUSES {
         let related = error.aggregated.iter().flatten().chain(error.cause.as_deref());
         for error in related {
-            let mut cause = describe_js(error, depth + 1);
+            let mut cause = describe_js(project, error, disposals, depth + 1);
             let deeper = std::mem::take(&mut cause.causes);
             diagnostic.causes.push(cause);
             diagnostic.causes.extend(deeper);
@@ -80,23 +115,25 @@ fn is_users(frame: &JsStackFrame) -> bool {
     frame.file_name.as_deref().is_some_and(|name| name.starts_with("file:"))
 }
 
-fn place(frame: &JsStackFrame) -> Option<Place> {
+fn place(project: &Project, frame: &JsStackFrame) -> Option<Place> {
     let file = Url::parse(frame.file_name.as_deref()?).ok()?.to_file_path().ok()?;
     let line = usize::try_from(frame.line_number?).ok()?;
     let column = usize::try_from(frame.column_number?).ok()?;
-    place_in(&file, line, column)
+    place_in(project, &file, line, column)
 }
 
 /// A position in a file as it is now; `None` when the file has no such line.
-pub fn place_in(file: &Path, line: usize, column: usize) -> Option<Place> {
-    let source = std::fs::read_to_string(file).ok()?;
+///
+/// A pipeline can name any file as the source of its code, so only files of the project are quoted.
+pub fn place_in(project: &Project, file: &Path, line: usize, column: usize) -> Option<Place> {
+    let source = project.read(file).ok()?;
     let text = source.lines().nth(line.checked_sub(1)?)?.to_owned();
     Some(Place { path: relative(file), line, column, text })
 }
 
 /// Where a module imports `specifier`, as far as its text tells.
-pub fn place_of_import(file: &Path, specifier: &str) -> Option<Place> {
-    let source = std::fs::read_to_string(file).ok()?;
+pub fn place_of_import(project: &Project, file: &Path, specifier: &str) -> Option<Place> {
+    let source = project.read(file).ok()?;
     let quoted = ['"', '\''].map(|quote| format!("{quote}{specifier}{quote}"));
     source.lines().enumerate().find_map(|(index, text)| {
         let at = quoted.iter().find_map(|quoted| text.find(quoted))?;

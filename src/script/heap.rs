@@ -1,14 +1,15 @@
 //! A pipeline that needs more memory than it may have ends with an error, not with the process.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use deno_core::{JsRuntime, v8};
-use tokio::sync::oneshot;
 
 use super::error::ScriptError;
+use super::guard::give_up;
 use crate::diagnostic::Diagnostic;
+use crate::memory::Memory;
 
 /// How much more than its limit a heap may grow, in bytes, until the pipeline has ended.
 const RESERVE: usize = 64 * 1024 * 1024;
@@ -17,27 +18,23 @@ const RESERVE: usize = 64 * 1024 * 1024;
 #[derive(Default)]
 pub struct HeapGuard(Arc<AtomicBool>);
 
-/// Whom to tell when V8 gives up. Its handler takes no data, so this has to be global; a process
-/// runs one isolate.
-static GAVE_UP: Mutex<Option<oneshot::Sender<()>>> = Mutex::new(None);
-
 impl HeapGuard {
-    /// Ends the pipeline when its heap is full. `gave_up` is used when V8 could not wait for that:
-    /// the isolate's thread is lost then, and the process has to end soon.
-    pub fn install(js: &mut JsRuntime, gave_up: oneshot::Sender<()>) -> Self {
+    /// Ends the pipeline when its heap is full. When V8 cannot wait for that, the isolate's thread
+    /// gives up.
+    pub fn install(js: &mut JsRuntime, memory: Arc<Memory>) -> Self {
         let guard = Self::default();
         let full = guard.0.clone();
         let isolate = js.v8_isolate().thread_safe_handle();
         js.add_near_heap_limit_callback(move |current, _initial| {
             // Optimised code may look for the request to terminate too rarely.
             if full.swap(true, Ordering::Relaxed) {
-                wait_for_the_end();
+                give_up();
             }
             isolate.terminate_execution();
             current + RESERVE
         });
-        *GAVE_UP.lock().unwrap_or_else(PoisonError::into_inner) = Some(gave_up);
-        js.v8_isolate().set_oom_error_handler(give_up);
+        js.v8_isolate().set_oom_error_handler(out_of_memory);
+        watch(js, guard.0.clone(), memory);
         guard
     }
 
@@ -57,16 +54,40 @@ pub fn exhausted(limit: u64) -> ScriptError {
 
 /// Called by V8 when an allocation cannot be satisfied at all. The process would abort on return,
 /// with its tasks left behind.
-unsafe extern "C" fn give_up(_location: *const c_char, _details: &v8::OomDetails) {
-    wait_for_the_end();
+unsafe extern "C" fn out_of_memory(_location: *const c_char, _details: &v8::OomDetails) {
+    give_up();
 }
 
-/// Has the rest of the program end the run, while this thread, which cannot go on, waits.
-fn wait_for_the_end() -> ! {
-    if let Some(sender) = GAVE_UP.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        _ = sender.send(());
-    }
-    loop {
-        std::thread::park();
+/// What V8 hands to `collected`.
+struct Watch {
+    full: Arc<AtomicBool>,
+    memory: Arc<Memory>,
+}
+
+/// Looks at the heap after each full collection, so that it and the memory outside of it stay within
+/// one limit.
+fn watch(js: &mut JsRuntime, full: Arc<AtomicBool>, memory: Arc<Memory>) {
+    // Never freed: V8 may call for as long as the isolate lives, which is as long as the process.
+    let watch: &'static Watch = Box::leak(Box::new(Watch { full, memory }));
+    js.v8_isolate().add_gc_epilogue_callback(
+        collected,
+        std::ptr::from_ref(watch).cast_mut().cast(),
+        v8::GCType::kGCTypeMarkSweepCompact,
+    );
+}
+
+unsafe extern "C" fn collected(
+    isolate: v8::UnsafeRawIsolatePtr,
+    _: v8::GCType,
+    _: v8::GCCallbackFlags,
+    data: *mut c_void,
+) {
+    // SAFETY: `watch` registered a `Watch` that is never freed, and nobody has it exclusively.
+    let watch = unsafe { &*data.cast::<Watch>() };
+    // SAFETY: V8 calls this on the isolate's thread with a pointer to the isolate, which is alive.
+    let mut isolate = unsafe { v8::Isolate::from_raw_isolate_ptr(isolate) };
+    let used = isolate.get_heap_statistics().used_heap_size();
+    if !watch.memory.set_heap(used) && !watch.full.swap(true, Ordering::Relaxed) {
+        isolate.terminate_execution();
     }
 }

@@ -16,26 +16,46 @@ use deno_error::JsErrorBox;
 
 use super::error::{place_in, place_of_import, relative};
 use super::packages::Packages;
-use super::transpile::transpile;
+use super::project::{Project, ReadError};
+use super::transpiler::{deepest, transpile_safely};
 use crate::diagnostic::Diagnostic;
 
 /// What a module may import, for errors that refuse something else.
 const SUPPORTED: &str = "a pipeline imports files by relative path (`./build.ts`), JSON with \
     `with { type: \"json\" }`, and ES modules from the nearest `node_modules` by name";
 
+/// How V8 says that a stack is exhausted.
+const NO_STACK: &str = "Maximum call stack size exceeded";
+
 /// The longest string that V8 takes, in bytes: `v8::String::kMaxLength`.
 const MAX_SCRIPT: usize = (1 << 29) - 24;
 
 /// Reads modules from the file system, TypeScript transpiled.
-#[derive(Default)]
 pub struct Loader {
+    project: Project,
     packages: OnceCell<Packages>,
     source_maps: RefCell<HashMap<String, Vec<u8>>>,
+    /// The module that was read last, which is the one that V8 compiles next.
+    last: RefCell<Option<PathBuf>>,
     /// What made the last load fail, with more than an exception's text can carry, and that text.
     problem: RefCell<Option<(String, Diagnostic)>>,
 }
 
 impl Loader {
+    pub fn new(project: Project) -> Self {
+        Self {
+            project,
+            packages: OnceCell::new(),
+            source_maps: RefCell::default(),
+            last: RefCell::default(),
+            problem: RefCell::default(),
+        }
+    }
+
+    pub fn project(&self) -> &Project {
+        &self.project
+    }
+
     /// What is behind an error, if that is a module that could not be loaded.
     pub fn problem_behind(&self, error: &CoreError) -> Option<Diagnostic> {
         let error = error.to_string();
@@ -45,15 +65,27 @@ impl Loader {
             .map(|(_, diagnostic)| diagnostic)
     }
 
+    /// What is behind an error that says no more than that V8's parser has no stack left.
+    pub fn too_deep(&self, error: &CoreError) -> Option<Diagnostic> {
+        if !error.to_string().contains(NO_STACK) {
+            return None;
+        }
+        let path = self.last.borrow().clone()?;
+        let (line, column) = deepest(&self.project.read(&path).ok()?);
+        Some(Diagnostic {
+            place: place_in(&self.project, &path, line, column),
+            ..Diagnostic::new(format!("syntax error: `{}` is nested too deeply", relative(&path)))
+        })
+    }
+
     fn find(&self, specifier: &str, referrer: &str) -> Result<ModuleSpecifier, Problem> {
         if is_relative(specifier) {
             let base = Url::parse(referrer).map_err(|error| Problem::new(error.to_string()))?;
             return base.join(specifier).map_err(|error| Problem::new(error.to_string()));
         }
-        if specifier.starts_with('#') {
-            return Err(refused(specifier, "imports that start with `#` are not supported"));
-        }
-        if let Some((scheme, _)) = specifier.split_once(':') {
+        // A package's own names may contain a colon.
+        let scheme = specifier.split_once(':').filter(|_| !specifier.starts_with('#'));
+        if let Some((scheme, _)) = scheme {
             return match scheme {
                 "file" => Url::parse(specifier).map_err(|error| Problem::new(error.to_string())),
                 "node" => Err(refused(specifier, NO_BUILT_INS)),
@@ -74,7 +106,10 @@ impl Loader {
             .and_then(|url| url.to_file_path().ok())
             .and_then(|path| path.parent().map(Path::to_owned))
             .ok_or_else(|| refused(specifier, "only files can import packages"))?;
-        let path = self.packages.get_or_init(Packages::new).find(&directory, specifier)?;
+        let path = self
+            .packages
+            .get_or_init(|| Packages::new(self.project.clone()))
+            .find(&directory, specifier)?;
         Url::from_file_path(&path)
             .map_err(|()| Problem::new(format!("`{}` is not an absolute path", path.display())))
     }
@@ -83,8 +118,14 @@ impl Loader {
         let path = url
             .to_file_path()
             .map_err(|()| Problem::new(format!("`{url}` is not a file of this machine")))?;
-        let source = read(&path)?;
-        let kind = Kind::of(&path)?;
+        let kind = match Kind::of(&path) {
+            Ok(kind) => kind,
+            // What is not there has no kind, and may be a misspelling of what is.
+            Err(problem) if self.project.is_file(&path) => return Err(problem),
+            Err(problem) => return Err(self.source(&path).err().unwrap_or(problem)),
+        };
+        let source = self.source(&path)?;
+        *self.last.borrow_mut() = Some(path.clone());
         let (module_type, code) = match (kind, requested) {
             (Kind::Json, RequestedModuleType::Json) => (ModuleType::Json, source),
             (Kind::Json, _) => {
@@ -109,12 +150,49 @@ impl Loader {
         Ok(ModuleSource::new(module_type, ModuleSourceCode::String(code.into()), url, None))
     }
 
+    fn source(&self, path: &Path) -> Result<String, Problem> {
+        self.project.read(path).map_err(|error| {
+            let name = relative(path);
+            let not_found =
+                matches!(&error, ReadError::Io(error) if error.kind() == ErrorKind::NotFound);
+            match error {
+                ReadError::Outside { .. } => {
+                    Problem::new(format!("cannot import `{name}`: {error}")).help(
+                        "a pipeline imports files of its project: of the git work tree that holds \
+                         it, or else of its own directory; symbolic links are followed first",
+                    )
+                }
+                error => {
+                    let problem = Problem::new(format!("cannot read `{name}`: {error}"));
+                    match not_found.then(|| self.neighbour(path)).flatten() {
+                        Some(name) => problem.help(format!("did you mean `{name}`?")),
+                        None => problem,
+                    }
+                }
+            }
+        })
+    }
+
+    /// The file that somebody meant who left the ending away, or wrote the one that a compiler or
+    /// bundler would have made.
+    fn neighbour(&self, path: &Path) -> Option<String> {
+        let mut candidates: Vec<PathBuf> = Vec::new();
+        for end in ["ts", "mts", "js", "mjs", "json"] {
+            let mut name = path.file_name()?.to_owned();
+            name.push(format!(".{end}"));
+            candidates.push(path.with_file_name(name));
+            candidates.push(path.with_extension(end));
+            candidates.push(path.join(format!("index.{end}")));
+        }
+        candidates.iter().find(|path| self.project.is_file(path)).map(|path| relative(path))
+    }
+
     fn strip(&self, url: &Url, source: String) -> Result<String, Problem> {
-        let script = transpile(url.as_str(), source).map_err(|error| {
+        let script = transpile_safely(url.as_str(), source).map_err(|error| {
             let path = url.to_file_path().unwrap_or_default();
             Problem(Box::new(Diagnostic {
                 message: format!("syntax error: {}", error.message),
-                place: place_in(&path, error.line, error.column),
+                place: place_in(&self.project, &path, error.line, error.column),
                 ..Diagnostic::default()
             }))
         })?;
@@ -148,7 +226,8 @@ impl ModuleLoader for Loader {
         }
         self.report(self.find(specifier, referrer).map_err(|mut problem| {
             let importer = Url::parse(referrer).ok().and_then(|url| url.to_file_path().ok());
-            problem.0.place = importer.and_then(|path| place_of_import(&path, specifier));
+            problem.0.place =
+                importer.and_then(|path| place_of_import(&self.project, &path, specifier));
             problem
         }))
     }
@@ -165,7 +244,7 @@ impl ModuleLoader for Loader {
                 problem.0.place = referrer.specifier.to_file_path().ok().and_then(|path| {
                     let line = usize::try_from(referrer.line_number).ok()?;
                     let column = usize::try_from(referrer.column_number).ok()?;
-                    place_in(&path, line, column)
+                    place_in(&self.project, &path, line, column)
                 });
             }
             problem
@@ -225,33 +304,4 @@ impl Kind {
 fn is_relative(specifier: &str) -> bool {
     ["./", "../", "/"].iter().any(|start| specifier.starts_with(start))
         || matches!(specifier, "." | "..")
-}
-
-fn read(path: &Path) -> Result<String, Problem> {
-    match std::fs::read(path) {
-        Ok(bytes) => String::from_utf8(bytes)
-            .map_err(|_| Problem::new(format!("`{}` is not UTF-8 text", relative(path)))),
-        Err(error) => {
-            let problem = Problem::new(format!("cannot read `{}`: {error}", relative(path)));
-            let other = (error.kind() == ErrorKind::NotFound).then(|| neighbour(path)).flatten();
-            Err(match other {
-                Some(name) => problem.help(format!("did you mean `{name}`?")),
-                None => problem,
-            })
-        }
-    }
-}
-
-/// The file that somebody meant who left the ending away, or wrote the one that a compiler or
-/// bundler would have made.
-fn neighbour(path: &Path) -> Option<String> {
-    let mut candidates: Vec<PathBuf> = Vec::new();
-    for end in ["ts", "mts", "js", "mjs", "json"] {
-        let mut name = path.file_name()?.to_owned();
-        name.push(format!(".{end}"));
-        candidates.push(path.with_file_name(name));
-        candidates.push(path.with_extension(end));
-        candidates.push(path.join(format!("index.{end}")));
-    }
-    candidates.iter().find(|path| path.is_file()).map(|path| relative(path))
 }

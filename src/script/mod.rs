@@ -3,12 +3,16 @@
 mod buffers;
 mod engine;
 pub mod error;
+mod exports;
 mod extension;
+mod guard;
 mod heap;
 mod loader;
 mod ops;
 mod packages;
+mod project;
 mod transpile;
+pub mod transpiler;
 
 pub use engine::{Engine, EngineOptions, check};
 pub use error::ScriptError;

@@ -17,6 +17,7 @@ mod docker;
 mod ending;
 mod examples;
 mod interruptions;
+mod isolate;
 mod json;
 mod log;
 mod native;

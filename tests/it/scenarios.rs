@@ -46,16 +46,27 @@ scenarios! {
     commonjs_package
     console_flood
     console_formats
+    console_revoked_proxy
+    core_schema
     default_export
+    disposal_fails
     empty_file
     error_cause
+    error_cause_value
     escapes_in_an_error
+    export_equals
     failing_task
+    failure_looked_at
+    failure_unread
+    failure_unread_after_throw
+    failure_unread_many
+    failure_unread_stuck
     globals
     heap_limit
     heap_limit_at_once
     heap_limit_buffers
     import_built_in
+    import_equals
     import_failure_caught
     import_json_without_attribute
     import_missing
@@ -63,6 +74,8 @@ scenarios! {
     import_missing_package
     import_network
     import_npm
+    import_package_name_missing
+    import_package_names
     import_syntax_error
     imports
     javascript
@@ -78,13 +91,16 @@ scenarios! {
     ops_out_of_reach
     output_without_newline
     own_context
+    performance_marks
     same_import_twice_in_types
     sandbox
     signals
+    source_url
     stack_trace
     syntax_error
     task_timeout
     throw_at_top_level
+    timers_long
     types_only
     typescript
     unawaited_task
@@ -92,6 +108,7 @@ scenarios! {
     unsettled_promise
     unsettled_top_level
     volume_modes
+    volume_sizes
     while_true
     yaml
     yaml_across

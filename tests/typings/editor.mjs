@@ -25,6 +25,7 @@ export async function checkEditor() {
   try {
     await completes(server, example, "runtime", ["createVolume", "run", "startSandbox"], "exactly");
     await completes(server, example, "options", [
+      "allowFailure",
       "cleanup",
       "command",
       "containerLimits",
@@ -50,6 +51,7 @@ export async function checkEditor() {
       "workDir",
     ], "exactly");
     await completes(server, example, "exec", [
+      "allowFailure",
       "cleanup",
       "command",
       "env",

@@ -5,11 +5,13 @@
 
 mod console;
 mod context;
+mod memory;
 mod random;
 mod sandboxes;
 mod tasks;
 mod text;
 mod volumes;
+mod yaml;
 
 #[cfg(test)]
 mod declarations;
@@ -31,12 +33,15 @@ deno_core::extension!(
         tasks::op_task_output,
         tasks::op_task_wait,
         tasks::op_task_cancel,
+        memory::op_memory_take,
+        memory::op_memory_give_back,
+        memory::op_utf8_length,
         text::op_duration_ms,
         text::op_size_bytes,
         text::op_text_diff,
-        text::op_yaml_parse,
-        text::op_yaml_to_json,
-        text::op_yaml_stringify,
+        yaml::op_yaml_parse,
+        yaml::op_yaml_to_json,
+        yaml::op_yaml_stringify,
         volumes::op_volume_create,
         volumes::op_volume_name_error,
     ],

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::context::RunContext;
 use crate::driver::Sandbox;
+use crate::memory::Memory;
 use crate::task::{Command, Limits, Mount, SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use crate::task_runner::{TaskError, TaskOptions, TaskResult as Finished, TextChunk};
 use crate::volume::VolumeName;
@@ -165,12 +166,27 @@ pub fn start(
         false => (None, None),
     };
     let CommandRequest { path, args, user } = command;
+    // Before the copy is made, so that there is none when it would be too much.
+    let memory = state.borrow::<Arc<Memory>>();
+    let held = stdin.as_ref().map_or(0, |bytes| bytes.len()) + path.len() + total(&args);
+    let memory = memory.share(held).ok_or_else(|| {
+        JsErrorBox::range_error(
+            "the pipeline needs more memory than its limit for what its tasks read, start fewer \
+             at a time or raise the limit with `--js-heap`",
+        )
+    })?;
     let stdin = stdin.map(|bytes| bytes.to_vec());
     let spec = task(id, Command { path, args, user }, stdin);
-    let options = TaskOptions { timeout, cleanup, will_retry, sandbox, listener };
+    let options =
+        TaskOptions { timeout, cleanup, will_retry, sandbox, listener, memory: Some(memory) };
     let task = context.runtime.spawn(context.tasks.start(spec, options));
     state.borrow_mut::<Tasks>().0.insert(key, Started { result: Some(task), output });
     Ok(key)
+}
+
+/// In bytes.
+fn total(texts: &[String]) -> usize {
+    texts.iter().map(String::len).sum()
 }
 
 /// The next chunk of a task's output; `null` when there will be no more.

@@ -1,11 +1,7 @@
 use std::time::Duration;
 
 use deno_core::op2;
-use deno_error::JsErrorBox;
-use serde_saphyr::UserMessageFormatter;
 use similar::TextDiff;
-
-use crate::pipeline::yaml;
 
 /// Milliseconds in a duration such as `1h 30m`; `None` when it is not one.
 #[op2]
@@ -34,31 +30,4 @@ pub fn op_text_diff(#[string] actual: &str, #[string] expected: &str) -> String 
         .missing_newline_hint(false)
         .header("expected", "actual")
         .to_string()
-}
-
-/// The value of a YAML document, by the core schema of YAML 1.2.
-#[op2]
-#[serde]
-pub fn op_yaml_parse(#[string] text: &str) -> Result<serde_json::Value, JsErrorBox> {
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let message = error.render_with_formatter(&UserMessageFormatter);
-        JsErrorBox::new("SyntaxError", format!("YAML.parse: {message}"))
-    })
-}
-
-/// A YAML document as JSON text, whose numbers have the digits that were written.
-#[op2]
-#[string]
-pub fn op_yaml_to_json(#[string] text: &str) -> Result<String, JsErrorBox> {
-    yaml::to_json(text)
-        .map_err(|reason| JsErrorBox::new("SyntaxError", format!("YAML.asJSON: {reason}")))
-}
-
-/// A value as a YAML document.
-#[op2]
-#[string]
-pub fn op_yaml_stringify(#[serde] value: serde_json::Value) -> Result<String, JsErrorBox> {
-    serde_saphyr::to_string(&value)
-        .map_err(|error| JsErrorBox::type_error(format!("YAML.stringify: {error}")))
 }

@@ -20,6 +20,7 @@ export const pipeline: Pipeline = async () => {
     timeout: "1h 30m",
     privileged: false,
     cleanup: true,
+    allowFailure: true,
     signal: new AbortController().signal,
     containerLimits: { cpu: 0.5, memory: 512 * 1024 * 1024 },
     onOutput: async (stream, data) => {

@@ -18,7 +18,7 @@ export const stream: Same<Host.OutputChunk["stream"], OutputStream> = true;
 
 /**
  * Every option has a place in the request, under the name that the host uses for it. A signal stays
- * in the isolate, which tells the host when to end the task.
+ * in the isolate, which tells the host when to end the task, and so does what a failure means.
  */
 type Renamed = {
   timeout: "timeoutMs";
@@ -26,7 +26,7 @@ type Renamed = {
   onOutput: "streamOutput";
 };
 type Request<K> = K extends keyof Renamed ? Renamed[K] : K;
-type Keys<Options> = Record<Request<Exclude<keyof Options, "signal">>, true>;
+type Keys<Options> = Record<Request<Exclude<keyof Options, "signal" | "allowFailure">>, true>;
 /** What a request has itself and in its parts. */
 type Parts<Requested> = Record<
   | Exclude<keyof Requested, "container" | "execution">

@@ -1,0 +1,3 @@
+export const pipeline = async () => {
+  throw new Error("top", { cause: { code: 7, why: "disk" } });
+};

@@ -1,0 +1,2 @@
+const pipeline = async () => {};
+export = pipeline;

@@ -1,0 +1,2 @@
+import fs = require("./fs.ts");
+export const pipeline = async () => console.log(fs);

@@ -1,0 +1,2 @@
+import nothing from "#nothing";
+export const pipeline = async () => console.log(nothing);
