@@ -205,12 +205,12 @@ fn what_only_looks_like_a_runs_stays() {
         docker(&["volume", "create", &format!("ci-{run}-99-cache")]).trim().to_owned(),
     ];
     // A copy for a shell whose user has given it a name, and one that is built from it.
-    let shell = "LABEL ci.image=shell".to_owned();
+    let shell = "LABEL ci.image=shell";
     let comment = "ci: a copy of a task's container, for a shell";
     let named = name("named:1");
-    docker(&["commit", "--change", &shell, "--message", comment, id.trim(), &named]);
-    let built = docker(&["commit", "--change", &shell, "--message", "mine", id.trim()]);
-    let copy = docker(&["commit", "--change", &shell, "--message", comment, id.trim()]);
+    docker(&["commit", "--change", shell, "--message", comment, id.trim(), &named]);
+    let built = docker(&["commit", "--change", shell, "--message", "mine", id.trim()]);
+    let copy = docker(&["commit", "--change", shell, "--message", comment, id.trim()]);
 
     Ci::new()
         .args(["prune", "--driver", &dsn(&namespace)])
@@ -219,13 +219,7 @@ fn what_only_looks_like_a_runs_stays() {
         .exits(0)
         .stdout_has("removed 2 containers, 1 volume, 1 network, 1 image");
     let exists = |kind: &str, name: &str| {
-        let args = [kind, "inspect", "--format", "{{.Name}}", name];
-        let args: &[&str] = if kind == "image" {
-            &["image", "inspect", "--format", "{{.Id}}", name]
-        } else {
-            &args
-        };
-        docker(args);
+        docker(&[kind, "inspect", name]);
     };
     exists("container", &mine[0]);
     exists("volume", &mine[1]);
