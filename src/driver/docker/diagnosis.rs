@@ -191,13 +191,13 @@ impl Subject<'_> {
                 let start = self.start(path).await?;
                 let interpreter = match StartError::of_content(&start, Errno::ENOENT) {
                     Some(StartError::MissingInterpreter { interpreter }) => interpreter,
-                    _ => return Ok(self.is_somebody().then_some(StartError::OutOfReach)),
+                    _ => return self.out_of_reach(path).await,
                 };
                 let reason = match self.file(Path::new(&interpreter), error).await? {
                     Found::Directory => StartError::Directory,
                     Found::Special => StartError::NotAProgram,
                     Found::File { mode, .. } if mode & 0o111 == 0 => StartError::NotExecutable,
-                    _ => return Ok(self.is_somebody().then_some(StartError::OutOfReach)),
+                    _ => return self.out_of_reach(path).await,
                 };
                 Ok(Some(StartError::UnusableInterpreter { interpreter, reason: Box::new(reason) }))
             }
@@ -206,15 +206,28 @@ impl Subject<'_> {
         }
     }
 
-    /// Whether the command runs as somebody whom a file's mode may stop.
-    fn is_somebody(&self) -> bool {
-        // Without a user of its own a task has the image's, which is rarely root if that is set.
-        !self
-            .spec
-            .command
-            .user
-            .as_deref()
-            .is_some_and(|user| matches!(user.split(':').next(), Some("0" | "root")))
+    /// Whether a directory on the way to a file keeps the command's user out, who is not root.
+    async fn out_of_reach(&self, path: &Path) -> Result<Option<StartError>, Error> {
+        let user = match &self.spec.command.user {
+            Some(user) => user.clone(),
+            None => {
+                let options = None::<InspectContainerOptions>;
+                let found = self.docker.inspect_container(self.container, options).await?;
+                found.config.and_then(|config| config.user).unwrap_or_default()
+            }
+        };
+        if matches!(user.split(':').next(), None | Some("" | "0" | "root")) {
+            return Ok(None);
+        }
+        for directory in path.ancestors().skip(1) {
+            let path = directory.to_string_lossy().into_owned();
+            let options = Some(ContainerArchiveInfoOptions { path });
+            let found = self.docker.get_container_archive_info(self.container, options).await?;
+            if found.file_mode & 0o001 == 0 {
+                return Ok(Some(StartError::OutOfReach));
+            }
+        }
+        Ok(None)
     }
 
     /// Why neither the kernel nor a shell can make anything of the command's file.

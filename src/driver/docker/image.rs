@@ -15,7 +15,7 @@ use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::config::Pull;
-use super::failure::{failed, is_missing, printable};
+use super::failure::{failed, is_missing, printable, words};
 use crate::driver::{DriverError, NoticeSink};
 
 /// How often a long pull says how far it is.
@@ -100,6 +100,12 @@ impl Images {
             match self.docker.inspect_image(&reference.given).await {
                 Ok(found) => return Ok(Image::new(found)),
                 Err(error) if is_missing(&error) => {}
+                Err(error) if error.to_string().contains("invalid reference") => {
+                    let text = words(error);
+                    return Err(DriverError::Refused(format!(
+                        "`{full}` is no image, check its name: {text}"
+                    )));
+                }
                 Err(error) => return Err(failed(format!("cannot look for image `{full}`"), error)),
             }
         }

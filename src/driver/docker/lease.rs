@@ -53,6 +53,9 @@ const RENEWALS: u32 = 4;
 const OWN: &str = "until-";
 const SUBSTITUTE: &str = "missing-until-";
 
+/// A time that has passed for every engine.
+const EXPIRED: i64 = 1;
+
 /// For how long leases last at least and at most, in seconds. Labels may say anything.
 const LENGTHS: std::ops::RangeInclusive<i64> = 1..=86_400;
 
@@ -202,6 +205,24 @@ impl Lease {
     /// Lets the lease run out, when nothing can be removed any more.
     pub fn abandon(&self) {
         self.released.cancel();
+    }
+
+    /// Lets the lease expire at once, when the engine keeps something of the run: that it is dead is known to
+    /// everybody then.
+    pub async fn expire(&self) -> Result<(), DriverError> {
+        self.released.cancel();
+        drop(self.renewing.lock().await);
+        let options = RenameContainerOptions { name: own_name(&self.run, EXPIRED) };
+        match self.docker.rename_container(&self.state().container, options).await {
+            Err(error) if !is_missing(&error) => {
+                return Err(failed("cannot end the run's lease", error));
+            }
+            _ => {}
+        }
+        if let Some(lock) = &self.lock {
+            lock.remove();
+        }
+        Ok(())
     }
 
     /// Gives the lease up, when nothing else of the run is left.

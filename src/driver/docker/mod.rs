@@ -173,6 +173,7 @@ async fn give_up(shared: &Shared) {
     while matches!(tokio::time::timeout(patience, shared.docker.ping()).await, Ok(Ok(_))) {
         tokio::time::sleep(patience / 4).await;
     }
+    _ = shared.silence.set(patience);
     shared.lost.cancel();
 }
 
@@ -294,7 +295,7 @@ impl Driver for DockerDriver {
             let source = match cleared {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => std::io::Error::other(error),
-                Err(_) => silent(config.patience),
+                Err(_) => self.shared.silent(),
             };
             let context = "what the run has made is still on the engine, remove it with `ci prune`";
             Err(DriverError::Io { context: context.into(), source })
@@ -312,6 +313,7 @@ async fn clear(shared: &Shared) -> Result<(), DriverError> {
     let Cleared { miscounted, .. } = objects.remove(docker, true).await?;
     if !miscounted.is_empty() {
         notices(sweep::miscounted(&miscounted));
+        return lease.expire().await;
     }
     lease.release().await?;
     leases.remove(docker, false).await.map(drop)

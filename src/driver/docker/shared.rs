@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bollard::Docker;
@@ -56,6 +56,8 @@ pub struct Shared {
     /// Fires when the engine has not answered for too long. Nothing of the driver waits for it any more
     /// then.
     pub lost: CancellationToken,
+    /// For how long it has not answered then.
+    pub silence: OnceLock<Duration>,
     /// Fires when nothing of the driver is left.
     pub closed: CancellationToken,
     /// Everything that has to end before the run does.
@@ -92,6 +94,7 @@ impl Shared {
             starts: Semaphore::new(STARTS),
             closing: CancellationToken::new(),
             lost: CancellationToken::new(),
+            silence: OnceLock::new(),
             closed: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }
@@ -107,9 +110,14 @@ impl Shared {
             biased;
             result = work => result,
             () = self.lost.cancelled() => {
-                Err(DriverError::Io { context: context(), source: silent(self.config.patience) })
+                Err(DriverError::Io { context: context(), source: self.silent() })
             }
         }
+    }
+
+    /// What there is to say of an engine that is lost.
+    pub fn silent(&self) -> std::io::Error {
+        silent(self.silence.get().copied().unwrap_or(self.config.patience))
     }
 
     /// The engine's name of a volume.
@@ -229,7 +237,7 @@ impl Shared {
         self.tasks.spawn(async move {
             let made = tokio::select! {
                 made = shared.make_network() => made,
-                () = shared.lost.cancelled() => Err(silent(shared.config.patience).to_string()),
+                () = shared.lost.cancelled() => Err(shared.silent().to_string()),
             };
             told.send_replace(Some(made));
         });

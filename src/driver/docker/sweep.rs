@@ -203,43 +203,60 @@ impl Objects {
         let mut pruned = Pruned::default();
         let mut miscounted = Vec::new();
         let mut first = Ok(());
-        let mut note = |removed: Result<(), Error>, what: &str, name: &str, count: &mut usize| {
-            match removed {
-                Ok(()) => *count += 1,
-                // Somebody else removes it, or has done so.
-                Err(error) if is_missing(&error) => {}
-                Err(error) => {
-                    if first.is_ok() {
-                        first = Err(failed(format!("cannot remove {what} `{name}`"), error));
-                    }
+        // Of these, something is left.
+        let mut unfinished = HashSet::new();
+        let mut note = |removed: Result<(), Error>, what: &str, object: &Object| match removed {
+            Ok(()) => 1,
+            // Somebody else removes it, or has done so.
+            Err(error) if is_missing(&error) => 0,
+            Err(error) => {
+                unfinished.insert(object.run.clone());
+                if first.is_ok() {
+                    first = Err(failed(format!("cannot remove {what} `{}`", object.id), error));
                 }
+                0
             }
         };
-        for Object { id, .. } in &self.containers {
-            note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
+        for container in &self.containers {
+            let removed = remove_container(docker, &container.id).await;
+            pruned.containers += note(removed, "container", container);
         }
-        for Object { id, run } in &self.networks {
-            let wait = just_ended || self.containers.iter().any(|container| container.run == *run);
-            let removed = match remove_network(docker, id, wait).await {
+        for network in &self.networks {
+            let is_of_run = |container: &Object| container.run == network.run;
+            let wait = just_ended || self.containers.iter().any(is_of_run);
+            let removed = match remove_network(docker, &network.id, wait).await {
                 Ok(Removal::Miscounted) => {
-                    miscounted.push(network_name(run));
+                    miscounted.push(&network.run);
                     continue;
                 }
                 removed => removed.map(drop),
             };
-            note(removed, "network", id, &mut pruned.networks);
+            pruned.networks += note(removed, "network", network);
         }
-        for Object { id: name, .. } in &self.volumes {
+        for volume in &self.volumes {
             let options = Some(RemoveVolumeOptions { force: true });
-            let removed = docker.remove_volume(name, options).await;
-            note(removed, "volume", name, &mut pruned.volumes);
+            let removed = docker.remove_volume(&volume.id, options).await;
+            pruned.volumes += note(removed, "volume", volume);
         }
-        for Object { id, .. } in &self.images {
-            note(remove_image(docker, id).await, "image", id, &mut pruned.images);
+        for image in &self.images {
+            pruned.images += note(remove_image(docker, &image.id).await, "image", image);
         }
-        for Object { id, .. } in &self.leases {
-            note(remove_container(docker, id).await, "container", id, &mut pruned.containers);
+        unfinished.extend(miscounted.iter().map(|run| (*run).clone()));
+        for lease in &self.leases {
+            // An expired lease says of what is left that its run is dead.
+            if unfinished.contains(&lease.run) {
+                continue;
+            }
+            match remove_container(docker, &lease.id).await {
+                Ok(()) => pruned.containers += 1,
+                Err(error) if is_missing(&error) => {}
+                Err(error) if first.is_ok() => {
+                    first = Err(failed(format!("cannot remove container `{}`", lease.id), error));
+                }
+                Err(_) => {}
+            }
         }
+        let miscounted = miscounted.into_iter().map(|run| network_name(run)).collect();
         first.map(|()| Cleared { removed: pruned, miscounted })
     }
 }

@@ -138,7 +138,7 @@ fn a_registry_out_of_reach_is_told_from_an_image_that_is_not_there() {
     let registry = variable("CI_TEST_REGISTRY");
     pull(&format!("{registry}/none:1")).exits(1).lacks("does not get an answer");
     pull(&format!("{registry}/tiny:none")).exits(1).lacks("does not get an answer");
-    pull(&format!("{registry}/UPPER:1")).exits(1).stdout_has("check its name");
+    pull(&format!("{registry}/UPPER:1")).exits(1).stdout_has("is no image, check its name");
     // A pipeline that goes on without the image has not failed for it.
     let caught = r#"
         const command = { path: "true" };
