@@ -33,4 +33,5 @@ mod suggest;
 pub mod task;
 pub mod task_runner;
 mod terminal;
+mod trust;
 pub mod volume;

@@ -164,16 +164,29 @@ fn open_below(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
             | ResolveFlag::RESOLVE_BENEATH,
     );
     match openat2(parent, name, how) {
-        // Before Linux 5.6, and in some sandboxes. There a mount of the same file system goes
-        // unnoticed.
+        // Before Linux 5.6, and in some sandboxes.
         Err(Errno::ENOSYS | Errno::EPERM) => {
             let directory = openat(parent, name, DIRECTORY, Mode::empty())?;
-            if fstat(&directory)?.st_dev != fstat(parent)?.st_dev {
-                return Err(Errno::EXDEV);
+            match is_same_mount(parent, directory.as_fd())? {
+                true => Ok(directory),
+                false => Err(Errno::EXDEV),
             }
-            Ok(directory)
         }
         opened => opened,
+    }
+}
+
+/// Whether two directories are on the same mount. Mounts of the same file system differ in their number
+/// alone, which proc_pid_fdinfo(5) has since Linux 3.15.
+fn is_same_mount(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let mount = |fd: BorrowedFd<'_>| {
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).ok()?;
+        let line = info.lines().find_map(|line| line.strip_prefix("mnt_id:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    match (mount(one), mount(other)) {
+        (Some(one), Some(other)) => Ok(one == other),
+        _ => Ok(fstat(one)?.st_dev == fstat(other)?.st_dev),
     }
 }
 

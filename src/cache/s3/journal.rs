@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::super::S3Location;
+use crate::trust;
 
 /// A directory with a file for each upload, locked for as long as its process lives.
 #[derive(Clone)]
@@ -66,7 +67,7 @@ impl Journal {
             upload: upload.to_owned(),
         };
         let text = serde_json::to_vec(&record).ok()?;
-        fs::create_dir_all(&self.directory).ok()?;
+        trust::make(&self.directory).ok()?;
         loop {
             let path = self.directory.join(uuid::Uuid::new_v4().to_string());
             let mut file =
@@ -92,7 +93,10 @@ impl Journal {
 
     /// What this program has made there: files that are named by a random UUID.
     fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        // What another user can write says nothing about what this program has begun.
+        let is_ours = trust::exists(&self.directory).unwrap_or(false);
+        let entries = is_ours.then(|| fs::read_dir(&self.directory));
+        let entries = entries.into_iter().flatten().flatten().flatten();
         entries.map(|entry| entry.path()).filter(|path| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             uuid::Uuid::parse_str(name).is_ok_and(|uuid| uuid.to_string() == name)

@@ -34,7 +34,7 @@ pub struct Owner {
 
 impl LockFile {
     pub fn new(directory: &Path, run: &str, owner: &Owner) -> std::io::Result<Self> {
-        fs::create_dir_all(directory)?;
+        trust::make(directory)?;
         let path = path(directory, run);
         // It is locked and complete when it appears.
         let new = path.with_extension("new");

@@ -1,10 +1,10 @@
 //! The directories in a slot: one for each task, one for each volume.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +36,16 @@ pub struct Directories {
     waiting: AtomicU64,
     /// Held while the trash is being emptied.
     sweeping: Mutex<()>,
+    /// Whose tasks may pass through the slot.
+    admitted: Mutex<Admitted>,
+}
+
+#[derive(Debug, Default)]
+enum Admitted {
+    #[default]
+    Nobody,
+    Group(u32),
+    Everybody,
 }
 
 const TASKS: &str = "tasks";
@@ -54,6 +64,7 @@ impl Directories {
             trashed: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             sweeping: Mutex::default(),
+            admitted: Mutex::default(),
         };
         let trash = slot.join(TRASH);
         match DirBuilder::new().mode(0o700).create(&trash) {
@@ -95,6 +106,27 @@ impl Directories {
             encoded,
             index,
         }
+    }
+
+    /// Lets a task of another user reach its directories and volumes. The slot is closed to everybody
+    /// else, as far as a group can say that.
+    pub fn admit(&self, owner: &Owner) -> io::Result<()> {
+        let group = owner.ids().1.as_raw();
+        let mut admitted = lock(&self.admitted);
+        match *admitted {
+            Admitted::Everybody => {}
+            Admitted::Group(other) if other == group => {}
+            Admitted::Nobody => {
+                chown(&self.slot, None, Some(group))?;
+                fs::set_permissions(&self.slot, Permissions::from_mode(0o710))?;
+                *admitted = Admitted::Group(group);
+            }
+            Admitted::Group(_) => {
+                fs::set_permissions(&self.slot, Permissions::from_mode(0o711))?;
+                *admitted = Admitted::Everybody;
+            }
+        }
+        Ok(())
     }
 
     pub fn volume(&self, name: &VolumeName) -> PathBuf {
@@ -274,8 +306,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]

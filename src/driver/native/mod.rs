@@ -50,6 +50,7 @@ use super::{
 use crate::archive::Root;
 use crate::limits;
 use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
+use crate::trust;
 use crate::volume::VolumeName;
 
 /// The `native` driver.
@@ -83,6 +84,13 @@ pub async fn prune(config: &NativeConfig) -> Result<Pruned, DriverError> {
     let root = root.unwrap_or_else(crate::state::directory);
     let directories = blocking(move || {
         let all = root.join("native");
+        let is_there = trust::exists(&all).map_err(|error| DriverError::Unavailable {
+            driver: "native",
+            reason: format!("nothing is removed below `{}`: {error}", root.display()),
+        })?;
+        if !is_there {
+            return Ok(0);
+        }
         let namespaces = match namespace {
             Some(name) => vec![all.join(name)],
             None => {
@@ -90,9 +98,11 @@ pub async fn prune(config: &NativeConfig) -> Result<Pruned, DriverError> {
                 entries.map(|entry| entry.path()).collect()
             }
         };
-        namespaces.iter().map(|namespace| slot::remove_leftovers(namespace, &root)).sum()
+        Ok::<_, DriverError>(
+            namespaces.iter().map(|namespace| slot::remove_leftovers(namespace, &root)).sum(),
+        )
     })
-    .await?;
+    .await??;
     Ok(Pruned { directories, ..Pruned::default() })
 }
 

@@ -219,6 +219,9 @@ impl Site {
             let context = format!("cannot {what} for task `{}`", plan.spec.name);
             move |source: io::Error| DriverError::Io { context, source }
         };
+        if let Some(owner) = owner {
+            shared.directories.admit(owner).map_err(failed("make directories"))?;
+        }
         if let Seat::Own(lease) = &self.seat {
             lease.make(self.own_work, owner).map_err(failed("make directories"))?;
         }

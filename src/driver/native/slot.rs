@@ -1,13 +1,14 @@
 //! The directory that a run has to itself.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
 
 use crate::remove::remove;
+use crate::trust;
 
 /// `<parent>/<number>`: the lowest number that no other run holds, so that paths are stable from
 /// run to run and yet never shared.
@@ -36,9 +37,17 @@ impl Slot {
         let mut vanished = 0;
         loop {
             let path = parent.join(number.to_string());
-            make_directory(&path)?;
-            match lock(&path) {
-                Ok(Some(lock)) => return Ok(Self { path, lock }),
+            match trust::make(&path).and_then(|()| lock(&path)) {
+                // A run that ends removes the directories above that are empty, so what was at this path
+                // may have been put there since. From now on the path stays.
+                Ok(Some(lock)) if trust::exists(&path)? => {
+                    // No other user needs to look at what a run works on, or to run it: a volume may hold
+                    // programs with the setuid bit. `Directories::admit` lets users of tasks in.
+                    fs::set_permissions(&path, Permissions::from_mode(0o700))?;
+                    return Ok(Self { path, lock });
+                }
+                Ok(Some(_)) if vanished < PATIENCE => vanished += 1,
+                Ok(Some(_)) => return Err(ErrorKind::NotFound.into()),
                 // Another run's, or none of a run's.
                 Ok(None) => number += 1,
                 // Its owner has just removed it.
@@ -84,8 +93,13 @@ impl Slot {
 
 /// Removes what killed runs left in slots below `namespace`, of any pipeline, and returns how many
 /// slots that were. Slots that are held stay untouched.
+///
+/// Nothing is removed where another user can change what the path leads to.
 pub fn remove_leftovers(namespace: &Path, root: &Path) -> usize {
     let mut removed = 0;
+    if !trust::exists(namespace).unwrap_or(false) {
+        return 0;
+    }
     let directories = |path: &Path| -> Vec<PathBuf> {
         // What cannot be read now is the next run's to find.
         fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
@@ -165,20 +179,6 @@ fn locked(slot: &Path, is_empty: bool) -> io::Result<Option<File>> {
         return Ok(None);
     }
     Ok(Some(file))
-}
-
-/// Makes a directory and those above it, readable for tasks of other users.
-pub fn make_directory(path: &Path) -> io::Result<()> {
-    let mut result = Ok(());
-    for _ in 0..PATIENCE {
-        result = DirBuilder::new().recursive(true).mode(0o755).create(path);
-        match &result {
-            // A run that ends removes the directories above that are empty.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            _ => break,
-        }
-    }
-    result
 }
 
 #[cfg(test)]
