@@ -276,13 +276,11 @@ impl VolumeCache {
         report: &mut CacheReport,
         misses: &mut Vec<String>,
     ) -> Result<Option<Restored>, Failure> {
-        let (key, started) = (&source.key, Instant::now());
+        let (key, started) = (&source.key, tokio::time::Instant::now());
         let mut restarts = 0;
         loop {
             // All attempts together have one budget.
-            let budget = self.config.budget.saturating_sub(started.elapsed());
-            let config = CacheConfig { budget, ..self.config.clone() };
-            let transfer = Transfer::start(&config, &self.cancel);
+            let transfer = Transfer::since(started, &self.config, &self.cancel);
             let downloading = transfer.enter(Stage::Download);
             let found = transfer.bounded(self.store.get(key)).await?;
             drop(downloading);

@@ -237,7 +237,8 @@ fn check_tells_all_problems_and_runs_nothing() {
 #[test]
 fn check_reads_scripts_with_their_imports() {
     let ci = || Ci::new().args(["check", "p.ts"]);
-    ci().file("p.ts", "throw new Error('it ran');").run().exits(0);
+    let throws = "throw new Error('it ran'); export const pipeline = async () => {};";
+    ci().file("p.ts", throws).run().exits(0);
     ci().file("p.ts", "import './absent.ts';").run().exits(2).stderr_has("absent.ts");
     ci().file("p.ts", "const x: = 1;").run().exits(2).stderr_has("syntax error");
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use aws_sdk_s3::error::ProvideErrorMetadata;
+
 use super::super::{CacheKey, KeyPrefix, Metadata, StoreError};
 use super::S3Store;
 use super::explain::{is_absent, no_s3, server};
@@ -47,6 +49,10 @@ async fn read(store: &S3Store) -> Result<(), StoreError> {
     let request = remote.client.get_object().bucket(remote.bucket()).key(key.as_str());
     let patience = Patience { attempts: ATTEMPTS, limit: None };
     match remote.retried(patience, || request.clone().send()).await {
+        // S3 says what is not there. The SDK takes an answer of 404 without a word for the same.
+        Err(error) if is_absent(&error) && error.code() != Some("NoSuchKey") => {
+            Err(no_s3(&store.location, "answers as none does", 404))
+        }
         Err(error) if is_absent(&error) => Ok(()),
         Err(error) => Err(remote.explain(&error)),
         // Somebody put an object there, or this server has an answer to everything.

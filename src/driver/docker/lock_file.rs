@@ -9,6 +9,8 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::trust;
+
 /// Where the kernel says which boot of which machine this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 

@@ -15,6 +15,8 @@ use crate::cache::{CacheConfig, Download, Metadata};
 pub struct Downloaded {
     download: Download,
     over: CancellationToken,
+    /// Ends the reading by whoever reads at the moment, and not the download.
+    interrupted: CancellationToken,
     runtime: Handle,
 }
 
@@ -26,7 +28,16 @@ impl Downloaded {
 
     /// The same, with an error instead of content as soon as the token fires.
     pub fn until(download: Download, over: CancellationToken) -> Self {
-        Self { download, over: over.child_token(), runtime: Handle::current() }
+        let interrupted = over.child_token();
+        Self { download, over, interrupted, runtime: Handle::current() }
+    }
+
+    /// Reads what a failed unpacking has left of the archive, to its end.
+    pub fn drain(&mut self) -> io::Result<()> {
+        // The unpacking interrupted its source when it failed.
+        self.interrupted = self.over.child_token();
+        while self.next()?.is_some() {}
+        Ok(())
     }
 }
 
@@ -40,13 +51,13 @@ impl Source for Downloaded {
             tokio::select! {
                 biased;
                 chunk = self.download.next() => chunk.map_err(io::Error::other),
-                () = self.over.cancelled() => Err(io::Error::other(CANCELLED)),
+                () = self.interrupted.cancelled() => Err(io::Error::other(CANCELLED)),
             }
         })
     }
 
     fn interrupt(&self) -> Option<Arc<dyn Wake>> {
-        Some(Arc::new(Interrupt(self.over.clone())))
+        Some(Arc::new(Interrupt(self.interrupted.clone())))
     }
 }
 

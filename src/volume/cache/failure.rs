@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::archive::{Source, UnpackError};
+use super::download::Downloaded;
+use crate::archive::{Control, Stage, UnpackError};
 use crate::cache::StoreError;
 
 #[derive(Debug)]
@@ -44,17 +45,15 @@ impl RestoreError {
 }
 
 /// Reads the rest of an archive that seems to be damaged. If that fails, the download is what is wrong.
-pub fn confirmed(error: UnpackError, source: &mut dyn Source) -> RestoreError {
+pub fn confirmed(error: UnpackError, source: &mut Downloaded, control: &Control) -> RestoreError {
     let error = RestoreError::Unpack(error);
     if !error.is_damage() {
         return error;
     }
-    loop {
-        match source.next() {
-            Ok(Some(_)) => {}
-            Ok(None) => return error,
-            Err(source) => return RestoreError::Unpack(UnpackError::Source(source)),
-        }
+    let _downloading = control.enter(Stage::Download);
+    match source.drain() {
+        Ok(()) => error,
+        Err(source) => RestoreError::Unpack(UnpackError::Source(source)),
     }
 }
 

@@ -40,6 +40,11 @@ pub struct Transfer {
 
 impl Transfer {
     pub fn start(config: &CacheConfig, cancel: &CancellationToken) -> Self {
+        Self::since(Instant::now(), config, cancel)
+    }
+
+    /// One of several attempts that began at this time and have one budget together.
+    pub fn since(begun: Instant, config: &CacheConfig, cancel: &CancellationToken) -> Self {
         let retries = match &config.location {
             StoreLocation::S3(_) => config.stall.saturating_mul(ATTEMPTS).saturating_add(PAUSES),
             StoreLocation::Directory(_) => config.stall,
@@ -51,7 +56,7 @@ impl Transfer {
             budget: config.budget,
             stall: config.stall,
             patience: retries,
-            deadline: Instant::now() + config.budget,
+            deadline: begun + config.budget,
             cancel: cancel.clone(),
             over,
             control,

@@ -46,7 +46,7 @@ async fn into_directory(
                 drop(writing);
                 let unpacked =
                     archive::unpack(&mut source, compression, &staging, &options, control)
-                        .map_err(|error| confirmed(error, &mut source))?;
+                        .map_err(|error| confirmed(error, &mut source, control))?;
                 // From here on it is too late to say that the volume is empty.
                 control.commit().map_err(|_| CANCELLED.to_owned())?;
                 let _writing = control.enter(Stage::Write);
@@ -90,7 +90,7 @@ async fn into_driver(
         if relayed.is_ok() {
             sent.finish();
         }
-        relayed.map_err(|error| confirmed(error, &mut source))
+        relayed.map_err(|error| confirmed(error, &mut source, control))
     });
     let write = transfer.bounded(driver.write_volume(&volume.name, archive));
     let (relayed, written) = tokio::join!(relay, write);
