@@ -194,6 +194,7 @@ fn of_any_driver(transcript: &str) -> String {
     let lines = transcript.trim_end().lines();
     lines
         .filter(|line| !line.starts_with("notice: the `native` driver"))
+        .filter(|line| !line.starts_with("notice: the engine cannot bound the size of volumes"))
         .map(|line| format!("{line}\n"))
         .collect()
 }

@@ -205,7 +205,10 @@ impl Process for Exec {
         // The engine begins and ends what it says in this way, and has no process then.
         COMPLAINTS.iter().any(|start| output.starts_with(start)) && output.ends_with(b"\r\n") && {
             let found = self.place.docker.inspect_exec(&self.id).await;
-            found.is_ok_and(|found| found.pid.unwrap_or_default() == 0)
+            // One that is about to start has no number yet either.
+            found.is_ok_and(|found| {
+                found.running == Some(false) && found.pid.unwrap_or_default() == 0
+            })
         }
     }
 }

@@ -239,6 +239,8 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
             return Ok(None);
         }
     };
-    let complaint = Complaint::read(&said, SHELL[0]).filter(|_| code != 0);
+    // The terminal may have echoed keys behind it.
+    let first = said.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+    let complaint = Complaint::read(first, SHELL[0]).filter(|_| code != 0);
     Ok(complaint.map(|complaint| complaint.reason))
 }

@@ -36,11 +36,11 @@ export const pipeline = async () => {
   }
 
   await fail({ allowFailure: true });
-  void fail({ allowFailure: true });
   await using sandbox = await runtime.startSandbox({ name: "box", image: "busybox" });
   await sandbox.exec({ command: { path: "false" }, allowFailure: true });
 
   // A rejection that is caught is looked at.
   const caught = await fail({ command: { path: "no such program" } }).catch((error: Error) => error.name);
   console.log(caught);
+  void fail({ allowFailure: true });
 };
