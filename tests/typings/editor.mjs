@@ -38,6 +38,7 @@ export async function checkEditor() {
       "signal",
       "stdin",
       "timeout",
+      "willRetry",
       "workDir",
     ], "exactly");
     await completes(server, example, "sandbox", [
@@ -60,6 +61,7 @@ export async function checkEditor() {
       "signal",
       "stdin",
       "timeout",
+      "willRetry",
       "workDir",
     ], "exactly");
     await completes(server, example, "command", ["args", "path", "user"], "exactly");

@@ -135,7 +135,9 @@ async fn when_the_owner_is_killed_its_tasks_die_and_the_next_run_cleans_up() {
     let lock = fs::File::open(slot.join("lock")).unwrap();
     let wait = move || lock.lock().and_then(|()| lock.unlock());
     tokio::task::spawn_blocking(wait).await.unwrap().unwrap();
-    assert_eq!(tasks_below(root.path()), Vec::<PathBuf>::new());
+    let left = tasks_below(root.path());
+    let about = |process: &PathBuf| fs::read_to_string(process.join("status"));
+    assert!(left.is_empty(), "{pids:?} {:?}", left.iter().map(about).collect::<Vec<_>>());
 
     let (driver, _) = start(root.path(), MountMode::Auto).await;
     assert_eq!(
