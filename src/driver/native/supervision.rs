@@ -193,11 +193,13 @@ impl Supervision {
     /// The same for all reapers, and for what is about to execute a command below them.
     fn wake_all(&self) {
         self.wake_supervisor();
-        for reaper in descendants::children_of(self.pid) {
-            descendants::wake(reaper);
-            let children = descendants::children_of(reaper.pid).into_iter();
+        let reapers = |parent| {
             // A command may well have stopped itself.
-            children.filter(|child| child.is_reaper()).for_each(descendants::wake);
+            descendants::children_of(parent).into_iter().filter(|child| child.is_reaper())
+        };
+        for reaper in reapers(self.pid) {
+            descendants::wake(reaper);
+            reapers(reaper.pid).for_each(descendants::wake);
         }
     }
 
@@ -213,13 +215,21 @@ impl Supervision {
     /// what it has left: processes whose temporary files are below `run`, reapers among them.
     pub fn end(&self, run: &Path) -> io::Result<()> {
         let result = self.end_supervisor();
-        let is_left = |child: &descendants::Process| child.is_alive() && child.has_files_below(run);
+        if let Ok(true) = result {
+            return Ok(());
+        }
         let start = Instant::now();
+        // A look may miss a process that comes to this one at that moment, so one is not enough.
+        let mut looks_without = 0;
         loop {
             let mut left = descendants::children_of(Pid::this());
-            left.retain(is_left);
-            if left.is_empty() || start.elapsed() > descendants::PERSISTENCE {
-                return result;
+            left.retain(|child| child.is_alive());
+            // Whose it is cannot be told any more, and nothing has to be done but to wait.
+            let is_exiting = left.iter().any(|child| child.is_exiting());
+            left.retain(|child| child.has_files_below(run));
+            looks_without = if left.is_empty() && !is_exiting { looks_without + 1 } else { 0 };
+            if looks_without == 2 || start.elapsed() > descendants::PERSISTENCE {
+                return result.map(drop);
             }
             for child in left {
                 // What is below it comes to this process when it ends.
@@ -229,13 +239,17 @@ impl Supervision {
         }
     }
 
-    fn end_supervisor(&self) -> io::Result<()> {
+    /// Returns whether the supervisor has ended by itself, which it does when nothing is left below it.
+    fn end_supervisor(&self) -> io::Result<bool> {
         lock(&self.idle).clear();
         shutdown(self.socket.as_raw_fd(), Shutdown::Both)?;
-        let Some(mut process) = lock(&self.process).take() else { return Ok(()) };
+        let Some(mut process) = lock(&self.process).take() else { return Ok(true) };
         let watch = pidfd_open(self.pid);
         let start = Instant::now();
-        while process.try_wait()?.is_none() {
+        loop {
+            if let Some(status) = process.try_wait()? {
+                return Ok(status.success());
+            }
             let is_stopped = descendants::find(self.pid).is_some_and(|found| {
                 descendants::wake(found);
                 found.is_stopped()
@@ -245,12 +259,10 @@ impl Supervision {
             if start.elapsed() > patience {
                 descendants::kill_below(self.pid);
                 process.kill()?;
-                process.wait()?;
-                break;
+                return Ok(process.wait()?.success());
             }
             wait_for_end(watch.as_ref().ok(), Duration::from_millis(100));
         }
-        Ok(())
     }
 }
 

@@ -50,6 +50,12 @@ impl Process {
         })
     }
 
+    /// Whether it has given up its memory, and its variables with it, on its way to its end. What is below
+    /// it stays there until then.
+    pub fn is_exiting(self) -> bool {
+        fs::read(format!("/proc/{}/environ", self.pid)).is_ok_and(|variables| variables.is_empty())
+    }
+
     pub fn is_alive(self) -> bool {
         !self.has_ended()
     }
@@ -182,9 +188,12 @@ fn visit(root: Pid, mut act: impl FnMut(Pid)) -> Vec<Pid> {
     found
 }
 
-/// The direct children of a process, as far as they can be told.
+/// The direct children of a process; all that is below it where these cannot be told alone.
 pub fn children_of(pid: Pid) -> Vec<Process> {
-    children(pid).unwrap_or_default().into_iter().filter_map(find).collect()
+    match children(pid) {
+        Some(found) => found.into_iter().filter_map(find).collect(),
+        None => scan(pid),
+    }
 }
 
 /// The processes below `root`, parents before their children.

@@ -103,6 +103,8 @@ fn supervise(nofile: Option<u64>) -> Result<Infallible, Errno> {
     }
     drop(socket);
     end_all();
+    // Whoever waits for the locks waits for the end of this process, too.
+    std::mem::forget(locks);
     Err(Errno::ESHUTDOWN)
 }
 
