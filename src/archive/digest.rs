@@ -64,15 +64,74 @@ impl Records {
     }
 }
 
+/// The digest of a tree, computed record by record.
 #[derive(Default)]
-pub struct Digester(blake3::Hasher);
+pub struct Digester(SmallPieces);
 
 impl Digester {
+    pub fn add(&mut self, record: &Record, content: Option<&ContentHash>) {
+        let Record(record) = record;
+        self.0.update(&(record.len() as u64).to_le_bytes());
+        self.0.update(record);
+        self.0.update(content.map_or(&[], ContentHash::as_slice));
+    }
+
     pub fn update(&mut self, records: &Records) {
         self.0.update(&records.0);
     }
 
     pub fn finish(&self) -> TreeDigest {
-        TreeDigest(*self.0.finalize().as_bytes())
+        TreeDigest(self.0.finish())
+    }
+}
+
+/// A hash over many small pieces. They are collected first: blake3 hashes many kilobytes at once several
+/// times as fast as the same bytes in pieces of a few hundred.
+#[derive(Default)]
+pub struct SmallPieces {
+    hasher: blake3::Hasher,
+    collected: Vec<u8>,
+}
+
+impl SmallPieces {
+    /// How many bytes are collected before they are hashed.
+    const COLLECTED: usize = 64 << 10;
+
+    pub fn update(&mut self, piece: &[u8]) {
+        if self.collected.len() + piece.len() > Self::COLLECTED {
+            self.hasher.update(&self.collected);
+            self.collected.clear();
+        }
+        if piece.len() >= Self::COLLECTED {
+            self.hasher.update(piece);
+        } else {
+            self.collected.extend_from_slice(piece);
+        }
+    }
+
+    pub fn finish(&self) -> [u8; 32] {
+        *self.hasher.clone().update(&self.collected).finalize().as_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_of_any_size_are_hashed_in_their_order() {
+        let bytes: Vec<u8> = (0..400_000u32).flat_map(u32::to_le_bytes).collect();
+        let most = SmallPieces::COLLECTED;
+        for size in [1, 7, 512, most - 1, most, most + 1, 3 * most, bytes.len()] {
+            let mut hash = SmallPieces::default();
+            // A small piece between two others.
+            for piece in bytes.chunks(size + 1) {
+                let (first, second) = piece.split_at(size.min(piece.len()));
+                hash.update(first);
+                hash.update(second);
+            }
+            assert_eq!(hash.finish(), *blake3::hash(&bytes).as_bytes(), "{size}");
+        }
+        assert_eq!(SmallPieces::default().finish(), *blake3::hash(b"").as_bytes());
     }
 }

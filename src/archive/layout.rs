@@ -34,12 +34,12 @@ pub struct Layout<'a> {
     taken: HashMap<PathKey, Taken>,
     /// Directories that something was put into.
     filled: HashSet<PathKey>,
+    /// The last one of these.
+    last_filled: Vec<u8>,
     /// The targets of symbolic links.
     links: HashMap<Vec<u8>, Vec<u8>>,
     /// Symbolic links that may lead out of the tree through other ones.
     upward: Vec<Vec<u8>>,
-    /// How many regular files there were so far.
-    files: usize,
     kept: u64,
     entries: u64,
     bytes: u64,
@@ -83,9 +83,9 @@ impl<'a> Layout<'a> {
             options,
             taken: HashMap::new(),
             filled: HashSet::new(),
+            last_filled: Vec::new(),
             links: HashMap::new(),
             upward: Vec::new(),
-            files: 0,
             kept: 0,
             entries: 0,
             bytes: 0,
@@ -113,7 +113,7 @@ impl<'a> Layout<'a> {
             Ok(Some(Accepted { path, kind, meta, xattrs, above, replaces }))
         };
         if path.is_empty() {
-            self.record(b'd', archived, &path, b"", &xattrs, None);
+            self.record(b'd', archived, &path, b"", &xattrs);
             let kind = AcceptedKind::Directory { is_new: false };
             return accepted(path, kind, Vec::new(), None, xattrs);
         }
@@ -121,7 +121,7 @@ impl<'a> Layout<'a> {
         let mut replaces = self.taken(&path);
         match (&kind, replaces) {
             (MemberKind::Directory, Some(Taken::Directory)) => {
-                self.record(b'd', archived, &path, b"", &xattrs, None);
+                self.record(b'd', archived, &path, b"", &xattrs);
                 self.keep(path.len(), &xattrs)?;
                 let kind = AcceptedKind::Directory { is_new: false };
                 return accepted(path, kind, above, None, xattrs);
@@ -148,12 +148,12 @@ impl<'a> Layout<'a> {
             MemberKind::Directory => {
                 self.take(&path, Taken::Directory)?;
                 self.keep(path.len(), &xattrs)?;
-                self.record(b'd', archived, &path, b"", &xattrs, None);
+                self.record(b'd', archived, &path, b"", &xattrs);
                 accepted(path, AcceptedKind::Directory { is_new: true }, above, replaces, xattrs)
             }
             MemberKind::Symlink(target) => {
                 self.symlink(&path, &target)?;
-                self.record(b'l', archived, &path, &target, &[], None);
+                self.record(b'l', archived, &path, &target, &[]);
                 accepted(path, AcceptedKind::Symlink(target), above, replaces, xattrs)
             }
             MemberKind::Hardlink(target) => {
@@ -176,7 +176,7 @@ impl<'a> Layout<'a> {
                         return Err(refused(&path, reason));
                     }
                 }
-                self.record(b'h', archived, &path, &target, &[], None);
+                self.record(b'h', archived, &path, &target, &[]);
                 accepted(path, AcceptedKind::Hardlink(target), above, replaces, xattrs)
             }
             MemberKind::File(size, extents) => {
@@ -188,10 +188,9 @@ impl<'a> Layout<'a> {
                     members.charge(size.saturating_sub(stored))?;
                 }
                 self.take(&path, Taken::File)?;
-                let number = self.files;
-                self.files += 1;
-                let detail = size.to_le_bytes();
-                self.record(b'f', archived, &path, &detail, &xattrs, Some(number));
+                let mut record = Record::new(b'f', archived, &path, &size.to_le_bytes());
+                record.attributes(&xattrs);
+                let number = self.tally.add_file(record);
                 let kind = AcceptedKind::File { number, size, extents };
                 accepted(path, kind, above, replaces, xattrs)
             }
@@ -314,6 +313,12 @@ impl<'a> Layout<'a> {
         if path.iter().filter(|byte| **byte == b'/').count() >= MAX_DEPTH {
             return Err(refused(path, format!("it is more than {MAX_DEPTH} directories deep")));
         }
+        // Most entries are in the same directory as the one before. A directory that something was put into
+        // stays one.
+        let parent = split(path).map_or(&[][..], |(parent, _)| parent);
+        if parent == self.last_filled {
+            return Ok(Vec::new());
+        }
         let mut missing = Vec::new();
         let mut at = path;
         while let Some((parent, _)) = split(at).filter(|(parent, _)| !parent.is_empty()) {
@@ -340,10 +345,12 @@ impl<'a> Layout<'a> {
             self.take(path, Taken::Directory)?;
             self.keep(path.len(), &[])?;
         }
+        self.last_filled.clear();
+        self.last_filled.extend_from_slice(parent);
         Ok(missing)
     }
 
-    /// Adds an entry to the tree's digest.
+    /// Adds an entry that is no regular file to the tree's digest.
     fn record(
         &self,
         kind: u8,
@@ -351,11 +358,10 @@ impl<'a> Layout<'a> {
         path: &[u8],
         detail: &[u8],
         xattrs: &[Xattr],
-        file: Option<usize>,
     ) {
         let mut record = Record::new(kind, mode, path, detail);
         record.attributes(xattrs);
-        self.tally.add(record, file);
+        self.tally.add(record);
     }
 }
 

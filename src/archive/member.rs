@@ -9,6 +9,7 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 use super::control::Control;
 use super::copies::Copies;
 use super::decompress::{Content, ends_early};
+use super::digest::SmallPieces;
 use super::extents::{self, Extents};
 use super::header::{BLOCK, time};
 use super::numeric::{self, check_sum};
@@ -34,7 +35,7 @@ pub struct Members<'a, 'b> {
     /// What the records say that hold for all members to come.
     global: Records,
     /// Of all headers and lists so far, but comments.
-    headers: blake3::Hasher,
+    headers: SmallPieces,
     announced: Option<Announced>,
     seal: Option<Seal>,
 }
@@ -77,7 +78,7 @@ impl<'a, 'b> Members<'a, 'b> {
             left: 0,
             padding: 0,
             global: Records::default(),
-            headers: blake3::Hasher::new(),
+            headers: SmallPieces::default(),
             announced: None,
             seal: None,
         }
@@ -101,7 +102,7 @@ impl<'a, 'b> Members<'a, 'b> {
 
     /// The hash over all headers, as a [`Seal`] has it.
     pub fn headers(&self) -> [u8; 32] {
-        *self.headers.finalize().as_bytes()
+        self.headers.finish()
     }
 
     /// Counts what is made of the archive and takes no space in it.

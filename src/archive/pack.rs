@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::ahead::{self, Ahead, Blocks, Context, FileStep, Opened, Step, Stretch, left_out};
 use super::compress::{Frames, ReadError, stream};
 use super::control::{Control, Stage, Stopped, Wake};
-use super::digest::{Digester, Record, Records};
+use super::digest::{Digester, Record, SmallPieces};
 use super::extents;
 use super::header::{self, BLOCK, Entry, Kind};
 use super::notices::Notices;
@@ -187,7 +187,7 @@ struct Packer<'a, 'b> {
     inodes: HashMap<u64, Vec<u8>>,
     notices: Notices,
     digester: Digester,
-    headers: blake3::Hasher,
+    headers: SmallPieces,
     hashes: Vec<ContentHash>,
     packed: Packed,
 }
@@ -209,7 +209,7 @@ impl<'a, 'b> Packer<'a, 'b> {
             inodes: HashMap::new(),
             notices: Notices::default(),
             digester: Digester::default(),
-            headers: blake3::Hasher::new(),
+            headers: SmallPieces::default(),
             hashes: Vec::new(),
             packed: Packed {
                 entries: 0,
@@ -466,9 +466,7 @@ impl<'a, 'b> Packer<'a, 'b> {
     }
 
     fn record(&mut self, record: &Record, content: Option<&ContentHash>) {
-        let mut records = Records::default();
-        records.add(record, content);
-        self.digester.update(&records);
+        self.digester.add(record, content);
     }
 
     fn pad(&mut self, size: u64) -> Result<(), PackError> {
@@ -482,7 +480,7 @@ impl<'a, 'b> Packer<'a, 'b> {
         self.packed.digest = self.digester.finish();
         let Packed { digest, entries, bytes, .. } = self.packed;
         let trailer = Trailer { digest, entries, bytes };
-        let seal = Seal { trailer, headers: *self.headers.finalize().as_bytes() };
+        let seal = Seal { trailer, headers: self.headers.finish() };
         seal::end(self.frames, self.options.compression, &seal, &self.hashes)?;
         if self.packed.changed > 0 {
             self.notices.add("files changed while the volume was packed".to_owned());

@@ -9,7 +9,7 @@ use super::ahead::left_out;
 use super::compress::{Frames, stream};
 use super::content::pass;
 use super::control::Control;
-use super::digest::{Digester, Record, Records};
+use super::digest::{Digester, Record, SmallPieces};
 use super::header::{self, BLOCK, Entry, Kind};
 use super::layout::check;
 use super::member::{Member, MemberKind, Members};
@@ -107,7 +107,7 @@ fn transcribe(
             root,
             frames,
             digester: Digester::default(),
-            headers: blake3::Hasher::new(),
+            headers: SmallPieces::default(),
             hashes: Vec::new(),
             links: HashMap::new(),
             upward: Vec::new(),
@@ -168,7 +168,7 @@ struct Transcript<'a, 'b> {
     root: Root,
     frames: Option<&'a mut Frames<'b>>,
     digester: Digester,
-    headers: blake3::Hasher,
+    headers: SmallPieces,
     hashes: Vec<ContentHash>,
     /// Where symbolic links lead.
     links: HashMap<Vec<u8>, Vec<u8>>,
@@ -233,9 +233,7 @@ impl Transcript<'_, '_> {
         if matches!(kind, MemberKind::Directory | MemberKind::File(..)) {
             record.attributes(&xattrs);
         }
-        let mut records = Records::default();
-        records.add(&record, content.as_ref());
-        self.digester.update(&records);
+        self.digester.add(&record, content.as_ref());
         self.hashes.extend(content);
         self.packed.entries += u64::from(!path.is_empty());
         Ok(())
@@ -296,7 +294,7 @@ impl Transcript<'_, '_> {
         }
         self.packed.digest = self.digester.finish();
         self.packed.notices = self.notices.into_vec();
-        Ok((self.packed, *self.headers.finalize().as_bytes(), self.hashes))
+        Ok((self.packed, self.headers.finish(), self.hashes))
     }
 }
 

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use super::PackOptions;
 use super::control::{Control, Stage};
-use super::digest::{Digester, Record, Records};
+use super::digest::{Digester, Record};
 use super::pack::PackError;
 use super::path::shown;
 use super::policy::{packed, refused_by_way, refused_link};
@@ -204,17 +204,16 @@ impl Surveyor<'_> {
             })
             .try_reduce(|| 0, |a, b| Ok(a + b))?;
         self.survey.bytes_read += bytes;
-        let mut records = Records::default();
         for Pending { mut record, file } in self.batch.drain(..) {
             let size = file.as_ref().map_or(0, |file| file.size);
             let found = file.and_then(|file| file.found);
             if let Some((_, xattrs)) = &found {
                 record.attributes(xattrs);
             }
-            records.add(&record, found.as_ref().map(|(content, _)| content));
+            let content = found.as_ref().map(|(content, _)| content);
+            self.digester.add(&record, content);
             self.survey.bytes += size;
         }
-        self.digester.update(&records);
         self.directories = 0;
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! The digest of a tree whose files are hashed by several threads, in any order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::digest::{Digester, Record, Records};
+use super::digest::{Digester, Record};
 use super::snapshot::{ContentHash, TreeDigest};
 
 /// Takes entries in the order of the archive, and the hashes of their contents as they become known.
@@ -15,24 +15,41 @@ pub struct Tally(Mutex<State>);
 #[derive(Default)]
 struct State {
     digester: Digester,
-    /// The next entries of the digest, with the numbers of regular files.
-    waiting: VecDeque<(Record, Option<usize>)>,
-    /// The hashes of waiting files.
-    contents: HashMap<usize, ContentHash>,
+    /// The next entries of the digest, and whether they are regular files.
+    waiting: VecDeque<(Record, bool)>,
+    /// The hashes of the files that wait, as far as they are known.
+    contents: VecDeque<Option<ContentHash>>,
+    /// How many files were there before them.
+    done: usize,
 }
 
 impl Tally {
-    /// Adds the next entry. `file` is the number of a regular file, whose content is still to come.
-    pub fn add(&self, record: Record, file: Option<usize>) {
+    /// Adds the next entry that is no regular file.
+    pub fn add(&self, record: Record) {
         let mut state = self.lock();
-        state.waiting.push_back((record, file));
+        state.waiting.push_back((record, false));
         state.advance();
     }
 
-    pub fn content(&self, file: usize, hash: ContentHash) {
+    /// Adds the next entry, a regular file whose content is still to come. Returns its number, which counts
+    /// regular files from 0.
+    pub fn add_file(&self, record: Record) -> usize {
         let mut state = self.lock();
-        state.contents.insert(file, hash);
-        state.advance();
+        state.waiting.push_back((record, true));
+        state.contents.push_back(None);
+        state.done + state.contents.len() - 1
+    }
+
+    /// The content of the file with this number, once for each file.
+    pub fn content(&self, number: usize, hash: ContentHash) {
+        let mut state = self.lock();
+        let index = number.checked_sub(state.done);
+        if let Some(content) = index.and_then(|index| state.contents.get_mut(index)) {
+            *content = Some(hash);
+            if index == Some(0) {
+                state.advance();
+            }
+        }
     }
 
     /// The digest, if the content of all files is known.
@@ -49,19 +66,18 @@ impl Tally {
 
 impl State {
     fn advance(&mut self) {
-        let mut records = Records::default();
-        while let Some((record, file)) = self.waiting.front() {
-            let content = match file {
-                None => None,
-                Some(number) => match self.contents.remove(number) {
-                    Some(hash) => Some(hash),
-                    None => break,
-                },
-            };
-            records.add(record, content.as_ref());
+        while let Some((record, is_file)) = self.waiting.front() {
+            if !is_file {
+                self.digester.add(record, None);
+            } else if let Some(Some(content)) = self.contents.front() {
+                self.digester.add(record, Some(content));
+                self.contents.pop_front();
+                self.done += 1;
+            } else {
+                return;
+            }
             self.waiting.pop_front();
         }
-        self.digester.update(&records);
     }
 }
 
@@ -74,8 +90,9 @@ mod tests {
         let digest = |order: &[usize]| {
             let tally = Tally::default();
             for number in 0..3 {
-                tally.add(Record::new(b'f', 0o644, &[b'a' + number as u8], b""), Some(number));
-                tally.add(Record::new(b'd', 0o755, &[b'x' + number as u8], b""), None);
+                let file = Record::new(b'f', 0o644, &[b'a' + number as u8], b"");
+                assert_eq!(tally.add_file(file), number);
+                tally.add(Record::new(b'd', 0o755, &[b'x' + number as u8], b""));
             }
             for (known, number) in order.iter().enumerate() {
                 assert_eq!(tally.finish(), None, "{known} of 3");

@@ -193,6 +193,7 @@ fn write(jobs: &Receiver<Job>, owner: Owner, failed: &Failed, control: &Control)
     while let Ok(batch) = jobs.recv_many(BATCH)
         && !batch.is_empty()
     {
+        let count = batch.len();
         for job in batch {
             let done = match job {
                 Job::File(file, content) => writer.file(file, content),
@@ -207,8 +208,8 @@ fn write(jobs: &Receiver<Job>, owner: Owner, failed: &Failed, control: &Control)
                 control.stop();
                 return writer.done;
             }
-            jobs.finish(1);
         }
+        jobs.finish(count);
     }
     writer.done
 }

@@ -73,7 +73,8 @@ fn told(report: &CacheReport) -> String {
     if report.bytes > 0 {
         text.push_str(&format!(" {}", human_size(report.bytes)));
     }
-    if report.duration_ms > 0 {
+    // The time to find out that nothing is to be done says nothing.
+    if report.duration_ms > 0 && report.outcome != CacheOutcome::Skipped {
         text.push_str(&format!(" in {}", human(Duration::from_millis(report.duration_ms))));
     }
     if report.bytes > 0 && report.duration_ms > 0 {
@@ -128,12 +129,15 @@ mod tests {
         table.add(report("go", Restore, CacheOutcome::Miss));
         let failed = report("go", Persist, CacheOutcome::Failed);
         table.add(CacheReport { reason: "access denied\nreally".into(), ..failed });
+        let skipped = report("pip", Persist, CacheOutcome::Skipped);
+        table.add(CacheReport { duration_ms: 3, reason: "it is empty".into(), ..skipped });
         assert_eq!(
             table.render(Paint { color: false }),
             "\
 CACHE  RESTORED                          PERSISTED
 go     miss                              failed: access denied\\nreally
 npm    hit 12.0 MiB in 400ms, 31.5 MB/s  unchanged in 20ms
+pip    -                                 skipped: it is empty
 "
         );
     }
