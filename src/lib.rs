@@ -6,7 +6,6 @@
 //! ARCHITECTURE.md tells more.
 
 pub mod allocator;
-pub mod archive;
 pub mod cache;
 pub mod cli;
 mod clock;

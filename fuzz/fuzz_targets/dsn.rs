@@ -11,28 +11,6 @@ mod duration;
 mod suggest;
 
 #[path = "."]
-mod archive {
-    #[path = "../../src/archive/budget.rs"]
-    mod budget;
-    #[path = "../../src/archive/compression.rs"]
-    mod compression;
-    #[path = "../../src/archive/control.rs"]
-    mod control;
-    #[path = "../../src/archive/options.rs"]
-    mod options;
-    #[path = "../../src/archive/sync.rs"]
-    mod sync;
-
-    pub use budget::Budget;
-    pub use compression::Compression;
-    pub use options::{OutsideLinks, Setuid};
-
-    /// Stands in for the digest of a tree, which no DSN has.
-    #[derive(Clone, Copy, Debug)]
-    pub struct TreeDigest;
-}
-
-#[path = "."]
 mod cache {
     #[path = "../../src/cache/config.rs"]
     mod config;

@@ -1,10 +1,6 @@
 //! Whatever an archive holds, unpacking ends, and nothing outside of the root is touched.
 
 #![no_main]
-#![allow(dead_code, reason = "packing is not under test")]
-
-#[path = "../../src/archive/mod.rs"]
-mod archive;
 
 use std::fs;
 use std::io;

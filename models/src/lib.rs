@@ -6,11 +6,11 @@ pub mod sync {
     pub use shuttle::sync::{Condvar, Mutex, MutexGuard};
 }
 
-#[path = "../../src/archive/budget.rs"]
+#[path = "../../crates/archive/src/budget.rs"]
 pub mod budget;
-#[path = "../../src/archive/control.rs"]
+#[path = "../../crates/archive/src/control.rs"]
 pub mod control;
-#[path = "../../src/archive/ordered.rs"]
+#[path = "../../crates/archive/src/ordered.rs"]
 pub mod ordered;
-#[path = "../../src/archive/queue.rs"]
+#[path = "../../crates/archive/src/queue.rs"]
 pub mod queue;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::settings::{self, CacheConfigError};
 use super::{CacheKey, CacheKeyError, KeyPrefix, StoreLocation};
-use crate::archive::{Compression, OutsideLinks, Setuid};
 use crate::volume::VolumeName;
+use archive::{Compression, OutsideLinks, Setuid};
 
 /// Where and how volumes are cached.
 #[derive(Clone, Debug, PartialEq)]

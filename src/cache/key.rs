@@ -5,8 +5,8 @@ use std::str::FromStr;
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-use crate::archive::Compression;
 use crate::volume::VolumeName;
+use archive::Compression;
 
 /// Longest key in bytes that S3 takes.
 const MAX_KEY_BYTES: usize = 1024;

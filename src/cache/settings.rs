@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::location::{self, decoded};
 use super::{CacheConfig, CacheKeyError, CachePolicy, CacheWhen, KeyPrefix, StoreLocation, masked};
-use crate::archive::{Compression, OutsideLinks, Setuid};
 use crate::suggest::{did_you_mean, listed};
+use archive::{Compression, OutsideLinks, Setuid};
 
 /// Keys of the store's URL, which may stand anywhere after `cache=`.
 pub(super) const STORE_KEYS: &[&str] = &["region", "endpoint", "ttl"];

@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use config::{DriverConfig, DriverConfigError};
 
-use crate::archive::Root;
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
+use archive::Root;
 
 /// Runs tasks and keeps their volumes, for one run of one pipeline.
 ///

@@ -21,7 +21,6 @@ pub use self::download::{Downloaded, unpack_options};
 use self::failure::{Replaces, RestoreError};
 use self::transfer::Transfer;
 use super::{Ended, Usage, VolumeName};
-use crate::archive::{Budget, Compression, Snapshot, Stage, TreeDigest};
 use crate::cache::{
     CacheConfig, CacheKey, CacheStore, CacheWhen, KEY_VERSION, Metadata, ObjectInfo, PutCondition,
     RestoreSource, StoreError,
@@ -29,6 +28,7 @@ use crate::cache::{
 use crate::context::EventSink;
 use crate::driver::{Driver, Volume};
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
+use archive::{Budget, Compression, Snapshot, Stage, TreeDigest};
 
 /// How many volumes are transferred at the same time. Each one uses all cores and several
 /// connections already; more of them would only need more memory.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ci::archive::{Compression, OutsideLinks};
+use archive::{Compression, OutsideLinks};
 use ci::cache::{
     CacheConfig, CachePolicy, CacheWhen, S3Location, StaticCredentials, StoreLocation,
     is_cache_key, masked,

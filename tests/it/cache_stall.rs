@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use archive::Root;
 use async_trait::async_trait;
 use bytes::Bytes;
-use ci::archive::Root;
 use ci::cache::{
     self, CacheConfig, CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo,
     PutCondition, StoreError, Stored, Upload, UploadInfo,

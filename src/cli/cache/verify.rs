@@ -3,10 +3,10 @@ use serde::Serialize;
 
 use super::archives::{Archive, json, table};
 use super::{Failure, Opened, Problem, StoreArgs, failed, unavailable};
-use crate::archive::{self, Budget, Control, Unpacked};
 use crate::cache::printable;
 use crate::report::{counted, human_size};
 use crate::volume::{Downloaded, unpack_options};
+use archive::{self, Budget, Control, Unpacked};
 
 /// Reads every byte of archives and says which ones cannot be restored.
 #[derive(Args)]

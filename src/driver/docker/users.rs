@@ -5,7 +5,7 @@ use bollard::errors::Error;
 use bollard::query_parameters::DownloadFromContainerOptions;
 use futures_util::TryStreamExt;
 
-use crate::archive::Root;
+use archive::Root;
 
 /// Whose the files of containers are on the engine's machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use super::failure::failed;
 use super::shared::Shared;
 use super::users::Users;
 use super::{labels, transfer};
-use crate::archive::Root;
 use crate::driver::{DriverError, LocalDirectory, Volume, VolumeArchive};
 use crate::volume::VolumeName;
+use archive::Root;
 
 /// Creates a volume, or finds the one that this run has created before.
 pub async fn create(

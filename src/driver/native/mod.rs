@@ -47,11 +47,11 @@ use super::{
     Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox,
     Terminal, Volume,
 };
-use crate::archive::Root;
 use crate::limits;
 use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::trust;
 use crate::volume::VolumeName;
+use archive::Root;
 
 /// The `native` driver.
 pub struct NativeDriver {

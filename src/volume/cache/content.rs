@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::transfer::{CANCELLED, Interrupt, Transfer};
-use crate::archive::{
+use crate::driver::{Driver, Volume, VolumeArchive};
+use archive::{
     self, Control, PackError, PackOptions, Packed, Root, Sink, Snapshot, Source, Stage, Survey,
     Wake,
 };
-use crate::driver::{Driver, Volume, VolumeArchive};
 
 /// A volume's content, opened for one look at it.
 pub enum Content {

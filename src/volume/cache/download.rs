@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::DIGEST_VERSION;
 use super::transfer::{CANCELLED, Interrupt};
-use crate::archive::{Budget, Limits, Source, UnpackOptions, Wake};
 use crate::cache::{CacheConfig, Download, Metadata};
+use archive::{Budget, Limits, Source, UnpackOptions, Wake};
 
 pub struct Downloaded {
     download: Download,

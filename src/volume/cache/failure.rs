@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::download::Downloaded;
-use crate::archive::{Control, Stage, UnpackError};
 use crate::cache::StoreError;
+use archive::{Control, Stage, UnpackError};
 
 #[derive(Debug)]
 pub enum RestoreError {

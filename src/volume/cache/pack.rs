@@ -11,8 +11,8 @@ use super::VolumeCache;
 use super::content::Content;
 use super::download::limits;
 use super::transfer::{CANCELLED, Interrupt, Transfer};
-use crate::archive::{self, PackOptions, Packed, Sink, Snapshot, Stage, Survey, Wake};
 use crate::cache::{CacheKey, Metadata, PutCondition, StoreError, Upload, UploadSender};
+use archive::{self, PackOptions, Packed, Sink, Snapshot, Stage, Survey, Wake};
 
 /// How a persist ended that did not fail.
 pub enum Outcome {

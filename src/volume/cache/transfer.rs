@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::archive::{Control, Stage, Wake, Working, message};
 use crate::cache::{CacheConfig, StoreLocation};
+use archive::{Control, Stage, Wake, Working, message};
 
 pub const CANCELLED: &str = "it was cancelled";
 

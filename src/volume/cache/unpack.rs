@@ -7,10 +7,10 @@ use super::content::Sent;
 use super::download::{Downloaded, unpack_options};
 use super::failure::{RestoreError, confirmed};
 use super::transfer::{CANCELLED, Transfer};
-use crate::archive::{self, Stage, UnpackError, UnpackOptions, Unpacked};
 use crate::cache::{Download, Metadata};
 use crate::driver::{Driver, LocalDirectory, Volume};
 use crate::remove::remove;
+use archive::{self, Stage, UnpackError, UnpackOptions, Unpacked};
 
 /// Replaces an empty volume by what the archive holds, or leaves it as it is.
 pub async fn into(

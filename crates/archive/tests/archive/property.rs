@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use ci::archive::Compression;
+use archive::Compression;
 use proptest::prelude::*;
 
 use super::{listing, pack, relay, repack, survey, survey_archive, unpack};

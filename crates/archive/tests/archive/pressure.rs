@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use archive::{Budget, Compression, Control, PackOptions, UnpackOptions};
 use bytes::Bytes;
-use ci::archive::{self, Budget, Compression, Control, PackOptions, UnpackOptions};
 use zstd::zstd_safe::CParameter;
 
 use super::{Buffer, parts};

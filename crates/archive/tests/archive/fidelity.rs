@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 
-use ci::archive::Compression;
+use archive::Compression;
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, utimensat};
 
 use super::{
@@ -124,7 +124,7 @@ fn a_restored_tree_is_known_without_being_read() {
         let options = pack_options(compression);
         let look = || {
             let known = Some(&copy.unpacked.snapshot);
-            let survey = ci::archive::survey(&copy.root, known, &options, &RUNNING).unwrap();
+            let survey = archive::survey(&copy.root, known, &options, &RUNNING).unwrap();
             (survey.digest, survey.bytes_read)
         };
         let (digest, read) = look();

@@ -1,6 +1,8 @@
 //! Archives of volumes, through the library: there and back, what other tools make and read, and what
 //! an enemy would send.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod damage;
 mod fidelity;
 mod hostile;
@@ -15,11 +17,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use bytes::Bytes;
-use ci::archive::{
-    self, Budget, Compression, Control, Limits, OutsideLinks, PackError, PackOptions, Packed, Root,
+use archive::{
+    Budget, Compression, Control, Limits, OutsideLinks, PackError, PackOptions, Packed, Root,
     Setuid, Sink, Source, Survey, UnpackError, UnpackOptions, Unpacked,
 };
+use bytes::Bytes;
 use tempfile::TempDir;
 
 static RUNNING: LazyLock<Control> = LazyLock::new(Control::new);

@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use ci::archive::{Compression, Root};
+use archive::{Compression, Root};
 
 use super::{listing, pack, repack, repack_of, unpack_options, unpack_with};
 
@@ -178,7 +178,7 @@ fn owners_are_restored_below_a_directory_that_gives_its_own_group() {
     let bytes = pack(source.path(), Compression::Zstd);
     let mut source = super::parts(&bytes);
     let options = unpack_options();
-    ci::archive::unpack(&mut source, Compression::Zstd, &root, &options, &super::RUNNING).unwrap();
+    archive::unpack(&mut source, Compression::Zstd, &root, &options, &super::RUNNING).unwrap();
     for path in ["", "d", "d/file", "d/link"] {
         let found = root.join(path).symlink_metadata().unwrap();
         assert_eq!((found.uid(), found.gid()), (0, 0), "{path}");

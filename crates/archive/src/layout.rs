@@ -351,14 +351,7 @@ impl<'a> Layout<'a> {
     }
 
     /// Adds an entry that is no regular file to the tree's digest.
-    fn record(
-        &self,
-        kind: u8,
-        mode: u32,
-        path: &[u8],
-        detail: &[u8],
-        xattrs: &[Xattr],
-    ) {
+    fn record(&self, kind: u8, mode: u32, path: &[u8], detail: &[u8], xattrs: &[Xattr]) {
         let mut record = Record::new(kind, mode, path, detail);
         record.attributes(xattrs);
         self.tally.add(record);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 
-use ci::archive::{self, Budget, Compression, UnpackError, UnpackOptions};
+use archive::{Budget, Compression, UnpackError, UnpackOptions};
 
 use super::{Buffer, RUNNING, listing, pack, parts, survey, unpack_options, unpack_with};
 
@@ -46,12 +46,19 @@ fn read(bytes: &[u8], compression: Compression) -> Result<Vec<String>, UnpackErr
 
 /// The archive is the same tree, or it is itself wrong.
 #[track_caller]
-fn same_or_damaged(bytes: &[u8], compression: Compression, tree: &[String], what: &str) {
-    match read(bytes, compression) {
+fn same_or_damaged(
+    bytes: &[u8],
+    compression: Compression,
+    tree: &[String],
+    what: &str,
+) -> Result<(), UnpackError> {
+    let found = read(bytes, compression);
+    match &found {
         Ok(found) => assert_eq!(found, tree, "{compression:?}: {what}"),
         Err(UnpackError::Limit(_)) => {}
         Err(error) => assert!(error.is_of_archive(), "{compression:?}: {what}: {error}"),
     }
+    found.map(drop)
 }
 
 #[test]
@@ -65,9 +72,8 @@ fn an_archive_that_ends_early_is_the_same_tree_or_an_error() {
             if compression == Compression::None { whole.len() - 1536 } else { whole.len() };
         for length in 0..whole.len() {
             let what = format!("{length} bytes of {}", whole.len());
-            same_or_damaged(&whole[..length], compression, &before, &what);
+            let result = same_or_damaged(&whole[..length], compression, &before, &what);
             if length < enough {
-                let result = unpack_with(&whole[..length], compression, &unpack_options());
                 assert!(matches!(result, Err(UnpackError::Corrupt(_))), "{compression:?}: {what}");
             }
         }
@@ -108,7 +114,7 @@ fn a_flipped_bit_is_never_another_tree() {
         for at in 0..whole.len() {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
-            same_or_damaged(&bytes, compression, &before, &format!("byte {at}"));
+            _ = same_or_damaged(&bytes, compression, &before, &format!("byte {at}"));
         }
     }
 }

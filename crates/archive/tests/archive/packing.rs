@@ -5,10 +5,10 @@ use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use ci::archive::{
+use archive::{
     self, Compression, Control, OutsideLinks, PackError, PackOptions, Packed, Sink, Trailer,
 };
+use bytes::Bytes;
 
 use super::{Buffer, RUNNING, listing, pack_options, pack_with, survey, unpack};
 

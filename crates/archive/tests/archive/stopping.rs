@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::{Arc, Condvar, Mutex};
 
-use bytes::Bytes;
-use ci::archive::{
+use archive::{
     self, Budget, Compression, Control, PackError, Sink, Source, Stage, UnpackError, Wake,
 };
+use bytes::Bytes;
 
 use super::pressure::watched;
 use super::{Buffer, pack, pack_options, parts, unpack_options};

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ci::archive::{
+use archive::{
     self, Compression, Limits, OutsideLinks, PackOptions, Setuid, UnpackError, UnpackOptions,
 };
 use tar::{EntryType, Header};
@@ -186,11 +186,9 @@ fn links_that_lead_out_are_refused() {
 fn as_nobody<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            let keep = u32::MAX;
-            // SAFETY: the call itself, unlike that of the C library, is for this thread alone and for
-            // those that it starts; it takes numbers only, and the thread ends with `work`.
-            let set = unsafe { nix::libc::syscall(nix::libc::SYS_setresuid, keep, 65_534, keep) };
-            assert_eq!(set, 0, "the suite runs as root");
+            // For this thread alone and for those that it starts; it ends with `work`.
+            let nobody = rustix::fs::Uid::from_raw(65_534);
+            rustix::thread::set_thread_res_uid(None, nobody, None).expect("the suite runs as root");
             work()
         });
         thread.join().unwrap()
