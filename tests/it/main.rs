@@ -27,6 +27,7 @@ mod scenarios;
 mod secrets;
 mod shells;
 mod store;
+mod structure;
 mod support;
 mod terminal;
 mod transpile;
