@@ -5,10 +5,8 @@
 
 #[path = "../../src/dsn.rs"]
 mod dsn;
-#[path = "../../src/duration.rs"]
-mod duration;
-#[path = "../../src/suggest.rs"]
-mod suggest;
+
+use spec::{duration, suggest};
 
 #[path = "."]
 mod cache {
@@ -58,10 +56,7 @@ mod driver {
 
 #[path = "."]
 mod volume {
-    #[path = "../../src/volume/name.rs"]
-    mod name;
-
-    pub use name::VolumeName;
+    pub use spec::VolumeName;
 }
 
 use libfuzzer_sys::fuzz_target;

@@ -2,11 +2,10 @@
 
 mod cache;
 mod manager;
-mod name;
 
 pub use cache::{Downloaded, VolumeCache, describe, unpack_options};
 pub use manager::{Usage, VolumeManager};
-pub use name::{VolumeName, VolumeNameError};
+pub use spec::{VolumeName, VolumeNameError};
 
 /// How the pipeline ended, as far as its volumes are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

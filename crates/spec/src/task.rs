@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::volume::VolumeName;
+use crate::VolumeName;
 
 /// One command to run, with everything that a driver needs to know about it.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,11 +24,11 @@ pub struct TaskSpec {
     pub stdin: Option<Vec<u8>>,
     pub privileged: bool,
     pub limits: Limits,
-    /// Whether what the command ran in stays when it has ended, for [`Driver::shell`], until
-    /// [`Driver::discard`].
+    /// Whether what the command ran in stays when it has ended, for a shell, until the driver is told to
+    /// discard it.
     ///
     /// [`Driver::shell`]: crate::driver::Driver::shell
-    /// [`Driver::discard`]: crate::driver::Driver::discard
+    /// discard it. crate::driver::Driver::discard
     pub keep: bool,
 }
 
