@@ -1,8 +1,8 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ci::driver::native::supervisor::run_if_asked();
-    ci::script::transpiler::run_if_asked();
     ci::allocator::return_large_blocks();
+    supervise::run_if_asked();
+    ci::script::transpiler::run_if_asked();
     ci::cli::run()
 }

@@ -10,7 +10,6 @@ mod check;
 mod config;
 mod kept;
 mod name;
-mod start_error;
 
 use std::fmt;
 use std::path::PathBuf;

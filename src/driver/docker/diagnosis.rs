@@ -16,8 +16,8 @@ use nix::errno::Errno;
 
 use super::failure::is_missing;
 use crate::driver::DriverError;
-use crate::driver::start_error::{MAX_STRING, START, StartError, text};
 use crate::task::TaskSpec;
+use supervise::start_error::{MAX_STRING, START, StartError, text};
 
 /// Where the C library of the init process looks without `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";

@@ -17,10 +17,10 @@ use super::pump::{Phase, Pump};
 use super::shared::{Shared, blocking};
 use super::shell::Kept;
 use super::site::{Plan, Seat, Site, Streams};
-use super::supervision::{Channel, Deadline, LaunchError, Pursuit};
-use super::wire::{Exit, Failure, Launch, Report};
 use crate::driver::{DriverError, OutputSink};
 use crate::task::{Stream, TaskExit};
+use supervise::wire::{Exit, Failure, Launch, Report};
+use supervise::{Channel, Deadline, LaunchError, Pursuit};
 
 pub type Outcome = Result<TaskExit, DriverError>;
 

@@ -17,7 +17,7 @@ pub struct NativeConfig {
     pub grace: Duration,
     pub mounts: MountMode,
     /// The program that becomes the supervisor when it is called with
-    /// [`SUPERVISOR_ARG`](super::SUPERVISOR_ARG). `None` is the running program itself. A DSN
+    /// [`SUPERVISOR_ARG`](supervise::SUPERVISOR_ARG). `None` is the running program itself. A DSN
     /// cannot set it: it is for programs, such as tests, that embed the driver without being it.
     pub supervisor: Option<PathBuf>,
 }

@@ -18,10 +18,7 @@ mod shared;
 mod shell;
 mod site;
 mod slot;
-mod supervision;
-pub mod supervisor;
 mod user;
-mod wire;
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -33,7 +30,6 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{MountMode, NativeConfig};
-pub use supervisor::SUPERVISOR_ARG;
 
 use self::attempt::{Host, clear};
 use self::directories::Directories;
@@ -42,7 +38,6 @@ use self::open_files::OpenFiles;
 use self::shared::{Ignored, Shared, blocking};
 use self::shell::Kept;
 use self::site::{Plan, Seat};
-use self::supervision::Supervision;
 use super::{
     Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox,
     Terminal, Volume,
@@ -52,6 +47,7 @@ use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::trust;
 use crate::volume::VolumeName;
 use archive::Root;
+use supervise::Supervision;
 
 /// The `native` driver.
 pub struct NativeDriver {

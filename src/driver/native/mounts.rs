@@ -4,10 +4,10 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::user::Owner;
-use super::wire::Bind;
 use crate::driver::DriverError;
 use crate::task::Mount;
 use crate::volume::VolumeName;
+use supervise::wire::Bind;
 
 /// A task's mounts, checked: no two at one path, those above others first.
 #[derive(Clone, Debug, Default)]

@@ -17,11 +17,11 @@ use super::fixtures::Fixtures;
 use super::open_files::OpenFiles;
 use super::root::Place;
 use super::shell::Kept;
-use super::supervision::Supervision;
 use crate::driver::kept::AllKept;
 use crate::driver::{DriverError, NoticeSink};
 use crate::task::Limits;
 use crate::volume::VolumeName;
+use supervise::Supervision;
 
 pub struct Shared {
     pub config: NativeConfig,

@@ -11,11 +11,11 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::shared::Shared;
 use super::site::Site;
-use super::supervision::{Channel, LaunchError};
-use super::wire::{Credentials, Failure, Launch, Report, Stdio};
 use crate::driver::{DriverError, SHELL, Terminal, WindowSize, nothing_kept};
 use crate::task::TaskSpec;
 use crate::terminal::TerminalFile;
+use supervise::wire::{Credentials, Failure, Launch, Report, Stdio};
+use supervise::{Channel, LaunchError};
 
 /// What stays of a task.
 pub struct Kept {

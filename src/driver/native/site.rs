@@ -15,10 +15,10 @@ use super::mounts::MountPlan;
 use super::open_files::FileShare;
 use super::shared::{Shared, blocking};
 use super::user::Owner;
-use super::wire::{self, Launch, Stdio};
-use crate::driver::start_error::{self, StartError};
 use crate::driver::{DriverError, check};
 use crate::task::TaskSpec;
+use supervise::start_error::{self, StartError};
+use supervise::wire::{self, Launch, Stdio};
 
 /// A task that has been checked.
 pub struct Plan {

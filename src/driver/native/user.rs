@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
-use super::wire::Credentials;
 use crate::driver::DriverError;
+use supervise::wire::Credentials;
 
 /// The user of a task that asked for one.
 #[derive(Clone, Debug)]

@@ -16,9 +16,10 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, chdir, fork, getppid, pipe2, setsid};
 
-use super::{IGNORED, mount};
-use crate::driver::native::wire::{Credentials, Failure, Launch, Stdio};
-use crate::driver::start_error::{self, StartError, text};
+use crate::mount;
+use crate::start_error::{self, StartError, text};
+use crate::supervisor::{IGNORED, exit};
+use crate::wire::{Credentials, Failure, Launch, Stdio};
 
 /// Starts commands, again and again.
 pub struct Launcher {
@@ -52,9 +53,9 @@ impl Launcher {
                 Ok(never) => match never {},
                 Err(failure) => failure,
             };
-            let _ = File::from(writer.try_clone().unwrap_or_else(|_| super::exit(127)))
+            let _ = File::from(writer.try_clone().unwrap_or_else(|_| exit(127)))
                 .write_all(&packed(failure));
-            super::exit(127)
+            exit(127)
         };
         let child = if launch.binds.is_empty() {
             let body = Box::new(|| run(&writer));
@@ -223,7 +224,7 @@ fn begin(
     let _ = prctl::set_pdeathsig(Signal::SIGKILL);
     if getppid() != parent {
         // The reaper died before that.
-        super::exit(127);
+        exit(127);
     }
     Err(Failure::Start(execute(launch, image)))
 }

@@ -17,11 +17,6 @@
 //! clean up below processes that still write. When the supervisor is killed, the running tasks go
 //! on below their reapers and no further reaper can be made.
 
-pub(super) mod descendants;
-mod launch;
-mod mount;
-mod reaper;
-
 use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
@@ -37,7 +32,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork};
 
-use super::wire::{self, Failure, Report};
+use crate::wire::{self, Failure, Report};
+use crate::{descendants, reaper};
 
 /// The hidden first argument that makes the program a supervisor. The second is the soft limit of
 /// open files that tasks get.
@@ -45,7 +41,7 @@ pub const SUPERVISOR_ARG: &str = "__native_supervisor";
 
 /// Signals that a user's terminal or service manager sends to whole groups. The driver hears of
 /// them and decides; what it started must not die of them on its own.
-const IGNORED: [Signal; 5] =
+pub const IGNORED: [Signal; 5] =
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGPIPE];
 
 /// Becomes a supervisor if the program was started as one, and does not return then.
@@ -57,7 +53,6 @@ pub fn run_if_asked() {
         return;
     }
     let nofile = args.next().and_then(|limit| limit.to_str()?.parse().ok());
-    crate::allocator::return_large_blocks();
     let code = match supervise(nofile) {
         Ok(never) => match never {},
         Err(Errno::ESHUTDOWN) => 0,
@@ -67,7 +62,7 @@ pub fn run_if_asked() {
 }
 
 /// Ends the process without what a whole program does at its end, none of which was set up.
-fn exit(code: i32) -> ! {
+pub fn exit(code: i32) -> ! {
     // SAFETY: `_exit` takes any code and touches no memory of this process.
     unsafe { libc::_exit(code) }
 }

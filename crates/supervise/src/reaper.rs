@@ -12,11 +12,9 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
-use super::descendants;
-use super::launch::Launcher;
-use crate::driver::native::wire::{
-    self, Exit, Failure, Inbox, Launch, Order, ProcessId, Report, Stdio,
-};
+use crate::descendants;
+use crate::launch::Launcher;
+use crate::wire::{self, Exit, Failure, Inbox, Launch, Order, ProcessId, Report, Stdio};
 
 /// Carries out the orders that come through `control`, one launch after the other, until its other
 /// end is closed.
@@ -25,7 +23,7 @@ pub fn serve(control: OwnedFd) -> ! {
         Ok(()) => 0,
         Err(_) => 1,
     };
-    super::exit(code)
+    crate::supervisor::exit(code)
 }
 
 struct Reaper {

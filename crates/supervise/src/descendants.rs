@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::driver::native::wire::ProcessId;
+use crate::wire::ProcessId;
 
 /// What `/proc` says of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -18,8 +18,9 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::time::{sleep, sleep_until};
 
-use super::supervisor::{LOCK, REAPER, SUPERVISOR_ARG, descendants};
-use super::wire::{self, Failure, Inbox, Launch, Order, ProcessId, Report};
+use crate::descendants;
+use crate::supervisor::{LOCK, REAPER, SUPERVISOR_ARG};
+use crate::wire::{self, Failure, Inbox, Launch, Order, ProcessId, Report};
 
 /// A running supervisor.
 #[derive(Debug)]

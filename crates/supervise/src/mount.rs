@@ -10,7 +10,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::Mode;
 use nix::unistd::{getegid, geteuid};
 
-use crate::driver::native::wire::{Bind, Failure};
+use crate::wire::{Bind, Failure};
 
 /// Gives this process a mount namespace in which every bind is done.
 pub fn enter(directory: &str, binds: &[Bind]) -> Result<(), Failure> {
