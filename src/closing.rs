@@ -79,8 +79,9 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::context::{Message, StopReason};
+    use crate::context::StopReason;
     use crate::driver::{OutputSink, Sandbox, Terminal, Volume};
+    use crate::event::Message;
     use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
     use crate::volume::VolumeName;
 
@@ -123,7 +124,7 @@ mod tests {
     #[tokio::test]
     async fn removing_for_long_is_told_and_given_up_when_the_run_has_to_stop() {
         let stop = Arc::new(Stop::default());
-        let (events, mut log) = EventSink::new(stop.clone());
+        let (events, mut log) = EventSink::new();
         let short = Duration::from_millis(1);
         let mut closing = pin!(close_slowly(&Endless, &stop, &events, short, short));
         let told = tokio::select! {

@@ -15,7 +15,7 @@ use crate::cache::{CacheConfig, CacheConfigError, is_cache_key, masked};
 use crate::driver::{DriverConfig, DriverConfigError};
 
 /// What a DSN says, parsed and checked.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Dsn {
     pub driver: DriverConfig,
     pub cache: Option<CacheConfig>,
@@ -41,7 +41,9 @@ impl From<DriverConfigError> for DsnError {
     fn from(error: DriverConfigError) -> Self {
         use DriverConfigError as Error;
         Self::Driver(match error {
-            Error::UnknownDriver { name } => Error::UnknownDriver { name: masked(&name) },
+            Error::UnknownDriver { name, known } => {
+                Error::UnknownDriver { name: masked(&name), known }
+            }
             Error::UnknownKey { driver, key, known } => {
                 Error::UnknownKey { driver, key: masked(&key), known }
             }
@@ -134,9 +136,10 @@ mod tests {
     use super::*;
     use crate::driver::native::{MountMode, NativeConfig};
 
-    fn parse(dsn: &str) -> Result<NativeConfig, String> {
+    /// The settings of a driver, as they are shown to programmers.
+    fn parse(dsn: &str) -> Result<String, String> {
         match dsn.parse::<Dsn>() {
-            Ok(Dsn { driver: DriverConfig::Native(config), cache: None }) => Ok(config),
+            Ok(Dsn { driver, cache: None }) => Ok(format!("{driver:?}")),
             Ok(dsn) => Err(format!("{dsn:?}")),
             Err(error) => Err(error.to_string()),
         }
@@ -176,7 +179,7 @@ mod tests {
             ),
         ];
         for (dsn, expected) in table {
-            assert_eq!(parse(dsn), Ok(expected), "{dsn}");
+            assert_eq!(parse(dsn), Ok(format!("{expected:?}")), "{dsn}");
         }
     }
 

@@ -27,6 +27,7 @@ pub mod script;
 mod secrets;
 mod shell;
 mod state;
+mod stop;
 pub mod task_runner;
 mod terminal;
 mod trust;

@@ -1,6 +1,8 @@
 //! The story of one run.
 
+use std::fs::File;
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +15,7 @@ use crate::cache::{self, CacheConfig};
 use crate::closing::{close, within};
 use crate::context::{EventSink, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
-use crate::driver::{self, Driver, DriverConfig, DriverError, NoticeSink, RunIdentity};
+use crate::driver::{Driver, DriverConfig, DriverError, NoticeSink, RunIdentity};
 use crate::event::{RunEvent, RunStatus};
 use crate::panic;
 use crate::pipeline::{Program, Source};
@@ -48,6 +50,8 @@ pub struct RunOptions {
     /// Where the user wants a shell if a task fails.
     pub seat: Option<Arc<Seat>>,
     pub format: Format,
+    /// Where all events are written as JSON, beside the output.
+    pub events: Vec<PathBuf>,
     /// In bytes.
     pub heap_limit: u64,
     pub args: Vec<String>,
@@ -71,7 +75,7 @@ pub enum RunError {
     #[error("{0}")]
     Cache(String),
     #[error("the log is incomplete: {0}")]
-    Log(std::io::Error),
+    Log(#[source] ReportError),
     #[error("cannot start the run: {0}")]
     Start(std::io::Error),
     /// Something in this process panicked.
@@ -123,8 +127,10 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
     panic::stops(stop.clone());
     watch(&stop, &options).map_err(RunError::Start)?;
 
-    let (events, log) = EventSink::new(stop.clone());
-    let reporter = Reporter::start(options.format, log).map_err(RunError::Start)?;
+    let (events, log) = EventSink::new();
+    let files = open_logs(&options.events)?;
+    let reporter =
+        Reporter::start(options.format, files, log, stop.clone()).map_err(RunError::Start)?;
     let result = AssertUnwindSafe(execute(&options, &stop, &events)).catch_unwind().await;
     let result = result.unwrap_or(Err(RunError::Stopped(StopReason::Broken)));
     let mut result = match (stop.panic(), result) {
@@ -147,7 +153,9 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
     };
     // A run that has to stop does not wait for somebody who has stopped reading its log.
     match within(&stop, LAST_WORDS, log).await {
-        Some(Ok(Err(ReportError::Write(error)))) => result.and(Err(RunError::Log(error))),
+        Some(Ok(Err(error @ (ReportError::Write(_) | ReportError::File { .. })))) => {
+            result.and(Err(RunError::Log(error)))
+        }
         // Who closes the log has seen enough of it.
         Some(Ok(Ok(()) | Err(ReportError::Closed)) | Err(_)) => result,
         None => {
@@ -157,6 +165,15 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
             result
         }
     }
+}
+
+/// Opens the files that the user wants to have events in.
+fn open_logs(paths: &[PathBuf]) -> Result<Vec<(PathBuf, File)>, RunError> {
+    let open = |path: &PathBuf| match File::create(path) {
+        Ok(file) => Ok((path.clone(), file)),
+        Err(error) => Err(RunError::Log(ReportError::File { path: path.clone(), error })),
+    };
+    paths.iter().map(open).collect()
 }
 
 /// Why a run that has to stop does.
@@ -282,8 +299,7 @@ async fn connect_driver(
     stop: &Stop,
 ) -> Result<Arc<dyn Driver>, RunError> {
     let (config, identity) = (config.clone(), identity.clone());
-    let mut connecting =
-        tokio::spawn(async move { driver::connect(&config, identity, notices).await });
+    let mut connecting = tokio::spawn(async move { config.connect(&identity, notices).await });
     tokio::select! {
         biased;
         connected = &mut connecting => {

@@ -2,7 +2,6 @@ use clap::Args;
 
 use super::run::dsn;
 use super::{Failure, Problem, write_out};
-use crate::driver;
 
 /// Removes what killed runs left behind: containers, volumes, networks, directories.
 ///
@@ -32,7 +31,7 @@ impl Prune {
             .enable_all()
             .build()
             .map_err(|error| unavailable(format!("cannot start: {error}")))?;
-        let pruned = runtime.block_on(driver::prune(&dsn.driver));
+        let pruned = runtime.block_on(dsn.driver.prune());
         // A name server that does not answer holds up a thread.
         runtime.shutdown_background();
         let pruned = pruned.map_err(|error| unavailable(error.to_string()))?;

@@ -9,7 +9,7 @@ use clap::Args;
 use super::vars::VarArgs;
 use super::{Failure, Problem, attended};
 use crate::diagnostic::Diagnostic;
-use crate::driver::DriverConfig;
+use crate::driver::{DRIVERS, DriverConfig, Interrupted};
 use crate::dsn::{Dsn, DsnError};
 use crate::limits;
 use crate::pipeline::yaml::Selection;
@@ -60,6 +60,10 @@ pub struct Run {
     /// How to show the run: `auto` is `tty` on a terminal and `plain` elsewhere
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Output::Auto)]
     output: Output,
+
+    /// Write all events to this file as well, one JSON object a line; may be given several times
+    #[arg(long, value_name = "FILE")]
+    events: Vec<PathBuf>,
 
     /// The most memory that the pipeline's own code may use for its objects, its typed arrays, and the
     /// input and the results of its tasks, such as `512MiB`
@@ -114,6 +118,7 @@ impl Run {
             asked,
             seat: self.seat()?,
             format: Format::choose(self.output),
+            events: self.events,
             heap_limit: self.js_heap.as_u64(),
             args: self.args,
             abandoned,
@@ -133,20 +138,8 @@ impl Run {
 
 /// Says that a second signal has ended the run, and what that leaves.
 fn abandoned(driver: &DriverConfig) {
-    let diagnostic = match driver {
-        // The supervisor ends its processes all the same.
-        DriverConfig::Native(_) => Diagnostic::new("ended at once by a second signal").help(
-            "its directories are left; the next run of the same namespace removes them, and so does \
-             `ci prune`",
-        ),
-        DriverConfig::Docker(_) => Diagnostic::new(
-            "ended at once by a second signal, without cleaning up",
-        )
-        .help(
-            "remove what it has left on the engine with `ci prune` and the same `--driver`; the \
-                 next run of the same namespace does so, too",
-        ),
-    };
+    let Interrupted { message, help } = driver.registration().interrupted;
+    let diagnostic = Diagnostic::new(message).help(help);
     if std::io::stderr().is_terminal() {
         // The line of the running tasks may be there.
         // It may be gone, which must not hold up the end.
@@ -202,10 +195,9 @@ impl Run {
         move || {
             let mut checked = vars.load(&source)?;
             checked.select(&selection).map_err(Failure::invalid)?;
-            match driver {
-                DriverConfig::Native(_) => checked.without_images().map_err(Failure::invalid)?,
-                DriverConfig::Docker(_) => checked.with_images().map_err(Failure::invalid)?,
-            }
+            let images = driver.registration().capabilities.images;
+            let check = if images { checked.with_images() } else { checked.without_images() };
+            check.map_err(Failure::invalid)?;
             Ok((Program::Plan(checked.to_json()), checked.notices))
         }
     }
@@ -216,7 +208,7 @@ const SMALLEST_HEAP: ByteSize = ByteSize::mib(16);
 
 /// What `--driver` says. An empty `$CI_DRIVER` is as good as none.
 pub fn dsn(text: &str) -> Result<Dsn, Failure> {
-    let parsed = if text.is_empty() { "native".parse() } else { text.parse() };
+    let parsed = if text.is_empty() { DRIVERS[0].name.parse() } else { text.parse() };
     parsed.map_err(|error: DsnError| Failure {
         problem: Problem::Message(format!("invalid `--driver`: {error}")),
         exit_code: 2,

@@ -10,6 +10,8 @@ mod check;
 mod config;
 mod kept;
 mod name;
+mod registry;
+mod settings;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -20,7 +22,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use config::{DriverConfig, DriverConfigError};
+pub use config::{DriverConfig, Setup};
+pub use registry::{Capabilities, DRIVERS, Interrupted, Registration};
+pub use settings::DriverConfigError;
 
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
@@ -243,31 +247,6 @@ pub enum DriverError {
         #[source]
         source: std::io::Error,
     },
-}
-
-/// Connects to the driver that the configuration names.
-pub async fn connect(
-    config: &DriverConfig,
-    identity: RunIdentity,
-    notices: NoticeSink,
-) -> Result<Arc<dyn Driver>, DriverError> {
-    match config {
-        DriverConfig::Native(config) => {
-            Ok(Arc::new(native::NativeDriver::start(config, &identity, notices).await?))
-        }
-        DriverConfig::Docker(config) => {
-            Ok(Arc::new(docker::DockerDriver::start(config, &identity, notices).await?))
-        }
-    }
-}
-
-/// Removes what runs left behind that are no more: of the namespace that the configuration names, or
-/// else of all.
-pub async fn prune(config: &DriverConfig) -> Result<Pruned, DriverError> {
-    match config {
-        DriverConfig::Native(config) => native::prune(config).await,
-        DriverConfig::Docker(config) => docker::prune(config).await,
-    }
 }
 
 /// What was removed of runs that are no more.

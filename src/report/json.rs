@@ -1,37 +1,37 @@
 //! A run as one JSON object a line, described in `docs/events.md`.
 
 use std::io::{self, Write};
-use std::time::SystemTime;
 
 use memchr::memchr2;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
 use super::reporter::Report;
-use crate::event::{RunEvent, VERSION};
+use crate::event::{Event, VERSION};
 
-/// Events as they are, with the version and the time.
+/// Events as they are, after the version, their number and their times.
 pub struct Json;
 
 impl Report for Json {
-    fn event(&mut self, event: &RunEvent, out: &mut Vec<u8>) {
-        write(event, SystemTime::now(), out);
+    fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+        write(event, out);
     }
 
     fn end(&mut self, _out: &mut Vec<u8>) {}
 }
 
-/// Appends `{"v":1,"event":…,"time":…}`.
-fn write(event: &RunEvent, time: SystemTime, out: &mut Vec<u8>) {
+/// Appends `{"v":2,"seq":…,"time":…,"elapsed_ms":…,"event":…}`.
+fn write(event: &Event, out: &mut Vec<u8>) {
+    let Event { seq, at, elapsed, kind } = event;
     let start = out.len();
     // Reading the event's own object apart again is cheaper than a flattened field.
-    let result = write!(out, r#"{{"v":{VERSION}"#).and_then(|()| {
+    let (time, elapsed) = (humantime::format_rfc3339_millis(*at), elapsed.as_millis());
+    let head = write!(out, r#"{{"v":{VERSION},"seq":{seq},"time":"{time}","elapsed_ms":{elapsed}"#);
+    let result = head.and_then(|()| {
         let object = out.len();
-        write_json(event, out)?;
+        write_json(kind, out)?;
         out[object] = b',';
-        out.pop();
-        let time = humantime::format_rfc3339_millis(time);
-        writeln!(out, r#","time":"{time}"}}"#)
+        writeln!(out)
     });
     // Neither a buffer in memory nor an event of strings and numbers can fail; if one did, no half
     // a line would be left.
@@ -95,22 +95,31 @@ mod tests {
 
     use super::super::reporter::events::*;
     use super::*;
-    use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunStatus, TaskStatus};
+    use crate::event::{
+        CacheOperation, CacheOutcome, CacheReport, RunEvent, RunStatus, TaskStatus,
+    };
     use crate::task::Stream;
 
-    fn line(event: &RunEvent) -> String {
+    fn line(kind: &RunEvent) -> String {
         let mut out = b"before\n".to_vec();
-        write(event, UNIX_EPOCH + Duration::from_millis(1_795_399_200_123), &mut out);
+        let event = Event {
+            seq: 7,
+            at: UNIX_EPOCH + Duration::from_millis(1_795_399_200_123),
+            elapsed: Duration::from_millis(1_250),
+            kind: kind.clone(),
+        };
+        write(&event, &mut out);
         String::from_utf8(out).expect("JSON is UTF-8").split_off("before\n".len())
     }
 
     #[test]
-    fn version_event_and_time_have_their_places() {
+    fn version_number_and_times_come_first() {
         assert_eq!(
             line(&finished(1, "build", TaskStatus::Success, Some(0), 12)),
             concat!(
-                r#"{"v":1,"event":"task_finished","id":1,"task":"build","status":"success","#,
-                r#""code":0,"duration_ms":12,"time":"2026-11-23T02:00:00.123Z"}"#,
+                r#"{"v":2,"seq":7,"time":"2026-11-23T02:00:00.123Z","elapsed_ms":1250,"#,
+                r#""event":"task_finished","id":1,"task":"build","status":"success","#,
+                r#""code":0,"duration_ms":12}"#,
                 "\n"
             )
         );

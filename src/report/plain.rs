@@ -12,7 +12,7 @@ use super::prefix::Prefix;
 use super::reporter::Report;
 use super::style::{self, Paint};
 use super::summary::{Row, Summary};
-use crate::event::{RunEvent, TaskStatus};
+use crate::event::{Event, RunEvent, TaskStatus};
 use crate::task::Stream;
 
 /// Plain text, with or without colour.
@@ -110,8 +110,9 @@ impl Plain {
     }
 }
 
-impl Report for Plain {
-    fn event(&mut self, event: &RunEvent, out: &mut Vec<u8>) {
+impl Plain {
+    /// Appends what there is to say about an event.
+    pub fn tell(&mut self, event: &RunEvent, out: &mut Vec<u8>) {
         match event {
             // Of interest to programs; a reader sees the tasks.
             RunEvent::RunStarted { .. } | RunEvent::VolumeCreated { .. } => {}
@@ -161,6 +162,12 @@ impl Report for Plain {
                 out.extend_from_slice(text.as_bytes());
             }
         }
+    }
+}
+
+impl Report for Plain {
+    fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+        self.tell(&event.kind, out);
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
@@ -250,7 +257,7 @@ mod tests {
         let mut plain = Plain::new(color);
         let mut out = Vec::new();
         for event in events {
-            plain.event(event, &mut out);
+            plain.tell(event, &mut out);
         }
         plain.end(&mut out);
         String::from_utf8(out).expect("text in, text out")

@@ -1,8 +1,10 @@
-//! The thread that reads the events of a run and writes its output.
+//! The threads that read the events of a run and write its output and its logs.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -17,8 +19,8 @@ use super::json::Json;
 use super::plain::Plain;
 use super::sink::Sink;
 use super::tty::Tty;
-use crate::context::{Message, Silence};
-use crate::event::RunEvent;
+use crate::event::{Delivery, Event, Log, Message, Pause, RunEvent, dispatch};
+use crate::stop::Stop;
 
 /// Text is written when it is this long, at the latest.
 const FULL: usize = 64 * 1024;
@@ -26,7 +28,7 @@ const FULL: usize = 64 * 1024;
 /// What turns events into text.
 pub trait Report {
     /// Appends what there is to say about an event.
-    fn event(&mut self, event: &RunEvent, out: &mut Vec<u8>);
+    fn event(&mut self, event: &Event, out: &mut Vec<u8>);
 
     /// Appends what is left to say after the last event.
     fn end(&mut self, out: &mut Vec<u8>);
@@ -48,61 +50,99 @@ pub trait Report {
     }
 }
 
-/// Writes the events of a run to the standard output.
+/// Writes the events of a run to the standard output and to files.
 ///
 /// The events are read to the end whatever happens to the output, so that a run never waits for a
 /// reader that has gone.
 pub struct Reporter {
-    thread: JoinHandle<io::Result<()>>,
+    output: Writer,
+    files: Vec<(PathBuf, Writer)>,
 }
+
+/// A thread that writes one report.
+type Writer = JoinHandle<io::Result<()>>;
 
 #[derive(Debug, Error)]
 pub enum ReportError {
     /// Whoever read the output had enough of it, as in `ci run pipeline.ts | head -1`.
     #[error("the standard output was closed")]
     Closed,
-    #[error("could not write to the standard output")]
+    #[error("could not write to the standard output: {0}")]
     Write(#[source] io::Error),
+    #[error("could not write all events to `{}`: {error}", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        error: io::Error,
+    },
 }
 
 impl Reporter {
-    /// Starts to read, up to the event that ends the run, or until every sender is gone.
-    pub fn start(format: Format, events: Receiver<Message>) -> io::Result<Self> {
+    /// Starts to read, up to the event that ends the run, or until every sender is gone. `files` get all
+    /// events as JSON. Has to be called in a tokio runtime.
+    pub fn start(
+        format: Format,
+        files: Vec<(PathBuf, File)>,
+        events: Receiver<Message>,
+        stop: Arc<Stop>,
+    ) -> io::Result<Self> {
         // Not `io::stdout()`, which would cut what it is given at the last line end and copy the
         // rest.
         let stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-        Self::write_to(stdout, format, events)
-    }
-
-    fn write_to(file: File, format: Format, events: Receiver<Message>) -> io::Result<Self> {
-        let timer = Builder::new_current_thread().enable_time().build()?;
-        let thread = thread::Builder::new().name("reporter".to_owned()).spawn(move || {
-            let mut report: Box<dyn Report> = match format {
-                Format::Json => Box::new(Json),
-                Format::Plain { color } => Box::new(Plain::new(color)),
-                Format::Tty { color } => {
-                    let terminal = file.try_clone()?;
-                    Box::new(Tty::new(color, move || Tty::size(&terminal)))
-                }
-            };
-            drain(&mut *report, events, &timer, Sink::new(file))
-        })?;
-        Ok(Self { thread })
+        let (log, deliveries) = Log::output();
+        let output = write_to(stdout, format, deliveries, log.broken())?;
+        let mut logs = vec![log];
+        let mut writers = Vec::new();
+        for (path, file) in files {
+            let (log, deliveries) = Log::file(format!("`{}`", path.display()), false);
+            let writer = write_to(file, Format::Json, deliveries, log.broken())?;
+            logs.push(log);
+            writers.push((path, writer));
+        }
+        tokio::spawn(dispatch(events, logs, stop));
+        Ok(Self { output, files: writers })
     }
 
     /// Waits until every event is written.
     pub fn finish(self) -> Result<(), ReportError> {
-        let panicked = |_| Err(io::Error::other("the reporter panicked"));
-        match self.thread.join().unwrap_or_else(panicked) {
+        for (path, writer) in self.files {
+            finish(writer).map_err(|error| ReportError::File { path, error })?;
+        }
+        match finish(self.output) {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ReportError::Closed),
             result => result.map_err(ReportError::Write),
         }
     }
 }
 
+fn finish(writer: Writer) -> io::Result<()> {
+    let panicked = |_| Err(io::Error::other("the reporter panicked"));
+    writer.join().unwrap_or_else(panicked)
+}
+
+fn write_to(
+    file: File,
+    format: Format,
+    events: Receiver<Delivery>,
+    broken: Arc<OnceLock<String>>,
+) -> io::Result<Writer> {
+    let timer = Builder::new_current_thread().enable_time().build()?;
+    thread::Builder::new().name("reporter".to_owned()).spawn(move || {
+        let mut report: Box<dyn Report> = match format {
+            Format::Json => Box::new(Json),
+            Format::Plain { color } => Box::new(Plain::new(color)),
+            Format::Tty { color } => {
+                let terminal = file.try_clone()?;
+                Box::new(Tty::new(color, move || Tty::size(&terminal)))
+            }
+        };
+        drain(&mut *report, events, &timer, Sink::new(file, broken))
+    })
+}
+
 fn drain<W: Write>(
     report: &mut dyn Report,
-    mut events: Receiver<Message>,
+    mut events: Receiver<Delivery>,
     timer: &Runtime,
     mut sink: Sink<W>,
 ) -> io::Result<()> {
@@ -114,14 +154,14 @@ fn drain<W: Write>(
         match next(&mut events, timer, pending.then_some(next_frame)) {
             Next::Event(event) => {
                 report.event(&event, &mut text);
-                if matches!(event, RunEvent::RunFinished { .. }) {
+                if matches!(event.kind, RunEvent::RunFinished { .. }) {
                     break;
                 }
                 if text.len() < FULL {
                     continue;
                 }
             }
-            Next::Silence(Silence { begun, over }) => {
+            Next::Pause(Pause { begun, over }) => {
                 report.pause(&mut text);
                 sink.write(&mut text);
                 _ = begun.send(());
@@ -142,14 +182,14 @@ fn drain<W: Write>(
 }
 
 enum Next {
-    Event(RunEvent),
-    Silence(Silence),
+    Event(Arc<Event>),
+    Pause(Pause),
     /// No event came before the next frame was due.
     Frame,
     End,
 }
 
-fn next(events: &mut Receiver<Message>, timer: &Runtime, frame: Option<Instant>) -> Next {
+fn next(events: &mut Receiver<Delivery>, timer: &Runtime, frame: Option<Instant>) -> Next {
     let received = match (events.try_recv(), frame) {
         (Ok(event), _) => Some(event),
         (Err(TryRecvError::Disconnected), _) => None,
@@ -163,8 +203,8 @@ fn next(events: &mut Receiver<Message>, timer: &Runtime, frame: Option<Instant>)
         }
     };
     match received {
-        Some(Message::Event(event)) => Next::Event(event),
-        Some(Message::Silence(silence)) => Next::Silence(silence),
+        Some(Delivery::Event(event)) => Next::Event(event),
+        Some(Delivery::Pause(pause)) => Next::Pause(pause),
         None => Next::End,
     }
 }
@@ -215,6 +255,7 @@ pub mod events {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+    use std::time::SystemTime;
 
     use tokio::sync::{mpsc, oneshot};
 
@@ -249,9 +290,24 @@ mod tests {
         Builder::new_current_thread().enable_time().build().expect("a runtime")
     }
 
-    fn reporter_to(path: &str, events: Receiver<Message>) -> Reporter {
-        let file = File::options().write(true).open(path).expect("a device");
-        Reporter::write_to(file, Format::Plain { color: false }, events).expect("a thread")
+    /// As the only log delivers it.
+    fn delivery(kind: RunEvent) -> Delivery {
+        let (at, elapsed) = (SystemTime::UNIX_EPOCH, Duration::ZERO);
+        Delivery::Event(Arc::new(Event { seq: 1, at, elapsed, kind }))
+    }
+
+    fn sink(writes: &Writes) -> Sink<Writes> {
+        Sink::new(writes.clone(), Arc::default())
+    }
+
+    fn reporter_to(file: File, events: Receiver<Delivery>) -> Reporter {
+        let format = Format::Plain { color: false };
+        let output = write_to(file, format, events, Arc::default()).expect("a thread");
+        Reporter { output, files: Vec::new() }
+    }
+
+    fn device(path: &str) -> File {
+        File::options().write(true).open(path).expect("a device")
     }
 
     #[test]
@@ -259,11 +315,11 @@ mod tests {
         let (sender, events) = mpsc::channel(1000);
         for _ in 0..1000 {
             let line = output(1, "a", Stream::Stdout, &("x".repeat(196) + "\n"));
-            sender.blocking_send(line.into()).expect("room");
+            sender.blocking_send(delivery(line)).expect("room");
         }
         drop(sender);
         let writes = Writes::default();
-        drain(&mut Plain::new(false), events, &timer(), Sink::new(writes.clone())).expect("memory");
+        drain(&mut Plain::new(false), events, &timer(), sink(&writes)).expect("memory");
         let writes = writes.all();
         assert_eq!(writes.concat(), format!("[a] {}\n", "x".repeat(196)).repeat(1000));
         assert_eq!(writes.len(), 201_000_usize.div_ceil(FULL));
@@ -273,9 +329,9 @@ mod tests {
     fn a_single_line_is_written_at_once() {
         let (sender, events) = mpsc::channel(1);
         let writes = Writes::default();
-        let sink = Sink::new(writes.clone());
+        let sink = sink(&writes);
         let reporter = thread::spawn(move || drain(&mut Plain::new(false), events, &timer(), sink));
-        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n").into()).expect("a reader");
+        sender.blocking_send(delivery(output(1, "a", Stream::Stdout, "x\n"))).expect("a reader");
         while writes.all().is_empty() {
             thread::yield_now();
         }
@@ -288,11 +344,11 @@ mod tests {
     fn a_status_moves_without_events() {
         let (sender, events) = mpsc::channel(1);
         let writes = Writes::default();
-        let sink = Sink::new(writes.clone());
+        let sink = sink(&writes);
         let reporter = thread::spawn(move || {
             drain(&mut Tty::new(false, || Some((80, 24))), events, &timer(), sink)
         });
-        sender.blocking_send(started(1, "a", &["x"]).into()).expect("a reader");
+        sender.blocking_send(delivery(started(1, "a", &["x"]))).expect("a reader");
         while writes.all().len() < 3 {
             thread::yield_now();
         }
@@ -303,19 +359,19 @@ mod tests {
     }
 
     #[test]
-    fn a_silence_begins_when_all_is_written_and_ends_when_it_is_let_go() {
+    fn a_pause_begins_when_all_is_written_and_ends_when_it_is_let_go() {
         let (sender, events) = mpsc::channel(3);
         let writes = Writes::default();
-        let sink = Sink::new(writes.clone());
+        let sink = sink(&writes);
         let reporter = thread::spawn(move || {
             drain(&mut Tty::new(false, || Some((80, 24))), events, &timer(), sink)
         });
         let (begun, begins) = oneshot::channel();
         let (ends, over) = oneshot::channel();
-        sender.blocking_send(started(1, "a", &["x"]).into()).expect("a reader");
-        sender.blocking_send(Message::Silence(Silence { begun, over })).expect("a reader");
-        begins.blocking_recv().expect("a silence");
-        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n").into()).expect("a reader");
+        sender.blocking_send(delivery(started(1, "a", &["x"]))).expect("a reader");
+        sender.blocking_send(Delivery::Pause(Pause { begun, over })).expect("a reader");
+        begins.blocking_recv().expect("a pause");
+        sender.blocking_send(delivery(output(1, "a", Stream::Stdout, "x\n"))).expect("a reader");
         let before = writes.all();
         let shown = |text: &str| {
             let mut terminal = vt100::Parser::new(24, 80, 0);
@@ -333,8 +389,8 @@ mod tests {
     #[test]
     fn the_last_event_is_the_end_whoever_could_still_send() {
         let (sender, events) = mpsc::channel(2);
-        let reporter = reporter_to("/dev/null", events);
-        sender.blocking_send(run_finished(RunStatus::Success, 1).into()).expect("a reader");
+        let reporter = reporter_to(device("/dev/null"), events);
+        sender.blocking_send(delivery(run_finished(RunStatus::Success, 1))).expect("a reader");
         reporter.finish().expect("a device that takes everything");
         drop(sender);
     }
@@ -342,10 +398,10 @@ mod tests {
     #[test]
     fn events_are_read_although_the_disk_is_full() {
         let (sender, events) = mpsc::channel(1);
-        let reporter = reporter_to("/dev/full", events);
+        let reporter = reporter_to(device("/dev/full"), events);
         for _ in 0..1000 {
             let line = output(1, "a", Stream::Stdout, &("x".repeat(1000) + "\n"));
-            sender.blocking_send(line.into()).expect("a reader");
+            sender.blocking_send(delivery(line)).expect("a reader");
         }
         drop(sender);
         let error = reporter.finish().expect_err("no room");
@@ -359,11 +415,9 @@ mod tests {
         let (sender, events) = mpsc::channel(1);
         let (reader, writer) = io::pipe().expect("a pipe");
         drop(reader);
-        let format = Format::Plain { color: false };
-        let reporter =
-            Reporter::write_to(File::from(std::os::fd::OwnedFd::from(writer)), format, events);
-        sender.blocking_send(output(1, "a", Stream::Stdout, "x\n").into()).expect("a reader");
+        let reporter = reporter_to(File::from(std::os::fd::OwnedFd::from(writer)), events);
+        sender.blocking_send(delivery(output(1, "a", Stream::Stdout, "x\n"))).expect("a reader");
         drop(sender);
-        assert!(matches!(reporter.expect("a thread").finish(), Err(ReportError::Closed)));
+        assert!(matches!(reporter.finish(), Err(ReportError::Closed)));
     }
 }

@@ -1,6 +1,7 @@
 //! Where the text goes.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -8,17 +9,22 @@ use std::time::Duration;
 pub struct Sink<W> {
     writer: W,
     error: Option<io::Error>,
+    /// Told of it.
+    broken: Arc<OnceLock<String>>,
 }
 
 impl<W: Write> Sink<W> {
-    pub fn new(writer: W) -> Self {
-        Self { writer, error: None }
+    pub fn new(writer: W, broken: Arc<OnceLock<String>>) -> Self {
+        Self { writer, error: None, broken }
     }
 
     /// Writes and empties the text. After an error it only empties it.
     pub fn write(&mut self, text: &mut Vec<u8>) {
         if self.error.is_none() {
             self.error = self.write_all(text).err();
+            if let Some(error) = &self.error {
+                _ = self.broken.set(error.to_string());
+            }
         }
         text.clear();
     }
@@ -69,7 +75,7 @@ mod tests {
         let mut answers = vec![Ok(2)];
         answers.extend(errors);
         answers.push(Ok(1));
-        let mut sink = Sink::new(Answers(answers, Vec::new()));
+        let mut sink = Sink::new(Answers(answers, Vec::new()), Arc::default());
         let mut text = b"abc".to_vec();
         sink.write(&mut text);
         assert!(text.is_empty());
@@ -80,9 +86,11 @@ mod tests {
     #[test]
     fn nothing_is_written_after_an_error() {
         let answers = vec![Err(ErrorKind::StorageFull.into())];
-        let mut sink = Sink::new(Answers(answers, Vec::new()));
+        let broken = Arc::<OnceLock<String>>::default();
+        let mut sink = Sink::new(Answers(answers, Vec::new()), broken.clone());
         sink.write(&mut b"a".to_vec());
         sink.write(&mut b"b".to_vec());
+        assert_eq!(broken.get().map(String::as_str), Some("no storage space"));
         assert_eq!(sink.finish().map_err(|error| error.kind()), Err(ErrorKind::StorageFull));
     }
 }

@@ -86,8 +86,9 @@ impl Tty {
     }
 }
 
-impl Report for Tty {
-    fn event(&mut self, event: &RunEvent, out: &mut Vec<u8>) {
+impl Tty {
+    /// Appends what there is to say about an event.
+    pub fn tell(&mut self, event: &RunEvent, out: &mut Vec<u8>) {
         match event {
             RunEvent::TaskStarted { id, .. } => {
                 self.started.insert(*id, Instant::now());
@@ -97,7 +98,13 @@ impl Report for Tty {
             }
             _ => {}
         }
-        self.plain.event(event, out);
+        self.plain.tell(event, out);
+    }
+}
+
+impl Report for Tty {
+    fn event(&mut self, event: &Event, out: &mut Vec<u8>) {
+        self.tell(&event.kind, out);
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
@@ -137,7 +144,7 @@ mod tests {
 
     use super::super::reporter::events::*;
     use super::*;
-    use crate::event::{RunStatus, TaskStatus};
+    use crate::event::{Event, RunStatus, TaskStatus};
     use crate::task::Stream;
 
     /// A reporter and the terminal that it writes to.
@@ -162,7 +169,7 @@ mod tests {
 
         fn show(&mut self, events: &[RunEvent]) -> String {
             for event in events {
-                self.tty.event(event, &mut self.text);
+                self.tty.tell(event, &mut self.text);
             }
             self.tty.frame(&mut self.text);
             // What a terminal makes of a line end.
@@ -250,7 +257,7 @@ run succeeded in 7ms: 1 task"
     fn without_a_terminal_there_is_no_status() {
         let mut tty = Tty::new(false, || None);
         let mut out = Vec::new();
-        tty.event(&started(1, "a", &["x"]), &mut out);
+        tty.tell(&started(1, "a", &["x"]), &mut out);
         tty.frame(&mut out);
         assert_eq!(out, b"* [a] started: x\n");
     }

@@ -32,8 +32,8 @@ impl FailureShell {
             return;
         }
         let _standstill = self.stop.clock().stop();
-        let _silence = tokio::select! {
-            silence = self.events.silence() => silence,
+        let _pause = tokio::select! {
+            pause = self.events.pause() => pause,
             () = over.cancelled() => return,
         };
         let greeting = format!(

@@ -204,7 +204,7 @@ impl Case {
         config.stall = Duration::from_secs(1);
         set(&mut config);
         let store = store(cache::open(&config, top.path().join("state")));
-        let (events, _events) = EventSink::new(Arc::new(Stop::default()));
+        let (events, _events) = EventSink::new();
         let cancel = CancellationToken::new();
         let cache = VolumeCache::new(config, store, "test".to_owned(), events, cancel);
         let path = top.path().join("volume");

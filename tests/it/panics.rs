@@ -57,7 +57,7 @@ impl Driver for Panicking {
 #[tokio::test]
 async fn a_task_that_panics_does_not_count_as_running() {
     let stop = Arc::new(Stop::default());
-    let (events, _log) = EventSink::new(stop.clone());
+    let (events, _log) = EventSink::new();
     let driver: Arc<dyn Driver> = Arc::new(Panicking);
     let volumes = Arc::new(VolumeManager::new(driver.clone(), events.clone(), None));
     let runner = Arc::new(TaskRunner::new(driver, volumes, events, stop, None));

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::destination::Destination;
+use crate::driver::settings::{DriverConfigError, Setting, duration, invalid, namespace};
 
 /// The settings of `docker://…`, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +45,36 @@ impl DockerConfig {
     pub fn namespace(&self) -> &str {
         self.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE)
     }
+}
+
+/// Checks the values of the driver's keys.
+pub fn parse(settings: Vec<Setting>) -> Result<DockerConfig, DriverConfigError> {
+    let mut config = DockerConfig::default();
+    for Setting { key, value } in settings {
+        match key {
+            "namespace" => config.namespace = Some(namespace(key, value)?),
+            "host" => {
+                config.host = Some(value.parse().map_err(|()| invalid(key, &value, HOST))?);
+            }
+            "pull" => {
+                config.pull = match value.as_str() {
+                    "missing" => Pull::Missing,
+                    "always" => Pull::Always,
+                    "never" => Pull::Never,
+                    _ => return Err(invalid(key, &value, "`missing`, `always` or `never`")),
+                };
+            }
+            "grace" => config.grace = duration(key, &value)?,
+            "network" => {
+                if value.is_empty() || value.contains(char::is_whitespace) {
+                    return Err(invalid(key, &value, "the name of a network"));
+                }
+                config.network = Some(value);
+            }
+            _ => {}
+        }
+    }
+    Ok(config)
 }
 
 /// The namespace of runs whose DSN names none.

@@ -20,6 +20,7 @@ mod lease;
 mod lock_file;
 mod output;
 mod plan;
+mod registration;
 mod sandbox;
 mod shared;
 mod shell;
@@ -40,6 +41,7 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{DockerConfig, HOST, Host, Pull};
+pub use registration::REGISTRATION;
 
 use self::attempt::Attempt;
 use self::lease::Lease;

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::driver::settings::{DriverConfigError, Setting, duration, invalid, namespace};
+
 /// The settings of `native://…`, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NativeConfig {
@@ -44,4 +46,39 @@ pub enum MountMode {
     Bind,
     /// A symbolic link to the volume's directory.
     Link,
+}
+
+/// Checks the values of the driver's keys.
+pub fn parse(settings: Vec<Setting>) -> Result<NativeConfig, DriverConfigError> {
+    let mut config = NativeConfig::default();
+    for Setting { key, value } in settings {
+        match key {
+            "namespace" => config.namespace = Some(namespace(key, value)?),
+            "env" => {
+                for name in value.split(',') {
+                    if name.is_empty() || name.contains(['=', '\0']) {
+                        return Err(invalid(key, &value, "names of environment variables"));
+                    }
+                    config.env.push(name.into());
+                }
+            }
+            "dir" => {
+                if !value.starts_with('/') || value.contains('\0') {
+                    return Err(invalid(key, &value, "an absolute directory"));
+                }
+                config.dir = Some(value.into());
+            }
+            "grace" => config.grace = duration(key, &value)?,
+            "mounts" => {
+                config.mounts = match value.as_str() {
+                    "auto" => MountMode::Auto,
+                    "bind" => MountMode::Bind,
+                    "link" => MountMode::Link,
+                    _ => return Err(invalid(key, &value, "`auto`, `bind` or `link`")),
+                };
+            }
+            _ => {}
+        }
+    }
+    Ok(config)
 }

@@ -12,6 +12,7 @@ mod fixtures;
 mod mounts;
 mod open_files;
 mod pump;
+mod registration;
 mod root;
 mod sandbox;
 mod shared;
@@ -30,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use config::{MountMode, NativeConfig};
+pub use registration::REGISTRATION;
 
 use self::attempt::{Host, clear};
 use self::directories::Directories;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ci::driver::docker::{DockerConfig, DockerDriver};
-use ci::driver::{Driver, DriverConfig, RunIdentity};
+use ci::driver::{Driver, RunIdentity};
 use ci::task::Stream;
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -211,7 +211,7 @@ async fn a_network_that_the_engine_does_not_let_go_fails_no_run() {
     );
     assert_eq!(*notices.lock().unwrap(), [text.as_str()]);
     let config = DockerConfig { namespace: Some(run.clone()), ..config };
-    let pruned = ci::driver::prune(&DriverConfig::Docker(config.clone())).await;
+    let pruned = ci::driver::docker::prune(&config).await;
     assert_eq!(pruned.unwrap_err().to_string(), text);
     // The next run of the namespace has nothing to say of it.
     let identity = RunIdentity { run: format!("{run}-next"), pipeline: "pipeline".into() };
@@ -283,7 +283,7 @@ async fn prune(run: &str) {
         namespace: Some(run.to_owned()),
         ..DockerConfig::default()
     };
-    ci::driver::prune(&DriverConfig::Docker(config)).await.unwrap();
+    ci::driver::docker::prune(&config).await.unwrap();
     assert_eq!(objects("ci.run", run), Vec::<String>::new());
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
 use ci::driver::docker::DockerConfig;
-use ci::driver::{Driver, DriverConfig};
+use ci::driver::Driver;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -226,7 +226,7 @@ async fn what_a_user_made_of_a_task_stays() {
         namespace: Some(id.clone()),
         ..DockerConfig::default()
     };
-    let pruned = ci::driver::prune(&DriverConfig::Docker(config)).await.unwrap();
+    let pruned = ci::driver::docker::prune(&config).await.unwrap();
     assert!(pruned.is_empty(), "{pruned}");
     assert_eq!(objects("ci.run", &id), [own.trim()]);
     docker(&["rm", &name]);

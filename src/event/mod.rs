@@ -1,17 +1,39 @@
 //! Everything that a run reports, as data.
 //!
-//! Reporters are the only readers. The shape of the JSON is the public interface of
-//! `--output json`, described in `docs/events.md` and versioned by [`VERSION`].
+//! Whatever happens is sent to an [`EventSink`], which stamps it. One task hands each event to all
+//! [reports](crate::report) of the run.
+//!
+//! The shape of the JSON is the public interface of `--output json` and `--events`, described in
+//! `docs/events.md` and versioned by [`VERSION`].
+
+mod dispatch;
+mod sink;
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
+
+pub use dispatch::{Delivery, Log, dispatch};
+pub use sink::{EventSink, Message, Pause};
 
 use crate::task::Stream;
 
 /// The `v` of every JSON event. It grows when a field changes its meaning or goes away, not when
 /// one is added.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// One event of a run, as every report gets it.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its place in the log: counted from 1, without gaps.
+    pub seq: u64,
+    /// When it happened, by the machine's clock.
+    pub at: SystemTime,
+    /// When it happened, counted from the start of the run by a clock that nobody sets.
+    pub elapsed: Duration,
+    pub kind: RunEvent,
+}
 
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
