@@ -10,6 +10,9 @@ use super::pax;
 use super::stat::{Meta, Time};
 use super::xattr::Xattr;
 
+/// Most bytes of one header that precedes a member, such as its records or a long name.
+pub const MAX_EXTENSION: u64 = 1 << 20;
+
 /// The unit of a tar archive, in bytes.
 pub const BLOCK: usize = 512;
 

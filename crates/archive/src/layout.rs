@@ -21,7 +21,7 @@ use super::tally::Tally;
 use super::trailer::Trailer;
 use super::unpack::{UnpackError, Unpacked};
 use super::walk::MAX_DEPTH;
-use super::xattr::Xattr;
+use super::xattr::{self, Xattr};
 
 /// Memory for what has to be remembered of directories and links until the end, in bytes.
 const MAX_KEPT: u64 = 1 << 30;
@@ -106,7 +106,7 @@ impl<'a> Layout<'a> {
             self.notices.add(format!("`{}` is a pipe and was left out", shown(&path)));
             return Ok(None);
         }
-        members.charge(xattrs.iter().map(|(_, value)| value.len() as u64).sum())?;
+        members.charge(xattr::cost(&xattrs))?;
         let archived = meta.mode;
         meta.mode = self.mode(&path, &kind, archived)?;
         let accepted = |path, kind, above, replaces, xattrs| {
@@ -195,7 +195,7 @@ impl<'a> Layout<'a> {
                 accepted(path, kind, above, replaces, xattrs)
             }
             // Both were handled above.
-            MemberKind::Fifo | MemberKind::Device => Err(refused(&path, "it is a device")),
+            MemberKind::Fifo | MemberKind::Device => Err(device(&path)),
         }
     }
 
@@ -311,7 +311,10 @@ impl<'a> Layout<'a> {
     /// The directories above a path that are not there yet.
     fn above(&mut self, path: &[u8]) -> Result<Vec<Vec<u8>>, UnpackError> {
         if path.iter().filter(|byte| **byte == b'/').count() >= MAX_DEPTH {
-            return Err(refused(path, format!("it is more than {MAX_DEPTH} directories deep")));
+            return Err(UnpackError::Unsupported(format!(
+                "`{}` is more than {MAX_DEPTH} directories deep, pack it again without that",
+                shown(path)
+            )));
         }
         // Most entries are in the same directory as the one before. A directory that something was put into
         // stays one.
@@ -362,7 +365,7 @@ impl<'a> Layout<'a> {
 pub fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, UnpackError> {
     let path = below_root(&member.path).map_err(|reason| refused(&member.path, reason))?;
     let reason = match &member.kind {
-        MemberKind::Device => Some("it is a device".to_owned()),
+        MemberKind::Device => return Err(device(&path)),
         MemberKind::Symlink(target) if target.is_empty() || target.contains(&0) => {
             Some("its target is no path".to_owned())
         }
@@ -388,4 +391,9 @@ pub fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, Unpack
         }
         None => Ok(path),
     }
+}
+
+fn device(path: &[u8]) -> UnpackError {
+    let path = shown(path);
+    UnpackError::Unsupported(format!("`{path}` is a device, pack it again without that"))
 }

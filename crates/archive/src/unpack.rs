@@ -68,6 +68,9 @@ pub enum UnpackError {
     /// It is no archive, or a part of one.
     #[error("the archive is corrupt: {0}")]
     Corrupt(String),
+    /// It may be good, and takes more than this version can do. Says what to do about it.
+    #[error("the archive is not supported: {0}")]
+    Unsupported(String),
     /// It was read to its end and is another one than was packed.
     #[error("the archive is damaged: {0}")]
     Damaged(String),
@@ -101,12 +104,13 @@ impl From<Stopped> for UnpackError {
 
 impl UnpackError {
     /// Whether the archive itself is wrong, whoever reads it by whatever settings. Anything else may be
-    /// different at another time or elsewhere, and the archive as good as it was.
+    /// different at another time, elsewhere or with another program, and the archive as good as it was.
     pub fn is_of_archive(&self) -> bool {
         match self {
             Self::Corrupt(_) | Self::Damaged(_) => true,
             Self::Refused { by_setting, .. } => !by_setting,
             Self::Source(_)
+            | Self::Unsupported(_)
             | Self::Limit(_)
             | Self::Io { .. }
             | Self::Sink(_)
