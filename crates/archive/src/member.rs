@@ -10,7 +10,7 @@ use super::control::Control;
 use super::copies::Copies;
 use super::decompress::Content;
 use super::digest::SmallPieces;
-use super::extents::{self, Extents};
+use super::extents::{self, Extents, MAX_LIST};
 use super::header::{BLOCK, MAX_EXTENSION};
 use super::input::ends_early;
 use super::numeric::{self, check_sum};
@@ -21,9 +21,6 @@ use super::stat::{Meta, Time};
 use super::trailer::Trailer;
 use super::unpack::UnpackError;
 use super::xattr::{self, Xattr};
-
-/// Most bytes of the list in front of a sparse file's data.
-const MAX_LIST: usize = 8 << 20;
 
 pub struct Members<'a, 'b> {
     content: &'a mut Content<'b>,

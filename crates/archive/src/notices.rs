@@ -18,6 +18,12 @@ impl Notices {
         }
     }
 
+    /// Adds those of somebody else.
+    pub fn append(&mut self, other: Self) {
+        self.more += other.more;
+        other.told.into_iter().for_each(|notice| self.add(notice));
+    }
+
     pub fn into_vec(mut self) -> Vec<String> {
         if self.more > 0 {
             self.told.push(format!("and {} more of this kind", self.more));

@@ -12,14 +12,15 @@ use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, open, readlinkat, statat}
 use rustix::io::Errno;
 
 use super::ahead::{self, Ahead, Blocks, Context, FileStep, Opened, Step, Stretch, left_out};
-use super::compress::{Frames, ReadError, stream};
+use super::compress::{Frames, ReadError, Size, stream};
 use super::control::{Control, Stage, Stopped, Wake};
 use super::digest::{Digester, Record, SmallPieces};
 use super::extents;
 use super::header::{self, BLOCK, Entry, Kind};
+use super::kept::Kept;
 use super::notices::Notices;
 use super::path::shown;
-use super::policy::packed as packed_stat;
+use super::policy::{drop_capability, dropped_capability, packed as packed_stat};
 use super::seal::{self, Seal};
 use super::snapshot::{ContentHash, TreeDigest, hash_zeros};
 use super::stat::{Meta, kind, mtime, size};
@@ -27,7 +28,7 @@ use super::survey::{check_link, is_kept, other_name};
 use super::trailer::Trailer;
 use super::unpack::UnpackError;
 use super::walk::{DIRECTORY, Found, open_directory, walk};
-use super::xattr::Xattr;
+use super::xattr::{self, Xattr};
 use super::{Limits, PackOptions};
 
 /// Where an archive goes.
@@ -93,6 +94,10 @@ impl From<Stopped> for PackError {
 }
 
 impl PackError {
+    pub(super) fn refused(path: &[u8], reason: String) -> Self {
+        Self::Refused { path: shown(path), reason }
+    }
+
     pub(super) fn io(path: &[u8], errno: Errno) -> Self {
         Self::Io { path: shown(path), source: errno.into() }
     }
@@ -120,7 +125,7 @@ pub fn pack(
     let walked = root.as_fd().try_clone_to_owned().map_err(PackError::Root)?;
     drop(reading);
     let root_stat = packed_stat(options.setuid, b"", root_stat)?;
-    let (mut packed, compressed_bytes) =
+    let (mut packed, size) =
         stream(options.compression, &options.budget, sink, control, |frames| {
             seal::begin(frames, options.compression)?;
             let context = Context::new(root_stat.st_dev, options.setuid, frames.control.clone());
@@ -140,24 +145,24 @@ pub fn pack(
                 packed
             })
         })?;
-    packed.compressed_bytes = compressed_bytes;
-    packed.check(&options.limits)?;
+    packed.compressed_bytes = size.compressed;
+    packed.check(&options.limits, size)?;
     Ok(packed)
 }
 
 impl Packed {
-    /// Whether the archive obeys the rules that it will be unpacked by.
-    pub(super) fn check(&self, limits: &Limits) -> Result<(), PackError> {
-        if limits.is_bomb(self.bytes, self.compressed_bytes) {
+    /// Whether the archive obeys the limits that it will be unpacked by.
+    pub(super) fn check(&self, limits: &Limits, size: Size) -> Result<(), PackError> {
+        let Size { unpacked, compressed } = size;
+        if limits.is_bomb(unpacked, compressed) {
             return Err(PackError::Limit(format!(
-                "its content is more than {} times the size of its archive, allow more with \
-                 `cache_max_ratio`",
+                "it unpacks to more than {} times its size, allow more with `cache_max_ratio`",
                 limits.ratio
             )));
         }
-        if self.bytes > limits.bytes {
+        if unpacked > limits.bytes {
             return Err(PackError::Limit(format!(
-                "its files have more bytes than {}, allow more with `cache_max_size`",
+                "it holds more bytes than {}, allow more with `cache_max_size`",
                 limits.bytes
             )));
         }
@@ -189,6 +194,7 @@ struct Packer<'a, 'b> {
     digester: Digester,
     headers: SmallPieces,
     hashes: Vec<ContentHash>,
+    kept: Kept,
     packed: Packed,
 }
 
@@ -211,6 +217,7 @@ impl<'a, 'b> Packer<'a, 'b> {
             digester: Digester::default(),
             headers: SmallPieces::default(),
             hashes: Vec::new(),
+            kept: Kept::default(),
             packed: Packed {
                 entries: 0,
                 bytes: 0,
@@ -224,7 +231,9 @@ impl<'a, 'b> Packer<'a, 'b> {
 
     fn root(&mut self, stat: &Stat) -> Result<(), PackError> {
         let xattrs = self.context.xattrs.read(self.root.as_fd());
-        let xattrs = xattrs.map_err(|errno| PackError::io(b"", errno))?;
+        let mut xattrs = xattrs.map_err(|errno| PackError::io(b"", errno))?;
+        drop_capability(self.options.setuid, &mut xattrs);
+        self.kept.directory(b"", &xattrs).map_err(PackError::Limit)?;
         let meta = Meta::of(stat);
         self.header(&Entry { path: b"", kind: Kind::Directory, meta, xattrs: &xattrs })?;
         self.record(&Record::directory(stat, b"", &xattrs), None);
@@ -265,7 +274,9 @@ impl<'a, 'b> Packer<'a, 'b> {
                     }
                     Err(errno) => return Err(io(errno)),
                 };
-                let xattrs = self.context.xattrs.read(opened.as_fd()).map_err(io)?;
+                let mut xattrs = self.context.xattrs.read(opened.as_fd()).map_err(io)?;
+                drop_capability(self.options.setuid, &mut xattrs);
+                self.kept.directory(path, &xattrs).map_err(PackError::Limit)?;
                 let record = Record::directory(&stat, path, &xattrs);
                 drop(reading);
                 self.ready(path, Kind::Directory, &stat, &xattrs, record)?;
@@ -279,7 +290,9 @@ impl<'a, 'b> Packer<'a, 'b> {
                 };
                 let target = target.to_bytes();
                 check_link(self.options, self.root.as_fd(), path, target)?;
-                let xattrs = self.context.xattrs.read_link(directory, name).map_err(io)?;
+                let mut xattrs = self.context.xattrs.read_link(directory, name).map_err(io)?;
+                drop_capability(self.options.setuid, &mut xattrs);
+                self.kept.symlink(path, target).map_err(PackError::Limit)?;
                 let record = Record::symlink(&stat, path, target);
                 drop(reading);
                 self.ready(path, Kind::Symlink(target), &stat, &xattrs, record)?;
@@ -308,8 +321,9 @@ impl<'a, 'b> Packer<'a, 'b> {
         record: Record,
     ) -> Result<(), PackError> {
         let mut header = Vec::new();
-        header::write(&Entry { path, kind, meta: Meta::of(stat), xattrs }, &mut header);
-        self.step(Step::Ready { header, record })
+        header::write(&Entry { path, kind, meta: Meta::of(stat), xattrs }, &mut header)
+            .map_err(|reason| PackError::refused(path, reason))?;
+        self.step(Step::Ready { header, record, charged: xattr::cost(xattrs) })
     }
 
     fn file(&mut self, found: &Found<'_>) -> Result<(), PackError> {
@@ -344,6 +358,7 @@ impl<'a, 'b> Packer<'a, 'b> {
 
     fn blocks(&mut self, mut blocks: Blocks) -> Result<(), PackError> {
         self.frames.write(&blocks.bytes)?;
+        self.frames.charge(blocks.charged);
         self.headers.update(&blocks.headers);
         self.digester.update(&blocks.records);
         self.hashes.append(&mut blocks.hashes);
@@ -366,14 +381,18 @@ impl<'a, 'b> Packer<'a, 'b> {
             let (kind, meta) = (Kind::Hardlink(&first), Meta::of(stat));
             self.header(&Entry { path, kind, meta, xattrs: &[] })?;
             self.record(&Record::hardlink(stat, path, &first), None);
+            self.kept.hardlink(&first).map_err(PackError::Limit)?;
             self.packed.entries += 1;
             return Ok(());
         }
-        let xattrs = self.context.xattrs.read(file.as_fd()).map_err(io)?;
+        let mut xattrs = self.context.xattrs.read(file.as_fd()).map_err(io)?;
+        if drop_capability(self.options.setuid, &mut xattrs) {
+            self.notices.add(dropped_capability(path));
+        }
         if size(stat) <= SMALL {
             let mut blocks = self.context.blocks();
             let reading = self.frames.control.enter(Stage::Pack);
-            blocks.add_file(file, stat, path, &xattrs).map_err(io)?;
+            blocks.add_file(file, stat, path, &xattrs)?;
             drop(reading);
             return self.blocks(blocks);
         }
@@ -412,6 +431,7 @@ impl<'a, 'b> Packer<'a, 'b> {
         let list = extents::encode(&extents, size);
         let kind = Kind::Sparse(size, &extents, list.len() as u64);
         self.header(&Entry { path, kind, meta, xattrs })?;
+        self.frames.charge(extents::holes(&extents, size));
         self.frames.write(&list)?;
         self.headers.update(&list);
         let (mut whole, mut total, mut position) = (true, 0, 0);
@@ -460,7 +480,9 @@ impl<'a, 'b> Packer<'a, 'b> {
 
     fn header(&mut self, entry: &Entry<'_>) -> Result<(), PackError> {
         let mut header = Vec::new();
-        header::write(entry, &mut header);
+        header::write(entry, &mut header)
+            .map_err(|reason| PackError::refused(entry.path, reason))?;
+        self.frames.charge(xattr::cost(entry.xattrs));
         self.headers.update(&header);
         self.frames.write(&header)
     }

@@ -48,6 +48,7 @@ pub fn begin(frames: &mut Frames<'_>, compression: Compression) -> Result<(), Pa
     match compression {
         Compression::Zstd => {
             let content = comment(format!("{NAME} {VERSION} {WITH_TRAILER}").as_bytes());
+            frames.charge(content.len() as u64);
             frames.raw(frame(&content).map_err(PackError::Sink)?)
         }
         Compression::Gzip | Compression::None => {

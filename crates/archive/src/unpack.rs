@@ -15,6 +15,7 @@ use super::copies::Copies;
 use super::decompress::stream;
 use super::layout::{Accepted, AcceptedKind, Layout};
 use super::member::Members;
+use super::notices::Notices;
 use super::place::{Places, Taken, io as io_error};
 use super::snapshot::{PathKey, Snapshot, TreeDigest, path_key, stamp};
 use super::stat::Meta;
@@ -207,6 +208,8 @@ struct Tree<'a, 'scope> {
     implied: Vec<Vec<u8>>,
     /// Path and target of further names of files, which are made when the files are there.
     hardlinks: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of these paths.
+    hardlink_bytes: usize,
     /// Files that have got further names.
     linked: Vec<Vec<u8>>,
     snapshot: Snapshot,
@@ -229,13 +232,14 @@ impl<'a, 'scope> Tree<'a, 'scope> {
             // The root, unless the archive describes it.
             implied: vec![Vec::new()],
             hardlinks: Vec::new(),
+            hardlink_bytes: 0,
             linked: Vec::new(),
             snapshot: Snapshot::default(),
         }
     }
 
     fn add(&mut self, entry: Accepted, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
-        let Accepted { path, kind, meta, xattrs, above, replaces } = entry;
+        let Accepted { path, key, kind, meta, xattrs, above, replaces } = entry;
         for directory in above {
             self.places.make(&directory)?;
             self.implied.push(directory);
@@ -258,12 +262,13 @@ impl<'a, 'scope> Tree<'a, 'scope> {
                 self.writers.link(NewLink { path, place, target, meta, xattrs })
             }
             AcceptedKind::Hardlink(target) => {
+                self.hardlink_bytes += path.len() + target.len();
                 self.hardlinks.push((path, target));
-                if self.hardlinks.len() < MAX_HARDLINKS { Ok(()) } else { self.settle() }
+                let few = self.hardlinks.len() < MAX_HARDLINKS;
+                if few && self.hardlink_bytes < COPIES { Ok(()) } else { self.settle() }
             }
             AcceptedKind::File { number, size, extents } => {
                 let place = self.places.place(&path)?;
-                let key = path_key(&path);
                 let tally = self.layout.tally.clone();
                 let file = NewFile { path, key, number, place, meta, xattrs, size, extents, tally };
                 self.content(file, members)
@@ -293,6 +298,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
     /// Waits until everything so far is there, further names of files included.
     fn settle(&mut self) -> Result<(), UnpackError> {
         self.writers.settle()?;
+        self.hardlink_bytes = 0;
         for (path, target) in std::mem::take(&mut self.hardlinks) {
             let from = self.places.place(&target)?;
             let to = self.places.place(&path)?;
@@ -323,7 +329,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
 
     /// Gives directories their attributes, the deepest ones first: a directory that may not be entered
     /// keeps nothing from being done in it.
-    fn close_directories(&mut self, notices: &mut Vec<String>) -> Result<(), UnpackError> {
+    fn close_directories(&mut self, notices: &mut Notices) -> Result<(), UnpackError> {
         let owner = Owner::current();
         for path in std::mem::take(&mut self.implied).into_iter().rev() {
             if self.layout.taken(&path) == Some(Taken::Directory) {
@@ -363,18 +369,18 @@ impl<'a, 'scope> Tree<'a, 'scope> {
     fn finish(mut self, members: &mut Members<'_, '_>) -> Result<Unpacked, UnpackError> {
         self.settle()?;
         let relinked = self.relinked()?;
-        let mut notices = Vec::new();
+        let mut notices = Notices::default();
         self.close_directories(&mut notices)?;
         for done in self.writers.finish()? {
             for file in done.files.into_iter().filter(|file| !file.has_xattrs) {
                 self.snapshot.add(file.key, file.stamp, file.content);
             }
-            notices.extend(done.notices);
+            notices.append(done.notices);
         }
         for (key, stamp) in relinked {
             self.snapshot.restamp(key, stamp);
         }
-        notices.into_iter().for_each(|notice| self.layout.notices.add(notice));
+        self.layout.notices.append(notices);
         let unpacked = self.layout.finish(members)?;
         Ok(Unpacked { snapshot: self.snapshot, ..unpacked })
     }

@@ -20,6 +20,7 @@ use rustix::process::{getegid, geteuid};
 
 use super::control::{Control, Stage, Stopped};
 use super::extents::Extents;
+use super::notices::Notices;
 use super::place::{Place, io};
 use super::queue::{Receiver, Sender, queue};
 use super::snapshot::{ContentHash, PathKey, hash, hash_zeros, stamp};
@@ -87,7 +88,7 @@ type Failed = Mutex<Option<UnpackError>>;
 #[derive(Default)]
 pub struct Done {
     pub files: Vec<Written>,
-    pub notices: Vec<String>,
+    pub notices: Notices,
 }
 
 /// A file that is there.
@@ -346,7 +347,7 @@ impl<'a> Opened<'a> {
         Ok(())
     }
 
-    fn finish(mut self, owner: Owner, notices: &mut Vec<String>) -> Result<Written, UnpackError> {
+    fn finish(mut self, owner: Owner, notices: &mut Notices) -> Result<Written, UnpackError> {
         let NewFile { path, key, number, meta, xattrs, size, extents, tally, .. } = &*self.new;
         let mut set = || {
             if extents.is_some() {
@@ -386,7 +387,7 @@ pub fn attributes(
     xattrs: &[Xattr],
     owner: Owner,
     path: &[u8],
-    notices: &mut Vec<String>,
+    notices: &mut Notices,
 ) -> Result<(), Errno> {
     if let Some((uid, gid)) = owner.to_set(meta) {
         fchown(file, Some(uid), Some(gid))?;
@@ -403,7 +404,7 @@ fn tell(
     set: Result<(), Errno>,
     path: &[u8],
     (name, _): &Xattr,
-    notices: &mut Vec<String>,
+    notices: &mut Notices,
 ) -> Result<(), Errno> {
     match set {
         Err(
@@ -414,7 +415,7 @@ fn tell(
             | Errno::RANGE
             | Errno::INVAL,
         ) => {
-            notices.push(format!(
+            notices.add(format!(
                 "`{}` has no attribute `{}`: it cannot be set here",
                 super::path::shown(path),
                 name.to_bytes().escape_ascii()

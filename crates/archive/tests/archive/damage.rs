@@ -333,6 +333,29 @@ fn what_takes_another_version_or_program_is_no_damage() {
 }
 
 #[test]
+fn an_archive_that_has_to_have_a_seal_is_damaged_without_one() {
+    let tree = small();
+    let sealed = UnpackOptions { sealed: true, ..unpack_options() };
+    for compression in Compression::ALL {
+        let whole = pack(tree.path(), compression);
+        let found = unpack_with(&whole, compression, &sealed).unwrap();
+        assert_eq!(listing(&found.root), listing(tree.path()));
+        let content = content_of(&whole, compression);
+        let bare = compressed(&content[1024..content.len() - 2048], compression);
+        let error = unpack_with(&bare, compression, &sealed).map(drop).unwrap_err();
+        assert!(matches!(error, UnpackError::Damaged(_)), "{compression:?}: {error}");
+        assert!(error.to_string().contains("it lacks the seal"), "{error}");
+        // A trailer alone does not cover times and owners.
+        if compression == Compression::Zstd {
+            let bytes = [&*bare, trailer_of(&whole)].concat();
+            let error = unpack_with(&bytes, compression, &sealed).map(drop).unwrap_err();
+            assert!(matches!(error, UnpackError::Damaged(_)), "{error}");
+        }
+        assert!(read(&bare, compression).is_ok());
+    }
+}
+
+#[test]
 fn older_archives_are_read_and_compared() {
     let tree = small();
     let whole = pack(tree.path(), Compression::Zstd);

@@ -495,3 +495,82 @@ fn setuid_and_setgid_bits_are_dropped_unless_they_are_wanted() {
         assert_eq!(packed.notices.len(), usize::from(setuid == Setuid::Drop), "{packed:?}");
     }
 }
+
+#[test]
+fn capabilities_are_dropped_unless_they_are_wanted() {
+    use std::os::unix::fs::PermissionsExt;
+    const NAME: &str = "security.capability";
+    // `cap_setuid` as permitted and effective, in version 2 of the kernel's format.
+    let value = [&[1, 0, 0, 2, 0x80][..], &[0; 15]].concat();
+    let capability = |path: &Path| {
+        let mut value = vec![0; 64];
+        let length = rustix::fs::lgetxattr(path, NAME, &mut value[..]).ok()?;
+        value.truncate(length);
+        Some(value)
+    };
+    let tree = tempfile::tempdir().unwrap();
+    for (name, size) in [("small", 10), ("middle", 300_000), ("large", 2_000_000)] {
+        let file = tree.path().join(name);
+        fs::write(&file, vec![1; size]).unwrap();
+        fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        super::set_attribute(&file, NAME, &value);
+    }
+    let names = ["small", "middle", "large"];
+    let packed = |setuid| {
+        let options = PackOptions { setuid, ..pack_options(Compression::Zstd) };
+        pack_with(tree.path(), &options).unwrap()
+    };
+    let told = |notices: &[String]| {
+        notices.iter().filter(|notice| notice.contains("has lost its capabilities")).count()
+    };
+    let (kept, how) = packed(Setuid::Keep);
+    assert_eq!(told(&how.notices), 0);
+    let (dropped, how) = packed(Setuid::Drop);
+    assert_eq!(told(&how.notices), 3, "{:?}", how.notices);
+    for (bytes, setuid, expected) in [
+        (&kept, Setuid::Keep, Some(&value)),
+        (&kept, Setuid::Drop, None),
+        (&dropped, Setuid::Keep, None),
+    ] {
+        let options = UnpackOptions { setuid, ..unpack_options() };
+        let copy = unpack_with(bytes, Compression::Zstd, &options).unwrap();
+        for name in names {
+            assert_eq!(capability(&copy.root.join(name)).as_ref(), expected, "{name}");
+        }
+        let lost = bytes == &kept && setuid == Setuid::Drop;
+        assert_eq!(told(&copy.unpacked.notices), if lost { 3 } else { 0 });
+        let mut plain = Buffer::default();
+        archive::relay(&mut parts(bytes), Compression::Zstd, &options, &mut plain, &RUNNING)
+            .unwrap();
+        let has = plain.0.windows(NAME.len()).any(|window| window == NAME.as_bytes());
+        assert_eq!(has, expected.is_some());
+    }
+    // The same of what an engine gives.
+    let plain = super::relay(&kept, Compression::Zstd);
+    for setuid in [Setuid::Keep, Setuid::Drop] {
+        let options = PackOptions { setuid, ..pack_options(Compression::None) };
+        let mut bytes = Buffer::default();
+        let root = archive::Root::default();
+        let how = archive::repack(&mut parts(&plain), root, &options, &mut bytes, &RUNNING);
+        assert_eq!(told(&how.unwrap().notices), if setuid == Setuid::Drop { 3 } else { 0 });
+        let has = bytes.0.windows(NAME.len()).any(|window| window == NAME.as_bytes());
+        assert_eq!(has, setuid == Setuid::Keep);
+    }
+}
+
+#[test]
+fn attributes_count_by_their_names_too() {
+    // Attributes for all members, none of which takes space in the archive again.
+    let names: Vec<String> = (0..3_000).map(|i| format!("SCHILY.xattr.user.{i}")).collect();
+    let records: Vec<_> = names.iter().map(|name| (name.as_str(), "")).collect();
+    let mut enemy = Enemy::default().pax(&records);
+    enemy.0[156] = b'g';
+    let mut header = Header::from_byte_slice(&enemy.0[..512]).clone();
+    header.set_cksum();
+    enemy.0[..512].copy_from_slice(header.as_bytes());
+    let bytes = (0..1_000).fold(enemy, |enemy, i| enemy.file(&format!("f{i}"), "")).end();
+    let limits = Limits { bytes: 100 << 20, ..Limits::default() };
+    let options = UnpackOptions { limits, ..unpack_options() };
+    let verified = archive::verify(&mut parts(&bytes), Compression::None, &options, &RUNNING);
+    assert!(matches!(verified, Err(UnpackError::Limit(_))), "{verified:?}");
+}

@@ -6,6 +6,7 @@
 mod damage;
 mod fidelity;
 mod hostile;
+mod limits;
 mod packing;
 mod pressure;
 mod property;
@@ -46,6 +47,7 @@ fn unpack_options() -> UnpackOptions {
         outside_links: OutsideLinks::Refuse,
         setuid: Setuid::Keep,
         expected: None,
+        sealed: false,
         budget: budget(),
     }
 }
@@ -68,6 +70,23 @@ impl Source for Parts<'_> {
     fn next(&mut self) -> io::Result<Option<Bytes>> {
         Ok(self.0.next().map(Bytes::copy_from_slice))
     }
+}
+
+/// A source that knows how large it is.
+struct Whole<'a>(Option<&'a [u8]>, usize);
+
+impl Source for Whole<'_> {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        Ok(self.0.take().map(Bytes::copy_from_slice))
+    }
+
+    fn size(&self) -> Option<u64> {
+        Some(self.1 as u64)
+    }
+}
+
+fn whole(bytes: &[u8]) -> Whole<'_> {
+    Whole(Some(bytes), bytes.len())
 }
 
 fn parts(bytes: &[u8]) -> Parts<'_> {
