@@ -17,7 +17,7 @@ use super::control::{Control, Stage};
 use super::digest::{Record, Records};
 use super::header::{self, BLOCK, Entry, Kind};
 use super::ordered::{Consumer, Producer, Slot, ordered};
-use super::pack::PackError;
+use super::packed::PackError;
 use super::path::shown;
 use super::policy::{drop_capability, dropped, dropped_capability, packed};
 use super::queue::{Sender, queue};

@@ -13,7 +13,8 @@ use super::budget::{Budget, Memory, Share};
 use super::control::{Control, Stage};
 use super::frame::{FRAME, SIZE_MAGIC, skippable};
 use super::ordered::{Consumer, Producer, Slot, ordered};
-use super::pack::{PackError, Sink};
+use super::pack::Sink;
+use super::packed::PackError;
 use super::queue::{Receiver, Sender, queue};
 use super::threads::spawn;
 

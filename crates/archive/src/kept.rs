@@ -60,7 +60,10 @@ mod tests {
             (0..2000).find(|number| add(&mut kept, *number).is_err())
         };
         assert_eq!(most(&|kept, _| kept.directory(&long, &[])), Some(1023));
-        assert_eq!(most(&|kept, _| kept.directory(b"d", &[attribute.clone()])), Some(1023));
+        assert_eq!(
+            most(&|kept, _| kept.directory(b"d", std::slice::from_ref(&attribute))),
+            Some(1023)
+        );
         assert_eq!(most(&|kept, _| kept.symlink(&long, &long)), Some(341));
         assert_eq!(most(&|kept, number| kept.hardlink(&long[number % 2..])), Some(1023));
         assert_eq!(most(&|kept, _| kept.hardlink(&long)), None);

@@ -11,25 +11,24 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, open, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::PackOptions;
 use super::ahead::{self, Ahead, Blocks, Context, FileStep, Opened, Step, Stretch, left_out};
-use super::compress::{Frames, ReadError, Size, stream};
-use super::control::{Control, Stage, Stopped, Wake};
+use super::compress::{Frames, stream};
+use super::control::{Control, Stage, Wake};
 use super::digest::{Digester, Record, SmallPieces};
 use super::extents;
 use super::header::{self, BLOCK, Entry, Kind};
 use super::kept::Kept;
 use super::notices::Notices;
-use super::path::shown;
+use super::packed::{PackError, Packed};
 use super::policy::{drop_capability, dropped_capability, packed as packed_stat};
 use super::seal::{self, Seal};
 use super::snapshot::{ContentHash, TreeDigest, hash_zeros};
 use super::stat::{Meta, kind, mtime, size};
 use super::survey::{check_link, is_kept, other_name};
 use super::trailer::Trailer;
-use super::unpack::UnpackError;
 use super::walk::{DIRECTORY, Found, open_directory, walk};
 use super::xattr::{self, Xattr};
-use super::{Limits, PackOptions};
 
 /// Where an archive goes.
 pub trait Sink: Send {
@@ -39,76 +38,6 @@ pub trait Sink: Send {
     /// Makes a `write` that waits in another thread return an error soon.
     fn interrupt(&self) -> Option<Arc<dyn Wake>> {
         None
-    }
-}
-
-/// An archive that was packed to its end.
-#[derive(Debug)]
-pub struct Packed {
-    /// Of all types, without the root.
-    pub entries: u64,
-    /// Of the content of all files.
-    pub bytes: u64,
-    /// Of the archive.
-    pub compressed_bytes: u64,
-    /// Of the tree that is in the archive, as a [`survey`](super::survey) computes it.
-    pub digest: TreeDigest,
-    /// How many files changed while they were packed. The archive is whole all the same.
-    pub changed: u64,
-    /// What was left out and why, for people.
-    pub notices: Vec<String>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum PackError {
-    #[error("cannot read `{path}`: {source}")]
-    Io {
-        path: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("cannot read the volume: {0}")]
-    Root(#[source] io::Error),
-    /// Nobody could unpack it.
-    #[error("`{path}` cannot be in an archive: {reason}")]
-    Refused { path: String, reason: String },
-    /// The same, by the settings.
-    #[error("the archive could not be unpacked: {0}")]
-    Limit(String),
-    #[error("cannot write the archive: {0}")]
-    Sink(#[source] io::Error),
-    /// The archive that the tree comes in is not one.
-    #[error("cannot read the volume: {0}")]
-    Archive(#[source] UnpackError),
-    #[error("packing was stopped")]
-    Stopped,
-    /// A thread panicked, or could not be started.
-    #[error("internal error: {0}")]
-    Internal(String),
-}
-
-impl From<Stopped> for PackError {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
-impl PackError {
-    pub(super) fn refused(path: &[u8], reason: String) -> Self {
-        Self::Refused { path: shown(path), reason }
-    }
-
-    pub(super) fn io(path: &[u8], errno: Errno) -> Self {
-        Self::Io { path: shown(path), source: errno.into() }
-    }
-}
-
-impl From<(&[u8], ReadError)> for PackError {
-    fn from((path, error): (&[u8], ReadError)) -> Self {
-        match error {
-            ReadError::File(errno) => Self::io(path, errno),
-            ReadError::Pack(error) => error,
-        }
     }
 }
 
@@ -148,32 +77,6 @@ pub fn pack(
     packed.compressed_bytes = size.compressed;
     packed.check(&options.limits, size)?;
     Ok(packed)
-}
-
-impl Packed {
-    /// Whether the archive obeys the limits that it will be unpacked by.
-    pub(super) fn check(&self, limits: &Limits, size: Size) -> Result<(), PackError> {
-        let Size { unpacked, compressed } = size;
-        if limits.is_bomb(unpacked, compressed) {
-            return Err(PackError::Limit(format!(
-                "it unpacks to more than {} times its size, allow more with `cache_max_ratio`",
-                limits.ratio
-            )));
-        }
-        if unpacked > limits.bytes {
-            return Err(PackError::Limit(format!(
-                "it holds more bytes than {}, allow more with `cache_max_size`",
-                limits.bytes
-            )));
-        }
-        if self.entries > limits.entries {
-            return Err(PackError::Limit(format!(
-                "it holds more than {} entries, allow more with `cache_max_entries`",
-                limits.entries
-            )));
-        }
-        Ok(())
-    }
 }
 
 /// Files up to this size are read before their header is written, so that a file that changes is in

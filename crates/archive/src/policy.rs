@@ -8,7 +8,7 @@ use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, openat2};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::pack::PackError;
+use super::packed::PackError;
 use super::path::{goes_up, leads_out, shown};
 use super::stat::kind;
 use super::xattr::Xattr;

@@ -10,7 +10,7 @@
 use super::Compression;
 use super::compress::Frames;
 use super::header::{self, BLOCK, comment};
-use super::pack::PackError;
+use super::packed::PackError;
 use super::pax;
 use super::snapshot::{ContentHash, TreeDigest};
 use super::trailer::{self, Trailer};

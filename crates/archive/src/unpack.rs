@@ -31,7 +31,8 @@ pub trait Source: Send {
     /// an end.
     fn next(&mut self) -> io::Result<Option<Bytes>>;
 
-    /// How many bytes all parts have together, if that is known.
+    /// How many bytes all parts have together, if that is known. If it is not, the content is compared with
+    /// what was read so far, which may be too little for an archive that is larger at its end.
     fn size(&self) -> Option<u64> {
         None
     }
@@ -139,10 +140,12 @@ pub fn unpack(
             // However this ends, the writers do not go on.
             let _stop = control.stop_on_drop();
             let places = Places::new(root, control.clone())?;
-            let writers = Writers::start(scope, options.budget.threads(), &control);
+            let layout = Layout::new(options);
+            let threads = options.budget.threads();
+            let writers = Writers::start(scope, threads, &layout.tally, &control);
             let failed = writers.failed();
             members.before_wait(writers.announcer());
-            let mut tree = Tree::new(places, writers, options, control.clone());
+            let mut tree = Tree::new(places, writers, layout, control.clone());
             let unpack = || {
                 while let Some(member) = members.next()? {
                     if let Some(entry) = tree.layout.accept(member, &mut members)? {
@@ -216,16 +219,11 @@ struct Tree<'a, 'scope> {
 }
 
 impl<'a, 'scope> Tree<'a, 'scope> {
-    fn new(
-        places: Places,
-        writers: Writers<'scope>,
-        options: &'a UnpackOptions,
-        control: Control,
-    ) -> Self {
+    fn new(places: Places, writers: Writers<'scope>, layout: Layout<'a>, control: Control) -> Self {
         Self {
             places,
             writers,
-            layout: Layout::new(options),
+            layout,
             control,
             copies: Copies::default(),
             directories: Vec::new(),
@@ -269,8 +267,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
             }
             AcceptedKind::File { number, size, extents } => {
                 let place = self.places.place(&path)?;
-                let tally = self.layout.tally.clone();
-                let file = NewFile { path, key, number, place, meta, xattrs, size, extents, tally };
+                let file = NewFile { path, key, number, place, meta, xattrs, size, extents };
                 self.content(file, members)
             }
         }

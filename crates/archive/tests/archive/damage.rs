@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use archive::{Budget, Compression, UnpackError, UnpackOptions};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use super::{Buffer, RUNNING, listing, pack, parts, survey, unpack_options, unpack_with};
 
@@ -16,6 +18,45 @@ fn small() -> tempfile::TempDir {
     symlink("d/file", tree.path().join("link")).unwrap();
     fs::hard_link(tree.path().join("other"), tree.path().join("hard")).unwrap();
     tree
+}
+
+/// The same in fewer bytes: times of whole seconds take no headers of their own.
+fn smaller() -> tempfile::TempDir {
+    let tree = tempfile::tempdir().unwrap();
+    let file = tree.path().join("file");
+    fs::write(&file, "some content").unwrap();
+    symlink("file", tree.path().join("link")).unwrap();
+    fs::hard_link(&file, tree.path().join("hard")).unwrap();
+    for (name, nanos) in [("file", 5), ("link", 0), (".", 0)] {
+        let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let modified = Timespec { tv_sec: 1_700_000_000, tv_nsec: nanos };
+        let times = Timestamps { last_access: now, last_modification: modified };
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        utimensat(CWD, tree.path().join(name), &times, flags).unwrap();
+    }
+    tree
+}
+
+/// A tree whose archives are read once for every byte of theirs.
+fn tree_for(compression: Compression) -> tempfile::TempDir {
+    if compression == Compression::Zstd { small() } else { smaller() }
+}
+
+/// Does something for all numbers below this one, on all cores.
+fn for_each(count: usize, work: impl Fn(usize) + Sync) {
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                loop {
+                    match next.fetch_add(1, Ordering::Relaxed) {
+                        number if number < count => work(number),
+                        _ => return,
+                    }
+                }
+            });
+        }
+    });
 }
 
 /// Reads an archive in all ways. All of them accept the same tree, or all name what is wrong.
@@ -63,20 +104,20 @@ fn same_or_damaged(
 
 #[test]
 fn an_archive_that_ends_early_is_the_same_tree_or_an_error() {
-    let tree = small();
-    let before = listing(tree.path());
     for compression in Compression::ALL {
+        let tree = tree_for(compression);
+        let before = listing(tree.path());
         let whole = pack(tree.path(), compression);
         // Behind the seal of a plain archive there are only zeros.
         let enough =
             if compression == Compression::None { whole.len() - 1536 } else { whole.len() };
-        for length in 0..whole.len() {
+        for_each(whole.len(), |length| {
             let what = format!("{length} bytes of {}", whole.len());
             let result = same_or_damaged(&whole[..length], compression, &before, &what);
             if length < enough {
                 assert!(matches!(result, Err(UnpackError::Corrupt(_))), "{compression:?}: {what}");
             }
-        }
+        });
     }
 }
 
@@ -107,15 +148,15 @@ fn an_archive_of_many_frames_that_lacks_some_is_an_error() {
 
 #[test]
 fn a_flipped_bit_is_never_another_tree() {
-    let tree = small();
-    let before = listing(tree.path());
     for compression in Compression::ALL {
+        let tree = tree_for(compression);
+        let before = listing(tree.path());
         let whole = pack(tree.path(), compression);
-        for at in 0..whole.len() {
+        for_each(whole.len(), |at| {
             let mut bytes = whole.clone();
             bytes[at] ^= 1 << (at % 8);
             _ = same_or_damaged(&bytes, compression, &before, &format!("byte {at}"));
-        }
+        });
     }
 }
 
