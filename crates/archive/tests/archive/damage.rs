@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use archive::{Budget, Compression, UnpackError, UnpackOptions};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
-use super::{Buffer, RUNNING, listing, pack, parts, survey, unpack_options, unpack_with};
+use super::{
+    Buffer, RUNNING, listing, pack, parts, survey, unpack_below, unpack_options, unpack_with,
+};
 
 fn small() -> tempfile::TempDir {
     let tree = tempfile::tempdir().unwrap();
@@ -63,7 +65,9 @@ fn for_each(count: usize, work: impl Fn(usize) + Sync) {
 fn read(bytes: &[u8], compression: Compression) -> Result<Vec<String>, UnpackError> {
     // One thread of each kind: there are many small archives.
     let options = UnpackOptions { budget: Budget::with_threads(0, 1), ..unpack_options() };
-    let unpacked = unpack_with(bytes, compression, &options);
+    // And in memory, if that is possible.
+    let top = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    let unpacked = unpack_below(top, bytes, compression, &options);
     let verified = archive::verify(&mut parts(bytes), compression, &options, &RUNNING);
     let mut plain = Buffer::default();
     let relayed = archive::relay(&mut parts(bytes), compression, &options, &mut plain, &RUNNING);

@@ -121,7 +121,16 @@ fn unpack_with(
     compression: Compression,
     options: &UnpackOptions,
 ) -> Result<Tree, UnpackError> {
-    let top = tempfile::tempdir().unwrap();
+    unpack_below(tempfile::tempdir().unwrap(), bytes, compression, options)
+}
+
+/// The same in an empty directory.
+fn unpack_below(
+    top: TempDir,
+    bytes: &[u8],
+    compression: Compression,
+    options: &UnpackOptions,
+) -> Result<Tree, UnpackError> {
     let root = top.path().join("root");
     std::fs::create_dir(&root).unwrap();
     let unpacked = archive::unpack(&mut parts(bytes), compression, &root, options, &RUNNING)?;
