@@ -53,6 +53,7 @@ fuzz_target!(|input: &[u8]| {
         outside_links: if kind & 4 == 0 { OutsideLinks::Refuse } else { OutsideLinks::Keep },
         setuid: if kind & 8 == 0 { Setuid::Drop } else { Setuid::Keep },
         expected: None,
+        sealed: false,
         budget: Budget::new(64 << 20),
     };
     let control = Control::new();

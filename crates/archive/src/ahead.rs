@@ -17,9 +17,9 @@ use super::control::{Control, Stage};
 use super::digest::{Record, Records};
 use super::header::{self, BLOCK, Entry, Kind};
 use super::ordered::{Consumer, Producer, Slot, ordered};
-use super::pack::PackError;
+use super::packed::PackError;
 use super::path::shown;
-use super::policy::{dropped, packed};
+use super::policy::{drop_capability, dropped, dropped_capability, packed};
 use super::queue::{Sender, queue};
 use super::snapshot::ContentHash;
 use super::stat::{Meta, kind, size};
@@ -52,6 +52,8 @@ pub enum Step {
     Ready {
         header: Vec<u8>,
         record: Record,
+        /// What counts besides the header when it is unpacked.
+        charged: u64,
     },
 }
 
@@ -90,6 +92,8 @@ pub struct Blocks {
     pub entries: u64,
     /// Of the content of the files.
     pub content: u64,
+    /// What counts besides the bytes when they are unpacked.
+    pub charged: u64,
     /// How many files changed while they were read, or vanished before.
     pub changed: u64,
     pub notices: Vec<String>,
@@ -213,7 +217,8 @@ pub fn read(mut steps: VecDeque<Step>, context: &Context) -> Result<Stretch, Pac
         && let Some(step) = steps.pop_front()
     {
         match step {
-            Step::Ready { header, record } => {
+            Step::Ready { header, record, charged } => {
+                blocks.charged += charged;
                 blocks.bytes.extend_from_slice(&header);
                 blocks.headers.extend_from_slice(&header);
                 blocks.records.add(&record, None);
@@ -258,8 +263,11 @@ impl Blocks {
         if stat.st_nlink > 1 || size(&stat) > SMALL {
             return Ok(Some(Opened { file, stat, path }));
         }
-        let xattrs = context.xattrs.read(file.as_fd()).map_err(io)?;
-        self.add_file(&file, &stat, &path, &xattrs).map_err(io)?;
+        let mut xattrs = context.xattrs.read(file.as_fd()).map_err(io)?;
+        if drop_capability(context.setuid, &mut xattrs) {
+            self.notices.push(dropped_capability(&path));
+        }
+        self.add_file(&file, &stat, &path, &xattrs)?;
         Ok(None)
     }
 
@@ -270,19 +278,22 @@ impl Blocks {
         stat: &Stat,
         path: &[u8],
         xattrs: &[Xattr],
-    ) -> Result<(), Errno> {
+    ) -> Result<(), PackError> {
+        let io = |errno| PackError::io(path, errno);
+        let refused = |reason| PackError::refused(path, reason);
         let expected = usize::try_from(size(stat)).unwrap_or(usize::MAX);
         let meta = Meta::of(stat);
         let entry = |size: usize| Entry { path, kind: Kind::File(size as u64), meta, xattrs };
         let before = self.bytes.len();
-        header::write(&entry(expected), &mut self.bytes);
+        header::write(&entry(expected), &mut self.bytes).map_err(refused)?;
         let start = self.bytes.len();
         // One byte more than expected shows whether it has grown.
         self.bytes.reserve(expected.next_multiple_of(BLOCK) + 1);
         loop {
             let read = rustix::io::retry_on_intr(|| {
                 rustix::io::read(file, rustix::buffer::spare_capacity(&mut self.bytes))
-            })?;
+            })
+            .map_err(io)?;
             if read == 0 || self.bytes.len() - start >= expected {
                 break;
             }
@@ -294,7 +305,7 @@ impl Blocks {
         if got < expected {
             let content = self.bytes.split_off(start);
             self.bytes.truncate(before);
-            header::write(&entry(got), &mut self.bytes);
+            header::write(&entry(got), &mut self.bytes).map_err(refused)?;
             self.bytes.extend_from_slice(&content);
         }
         let content = self.bytes.len() - got;
@@ -308,6 +319,7 @@ impl Blocks {
         self.hashes.push(hash);
         self.entries += 1;
         self.content += got as u64;
+        self.charged += xattr::cost(xattrs);
         Ok(())
     }
 

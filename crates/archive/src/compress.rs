@@ -13,7 +13,8 @@ use super::budget::{Budget, Memory, Share};
 use super::control::{Control, Stage};
 use super::frame::{FRAME, SIZE_MAGIC, skippable};
 use super::ordered::{Consumer, Producer, Slot, ordered};
-use super::pack::{PackError, Sink};
+use super::pack::Sink;
+use super::packed::PackError;
 use super::queue::{Receiver, Sender, queue};
 use super::threads::spawn;
 
@@ -27,8 +28,17 @@ const GZIP_LEVEL: u32 = 3;
 /// More threads than this would need more memory than a pack may take.
 const MAX_WORKERS: usize = 8;
 
+/// How large an archive is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Of the content, and of what else counts when it is unpacked.
+    pub unpacked: u64,
+    /// What the sink got.
+    pub compressed: u64,
+}
+
 /// Runs `produce`, and hands what it writes to the sink, compressed and in order. Returns also how
-/// many bytes the sink got.
+/// large the archive is.
 ///
 /// When the sink fails, so does the next write of `produce`; the sink's error is what is returned.
 pub fn stream<T>(
@@ -37,7 +47,7 @@ pub fn stream<T>(
     sink: &mut dyn Sink,
     control: &Control,
     produce: impl FnOnce(&mut Frames<'_>) -> Result<T, PackError>,
-) -> Result<(T, u64), PackError> {
+) -> Result<(T, Size), PackError> {
     let control = control.child();
     let memory = budget.begin(&control)?;
     let workers = budget.threads().min(MAX_WORKERS);
@@ -65,6 +75,7 @@ pub fn stream<T>(
             jobs,
             order,
             content: Vec::new(),
+            unpacked: 0,
             share: None,
             spare: Arc::default(),
         };
@@ -72,6 +83,7 @@ pub fn stream<T>(
             frames.flush()?;
             Ok(value)
         });
+        let unpacked = frames.unpacked;
         match &produced {
             // Ends the workers, and then the output.
             Ok(_) => frames.finish(),
@@ -84,7 +96,7 @@ pub fn stream<T>(
         match (produced, delivered) {
             (Err(PackError::Stopped), Err(error)) | (Ok(_), Err(error)) => Err(error),
             (Err(error), _) => Err(error),
-            (Ok(value), Ok(bytes)) => Ok((value, bytes)),
+            (Ok(value), Ok(compressed)) => Ok((value, Size { unpacked, compressed })),
         }
     });
     match control.failure() {
@@ -102,6 +114,8 @@ pub struct Frames<'a> {
     jobs: Sender<Job>,
     order: Producer<Output>,
     content: Vec<u8>,
+    /// Bytes of content so far, and what was charged.
+    unpacked: u64,
     share: Option<Share>,
     /// Buffers to be used again.
     spare: Arc<Mutex<Vec<Vec<u8>>>>,
@@ -118,7 +132,13 @@ struct Job {
 type Output = io::Result<(Bytes, Option<Share>)>;
 
 impl Frames<'_> {
+    /// Counts what takes no space in the archive, and counts when it is unpacked.
+    pub fn charge(&mut self, bytes: u64) {
+        self.unpacked = self.unpacked.saturating_add(bytes);
+    }
+
     pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), PackError> {
+        self.charge(bytes.len() as u64);
         while !bytes.is_empty() {
             let (now, rest) = bytes.split_at(bytes.len().min(self.room()?));
             self.content.extend_from_slice(now);
@@ -150,12 +170,14 @@ impl Frames<'_> {
                 0 => break,
                 read => total += read as u64,
             }
+            self.charge((self.content.len() - start) as u64);
             show(&self.content[start..]);
         }
         Ok(total)
     }
 
     pub fn zeros(&mut self, mut length: u64) -> Result<(), PackError> {
+        self.charge(length);
         while length > 0 {
             let room = self.room()?;
             let now = usize::try_from(length).unwrap_or(usize::MAX).min(room);
@@ -165,7 +187,7 @@ impl Frames<'_> {
         Ok(())
     }
 
-    /// Hands something over as it is, between two frames.
+    /// Hands something over as it is, between two frames. Its content, if it has some, is to be charged.
     pub fn raw(&mut self, bytes: Vec<u8>) -> Result<(), PackError> {
         self.flush()?;
         self.ready(Bytes::from(bytes), None)

@@ -185,6 +185,11 @@ impl Control {
         Working(progress, stage)
     }
 
+    /// Marks progress within a stage.
+    pub fn step(&self) {
+        self.0.progress.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Grows with whatever is done. If it stays the same, nothing happens.
     pub fn steps(&self) -> u64 {
         self.0.progress.steps.load(Ordering::Relaxed)

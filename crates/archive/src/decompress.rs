@@ -1,8 +1,7 @@
 //! From compressed frames to content, on several cores and in order.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use bytes::{Buf, Bytes};
@@ -10,13 +9,15 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::budget::{Memory, RESERVE, Share};
 use super::control::{Control, Stage};
-use super::frame::{self, FRAME, LARGEST, OWN_MAGIC, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
-use super::ordered::{Consumer, Next, Producer, Slot, ordered};
-use super::queue::{Receiver, Sender, queue};
-use super::snapshot::ContentHash;
+use super::frame::{self, LARGEST, OWN_MAGIC, SIZE_MAGIC, ZSTD_MAGIC, is_skippable};
+use super::input::{Input, ends_early};
+use super::ordered::{Consumer, Next, Producer, ordered};
+use super::pool::{Counted, Pool};
+use super::queue::{Sender, queue};
 use super::threads::spawn;
 use super::trailer::{self, Trailer};
 use super::unpack::{Source, UnpackError};
+use super::worker::{Job, local, undecodable, work};
 use super::{Compression, UnpackOptions};
 
 const MAX_WORKERS: usize = 8;
@@ -104,7 +105,6 @@ fn run<T>(
             order,
             pool: Pool::new(workers + 1),
             decoder: None,
-            most_hashes: options.limits.entries,
             trailer: None,
             announced: false,
         };
@@ -148,16 +148,16 @@ pub struct Content<'a> {
     /// Of the archive, if its source knows it.
     size: Option<u64>,
     read: &'a AtomicU64,
-    /// After the last block, with the hashes of the regular files in the order of the archive.
-    pub trailer: Option<(Trailer, Vec<ContentHash>)>,
+    /// After the last block.
+    pub trailer: Option<Trailer>,
     /// What has to be done before every wait for a block: others may wait for whoever waits here.
     pub before_wait: Option<Box<dyn Fn() + Send + 'a>>,
     /// Stops all threads that work on the archive.
     pub control: &'a Control,
 }
 
-enum Item {
-    Trailer(Trailer, Vec<ContentHash>),
+pub enum Item {
+    Trailer(Trailer),
     Block(Bytes),
     Failed(UnpackError),
 }
@@ -181,8 +181,8 @@ impl Content<'_> {
                 }
             };
             let block = match item {
-                Item::Trailer(trailer, hashes) => {
-                    self.trailer = Some((trailer, hashes));
+                Item::Trailer(trailer) => {
+                    self.trailer = Some(trailer);
                     continue;
                 }
                 Item::Block(block) => block,
@@ -228,104 +228,6 @@ impl Content<'_> {
     }
 }
 
-/// The source as bytes.
-struct Input<'a> {
-    source: &'a mut dyn Source,
-    chunk: Bytes,
-    read: &'a AtomicU64,
-    ended: bool,
-    /// Why [`BufRead`] failed.
-    failed: Option<UnpackError>,
-    control: &'a Control,
-    stage: Stage,
-}
-
-impl Input<'_> {
-    /// Makes `chunk` hold something; returns whether there is anything.
-    fn fill(&mut self) -> Result<bool, UnpackError> {
-        while self.chunk.is_empty() && !self.ended {
-            self.control.check()?;
-            let waiting = self.control.enter(self.stage);
-            let next = self.source.next().map_err(UnpackError::Source)?;
-            drop(waiting);
-            match next {
-                Some(chunk) => {
-                    self.read.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-                    self.chunk = chunk;
-                }
-                None => self.ended = true,
-            }
-        }
-        Ok(!self.chunk.is_empty())
-    }
-
-    /// Appends exactly this many bytes. Memory grows with what arrives, not with what is announced.
-    fn exact(&mut self, mut count: usize, into: &mut Vec<u8>) -> Result<(), UnpackError> {
-        while count > 0 {
-            if !self.fill()? {
-                return Err(ends_early());
-            }
-            let now = count.min(self.chunk.len());
-            into.extend_from_slice(&self.chunk[..now]);
-            self.chunk.advance(now);
-            count -= now;
-        }
-        Ok(())
-    }
-
-    fn skip(&mut self, mut count: u64) -> Result<(), UnpackError> {
-        while count > 0 {
-            if !self.fill()? {
-                return Err(ends_early());
-            }
-            let now = usize::try_from(count).unwrap_or(usize::MAX).min(self.chunk.len());
-            self.chunk.advance(now);
-            count -= now as u64;
-        }
-        Ok(())
-    }
-
-    fn number(&mut self) -> Result<u32, UnpackError> {
-        let mut bytes = Vec::with_capacity(4);
-        self.exact(4, &mut bytes)?;
-        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-    }
-}
-
-impl Read for Input<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let now = {
-            let available = self.fill_buf()?;
-            let now = available.len().min(into.len());
-            into[..now].copy_from_slice(&available[..now]);
-            now
-        };
-        self.consume(now);
-        Ok(now)
-    }
-}
-
-impl BufRead for Input<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        match self.fill() {
-            Ok(_) => Ok(&self.chunk),
-            Err(error) => {
-                let shown = io::Error::other(error.to_string());
-                self.failed = Some(error);
-                Err(shown)
-            }
-        }
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.chunk.advance(count);
-    }
-}
-
-pub fn ends_early() -> UnpackError {
-    UnpackError::Corrupt("it ends early".to_owned())
-}
-
 struct Splitter<'a> {
     input: Input<'a>,
     /// `None` if whoever takes the content keeps none of it.
@@ -336,9 +238,8 @@ struct Splitter<'a> {
     pool: Pool,
     /// For frames that are decompressed here.
     decoder: Option<Decoder<'static>>,
-    most_hashes: u64,
     /// The last one that was found.
-    trailer: Option<(Trailer, Vec<ContentHash>)>,
+    trailer: Option<Trailer>,
     /// Whether a trailer has to follow.
     announced: bool,
 }
@@ -377,7 +278,7 @@ impl Splitter<'_> {
             return Err(ends_early());
         }
         match self.trailer.take() {
-            Some((trailer, hashes)) => Ok(self.order.send(Item::Trailer(trailer, hashes))?),
+            Some(trailer) => Ok(self.order.send(Item::Trailer(trailer))?),
             None => Ok(()),
         }
     }
@@ -422,7 +323,7 @@ impl Splitter<'_> {
         self.input.exact(1, &mut head)?;
         self.input.exact(frame::header_size(head[4]) - head.len(), &mut head)?;
         match frame::window(&head) {
-            Some(window) if window > 1 << MAX_WINDOW => Err(UnpackError::Corrupt(format!(
+            Some(window) if window > 1 << MAX_WINDOW => Err(UnpackError::Unsupported(format!(
                 "it takes a window of {window} bytes to unpack, as `zstd --long=31` makes it; \
                  compress it with at most `--long={MAX_WINDOW}`"
             ))),
@@ -434,13 +335,13 @@ impl Splitter<'_> {
     fn streamed(&mut self, head: &mut &[u8]) -> Result<(), UnpackError> {
         let mut decoder = match self.decoder.take() {
             Some(mut decoder) => {
-                decoder.reinit().map_err(undecodable)?;
+                decoder.reinit().map_err(local)?;
                 decoder
             }
             None => {
-                let mut decoder = Decoder::new().map_err(undecodable)?;
+                let mut decoder = Decoder::new().map_err(local)?;
                 let window = zstd::zstd_safe::DParameter::WindowLogMax(MAX_WINDOW);
-                decoder.set_parameter(window).map_err(undecodable)?;
+                decoder.set_parameter(window).map_err(local)?;
                 decoder
             }
         };
@@ -474,18 +375,13 @@ impl Splitter<'_> {
 
     /// What this program has to say besides the content.
     fn own(&mut self, size: u32) -> Result<(), UnpackError> {
-        let most = self.most_hashes.saturating_mul(32) + Trailer::SIZE as u64;
-        if u64::from(size) > most {
-            self.announced = false;
-            return self.input.skip(size.into());
-        }
-        let mut bytes = Vec::new();
-        self.input.exact(size as usize, &mut bytes)?;
+        let end = size.min(Trailer::SIZE as u32);
+        self.input.skip(u64::from(size - end))?;
+        let mut bytes = Vec::with_capacity(Trailer::SIZE);
+        self.input.exact(end as usize, &mut bytes)?;
         if trailer::is_announcement(&bytes) {
             self.announced = true;
-            return Ok(());
-        }
-        if let Some(trailer) = trailer::read(&bytes) {
+        } else if let Some(trailer) = Trailer::at_end(&bytes) {
             self.announced = false;
             self.trailer = Some(trailer);
         }
@@ -583,123 +479,4 @@ fn hand_on(
         None => block.into(),
     };
     Ok(order.send(Item::Block(block))?)
-}
-
-/// Why a frame cannot be decompressed.
-fn undecodable(error: io::Error) -> UnpackError {
-    let mut text = error.to_string();
-    if text.contains("too much memory") {
-        text = "it needs a window of more than 128 MiB, compress it with at most `zstd --long=27`"
-            .to_owned();
-    }
-    UnpackError::Corrupt(text)
-}
-
-struct Job {
-    frame: Vec<u8>,
-    /// For the frame.
-    packed: Share,
-    /// The size of the content in bytes.
-    content: usize,
-    /// For the content.
-    share: Share,
-    pool: Pool,
-    done: Slot<Item>,
-}
-
-fn work(jobs: &Receiver<Job>, control: &Control) {
-    let mut decompressor = zstd::bulk::Decompressor::new();
-    // A pipeline that was stopped needs no more content.
-    while let Ok(Some(Job { frame, packed, content, share, pool, done })) = jobs.recv() {
-        let working = control.enter(Stage::Decompress);
-        let mut block = pool.take(content);
-        let result = match &mut decompressor {
-            Ok(decompressor) => decompressor.decompress_to_buffer(&frame, &mut block),
-            Err(error) => Err(io::Error::other(error.to_string())),
-        };
-        pool.give(frame);
-        drop((packed, working));
-        let block = Block { content: block, pool, _share: share };
-        done.fill(match result {
-            Ok(size) if size == content => Item::Block(Bytes::from_owner(block)),
-            Ok(_) => Item::Failed(ends_early()),
-            Err(error) => Item::Failed(undecodable(error)),
-        });
-    }
-}
-
-/// Content that was not made here.
-struct Counted {
-    content: Bytes,
-    _share: Share,
-}
-
-impl AsRef<[u8]> for Counted {
-    fn as_ref(&self) -> &[u8] {
-        &self.content
-    }
-}
-
-/// Content that gives its memory back.
-struct Block {
-    content: Vec<u8>,
-    pool: Pool,
-    _share: Share,
-}
-
-impl AsRef<[u8]> for Block {
-    fn as_ref(&self) -> &[u8] {
-        &self.content
-    }
-}
-
-impl Drop for Block {
-    fn drop(&mut self) {
-        self.pool.give(std::mem::take(&mut self.content));
-    }
-}
-
-/// A few buffers to be used again: fresh memory costs as much as filling it. They come on top of the
-/// budget.
-#[derive(Clone)]
-struct Pool(Arc<Kept>);
-
-struct Kept {
-    most: usize,
-    buffers: Mutex<Vec<Vec<u8>>>,
-}
-
-impl Pool {
-    /// Smaller buffers cost less than they hold here.
-    const SMALLEST: usize = 256 << 10;
-
-    /// Larger ones are rare.
-    const LARGEST: usize = FRAME + (1 << 20);
-
-    fn new(most: usize) -> Self {
-        Self(Arc::new(Kept { most, buffers: Mutex::default() }))
-    }
-
-    /// An empty buffer with room for that much.
-    fn take(&self, bytes: usize) -> Vec<u8> {
-        let mut buffer = match bytes {
-            Self::SMALLEST..=Self::LARGEST => self.buffers().pop().unwrap_or_default(),
-            _ => Vec::new(),
-        };
-        buffer.reserve_exact(bytes);
-        buffer
-    }
-
-    fn give(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        let mut buffers = self.buffers();
-        let fits = (Self::SMALLEST..=Self::LARGEST).contains(&buffer.capacity());
-        if fits && buffers.len() < self.0.most {
-            buffers.push(buffer);
-        }
-    }
-
-    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
-        self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

@@ -4,6 +4,9 @@ use rustix::fd::AsFd;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
+/// Most bytes of the list in front of a sparse file's data.
+pub const MAX_LIST: usize = 8 << 20;
+
 /// Offset and length in bytes, in order, none empty.
 pub type Extents = Vec<(u64, u64)>;
 
@@ -54,6 +57,11 @@ pub fn encode(extents: &[(u64, u64)], size: u64) -> Vec<u8> {
     let mut bytes = text.into_bytes();
     bytes.resize(bytes.len().next_multiple_of(512), 0);
     bytes
+}
+
+/// How many bytes of a file of this size are in none of its parts.
+pub fn holes(extents: &[(u64, u64)], size: u64) -> u64 {
+    size.saturating_sub(extents.iter().map(|(_, length)| length).sum())
 }
 
 /// How many bytes of data a list announces that an archive has, if it is one: in order, without

@@ -10,6 +10,9 @@ use super::pax;
 use super::stat::{Meta, Time};
 use super::xattr::Xattr;
 
+/// Most bytes of one header that precedes a member, such as its records or a long name.
+pub const MAX_EXTENSION: u64 = 1 << 20;
+
 /// The unit of a tar archive, in bytes.
 pub const BLOCK: usize = 512;
 
@@ -46,7 +49,9 @@ const MAX_OCTAL_7: u32 = 0o777_7777;
 /// Appends the entry's header, with records in front of it for what the header itself cannot say.
 ///
 /// A tree may have millions of entries, so nothing here is formatted or allocated that need not be.
-pub fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
+///
+/// An error says why there can be no such header: nobody would take it.
+pub fn write(entry: &Entry<'_>, out: &mut Vec<u8>) -> Result<(), String> {
     // The place of the records' own header, and behind it the records, if there are any.
     let start = out.len();
     out.resize(start + BLOCK, 0);
@@ -109,6 +114,12 @@ pub fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
     let numbers = Numbers { mode, uid, gid, size, mtime: whole.unwrap_or(0) };
     numbers.set(&mut header);
     let records = out.len() - start - BLOCK;
+    if records as u64 > MAX_EXTENSION {
+        out.truncate(start);
+        return Err(format!(
+            "its names and attributes take {records} bytes, more than {MAX_EXTENSION}"
+        ));
+    }
     if records == 0 {
         out.truncate(start);
     } else {
@@ -117,6 +128,7 @@ pub fn write(entry: &Entry<'_>, out: &mut Vec<u8>) {
         out.resize(out.len().next_multiple_of(BLOCK), 0);
     }
     out.extend_from_slice(header.as_bytes());
+    Ok(())
 }
 
 /// A header with a comment, which all readers skip.

@@ -4,43 +4,30 @@
 //! way of this, so they accept and refuse the same archives. At the end the archive has to be what it
 //! says of itself.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::UnpackOptions;
 use super::digest::Record;
-use super::extents::Extents;
+use super::extents::{self, Extents};
 use super::member::{Member, MemberKind, Members};
 use super::notices::Notices;
-use super::path::{below_root, goes_up, shown, split};
+use super::path::{below_root, shown};
 use super::place::{Taken, refused, refused_by_setting};
-use super::policy::{kept_mode, outside_by_way, refused_link};
-use super::snapshot::{PathKey, TreeDigest, path_key};
+use super::policy::{drop_capability, dropped, dropped_capability, kept_mode, refused_link};
+use super::rules::{Placed, Rules};
+use super::snapshot::{PathKey, TreeDigest};
 use super::stat::Meta;
 use super::tally::Tally;
 use super::trailer::Trailer;
 use super::unpack::{UnpackError, Unpacked};
-use super::walk::MAX_DEPTH;
-use super::xattr::Xattr;
-
-/// Memory for what has to be remembered of directories and links until the end, in bytes.
-const MAX_KEPT: u64 = 1 << 30;
+use super::xattr::{self, Xattr};
 
 /// The longest target of a symbolic link on Linux, in bytes.
 const MAX_TARGET: usize = 4095;
 
 pub struct Layout<'a> {
     options: &'a UnpackOptions,
-    taken: HashMap<PathKey, Taken>,
-    /// Directories that something was put into.
-    filled: HashSet<PathKey>,
-    /// The last one of these.
-    last_filled: Vec<u8>,
-    /// The targets of symbolic links.
-    links: HashMap<Vec<u8>, Vec<u8>>,
-    /// Symbolic links that may lead out of the tree through other ones.
-    upward: Vec<Vec<u8>>,
-    kept: u64,
+    rules: Rules,
     entries: u64,
     bytes: u64,
     pub tally: Arc<Tally>,
@@ -51,6 +38,7 @@ pub struct Layout<'a> {
 pub struct Accepted {
     /// Relative to the root, empty for the root itself.
     pub path: Vec<u8>,
+    pub key: PathKey,
     pub kind: AcceptedKind,
     /// With the mode that the entry is to have.
     pub meta: Meta,
@@ -81,12 +69,7 @@ impl<'a> Layout<'a> {
     pub fn new(options: &'a UnpackOptions) -> Self {
         Self {
             options,
-            taken: HashMap::new(),
-            filled: HashSet::new(),
-            last_filled: Vec::new(),
-            links: HashMap::new(),
-            upward: Vec::new(),
-            kept: 0,
+            rules: Rules::new(options.outside_links, options.limits.entries),
             entries: 0,
             bytes: 0,
             tally: Arc::default(),
@@ -101,120 +84,58 @@ impl<'a> Layout<'a> {
         members: &mut Members<'_, '_>,
     ) -> Result<Option<Accepted>, UnpackError> {
         let path = check(&member, self.options)?;
-        let Member { kind, mut meta, xattrs, .. } = member;
+        let Member { kind, mut meta, mut xattrs, .. } = member;
         if matches!(kind, MemberKind::Fifo) {
             self.notices.add(format!("`{}` is a pipe and was left out", shown(&path)));
             return Ok(None);
         }
-        members.charge(xattrs.iter().map(|(_, value)| value.len() as u64).sum())?;
+        members.charge(xattr::cost(&xattrs))?;
         let archived = meta.mode;
         meta.mode = self.mode(&path, &kind, archived)?;
-        let accepted = |path, kind, above, replaces, xattrs| {
-            Ok(Some(Accepted { path, kind, meta, xattrs, above, replaces }))
-        };
-        if path.is_empty() {
-            self.record(b'd', archived, &path, b"", &xattrs);
-            let kind = AcceptedKind::Directory { is_new: false };
-            return accepted(path, kind, Vec::new(), None, xattrs);
+        if drop_capability(self.options.setuid, &mut xattrs) {
+            self.notices.add(dropped_capability(&path));
         }
-        let above = self.above(&path)?;
-        let mut replaces = self.taken(&path);
-        match (&kind, replaces) {
-            (MemberKind::Directory, Some(Taken::Directory)) => {
-                self.record(b'd', archived, &path, b"", &xattrs);
-                self.keep(path.len(), &xattrs)?;
-                let kind = AcceptedKind::Directory { is_new: false };
-                return accepted(path, kind, above, None, xattrs);
-            }
-            (_, Some(Taken::Directory)) if self.filled.contains(&path_key(&path)) => {
-                let reason = "it takes the place of a directory that is not empty";
-                return Err(refused(&path, reason));
-            }
-            // A second entry for a file with one name, as GNU tar packs what it was given twice.
-            (MemberKind::Hardlink(target), Some(Taken::File | Taken::Link))
-                if below_root(target).is_ok_and(|target| target == path) =>
-            {
-                return Ok(None);
-            }
-            // The last entry of a name counts.
-            (_, Some(_)) => {
-                self.taken.remove(&path_key(&path));
-                self.links.remove(&path);
-            }
-            (_, None) => replaces = None,
-        }
-        self.entries += 1;
-        match kind {
+        let Some(placed) = self.rules.place(&path, &kind, &xattrs)? else { return Ok(None) };
+        let Placed { key, above, replaces, is_new, target } = placed;
+        self.entries += u64::from(is_new);
+        let kind = match kind {
             MemberKind::Directory => {
-                self.take(&path, Taken::Directory)?;
-                self.keep(path.len(), &xattrs)?;
                 self.record(b'd', archived, &path, b"", &xattrs);
-                accepted(path, AcceptedKind::Directory { is_new: true }, above, replaces, xattrs)
+                AcceptedKind::Directory { is_new }
             }
             MemberKind::Symlink(target) => {
-                self.symlink(&path, &target)?;
                 self.record(b'l', archived, &path, &target, &[]);
-                accepted(path, AcceptedKind::Symlink(target), above, replaces, xattrs)
+                AcceptedKind::Symlink(target)
             }
-            MemberKind::Hardlink(target) => {
-                let target = below_root(&target).map_err(|reason| refused(&path, reason))?;
-                match self.taken(&target) {
-                    Some(Taken::File) => self.take(&path, Taken::File)?,
-                    // Another name of a symbolic link leads elsewhere if it is in another directory.
-                    Some(Taken::Link) => {
-                        let leads_to = self.links.get(&target).cloned().unwrap_or_default();
-                        let links = self.options.outside_links;
-                        if let Some(reason) = refused_link(links, &path, &leads_to) {
-                            return Err(refused_by_setting(&path, reason));
-                        }
-                        self.symlink(&path, &leads_to)?;
-                    }
-                    Some(Taken::Directory) | None => {
-                        let target = shown(&target);
-                        let reason =
-                            format!("it is a link to `{target}`, which is no file before it");
-                        return Err(refused(&path, reason));
-                    }
-                }
+            MemberKind::Hardlink(_) => {
                 self.record(b'h', archived, &path, &target, &[]);
-                accepted(path, AcceptedKind::Hardlink(target), above, replaces, xattrs)
+                AcceptedKind::Hardlink(target)
             }
             MemberKind::File(size, extents) => {
                 self.bytes = self.added(size)?;
                 if let Some(extents) = &extents {
                     // A hole takes no space in the archive, but may where it is unpacked, and its
                     // zeros are hashed.
-                    let stored: u64 = extents.iter().map(|(_, length)| length).sum();
-                    members.charge(size.saturating_sub(stored))?;
+                    members.charge(extents::holes(extents, size))?;
                 }
-                self.take(&path, Taken::File)?;
                 let mut record = Record::new(b'f', archived, &path, &size.to_le_bytes());
                 record.attributes(&xattrs);
                 let number = self.tally.add_file(record);
-                let kind = AcceptedKind::File { number, size, extents };
-                accepted(path, kind, above, replaces, xattrs)
+                AcceptedKind::File { number, size, extents }
             }
             // Both were handled above.
-            MemberKind::Fifo | MemberKind::Device => Err(refused(&path, "it is a device")),
-        }
+            MemberKind::Fifo | MemberKind::Device => return Err(device(&path)),
+        };
+        Ok(Some(Accepted { path, key, kind, meta, xattrs, above, replaces }))
     }
 
     pub fn taken(&self, path: &[u8]) -> Option<Taken> {
-        match path {
-            b"" => Some(Taken::Directory),
-            path => self.taken.get(&path_key(path)).copied(),
-        }
+        self.rules.taken(path)
     }
 
     /// Ends the traversal after the last member. All files have to be in the tally.
     pub fn finish(&mut self, members: &mut Members<'_, '_>) -> Result<Unpacked, UnpackError> {
-        if self.options.outside_links == super::OutsideLinks::Refuse {
-            for path in &self.upward {
-                if let Some(reason) = outside_by_way(&self.links, path) {
-                    return Err(refused_by_setting(path, reason));
-                }
-            }
-        }
+        self.rules.finish()?;
         let digest = self.tally.finish().ok_or(UnpackError::Stopped)?;
         let trailer = self.compare(digest, members)?;
         Ok(Unpacked {
@@ -237,6 +158,9 @@ impl<'a> Layout<'a> {
         let found = Trailer { digest, entries: self.entries, bytes: self.bytes };
         let frame = members.trailer();
         let seal = members.seal()?;
+        if self.options.sealed && seal.is_none() {
+            return damaged("it lacks the seal that all archives of its version have");
+        }
         if seal.is_some_and(|seal| seal.trailer != found)
             || frame.is_some_and(|trailer| trailer != found)
         {
@@ -261,41 +185,9 @@ impl<'a> Layout<'a> {
         let kept = kept_mode(self.options.setuid, is_directory, mode);
         let kept = kept.map_err(|reason| refused_by_setting(path, reason))?;
         if kept != mode {
-            self.notices.add(super::policy::dropped(path));
+            self.notices.add(dropped(path));
         }
         Ok(kept)
-    }
-
-    fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<(), UnpackError> {
-        self.take(path, Taken::Link)?;
-        self.keep(2 * path.len() + target.len(), &[])?;
-        if goes_up(target) {
-            self.upward.push(path.to_vec());
-        }
-        self.links.insert(path.to_vec(), target.to_vec());
-        Ok(())
-    }
-
-    fn take(&mut self, path: &[u8], by: Taken) -> Result<(), UnpackError> {
-        let limit = self.options.limits.entries;
-        if self.taken.insert(path_key(path), by).is_none() && self.taken.len() as u64 > limit {
-            return Err(UnpackError::Limit(format!(
-                "it holds more than {limit} entries, allow more with `cache_max_entries`"
-            )));
-        }
-        Ok(())
-    }
-
-    /// Counts what is remembered until the end.
-    fn keep(&mut self, bytes: usize, xattrs: &[Xattr]) -> Result<(), UnpackError> {
-        let attributes = xattrs.iter().map(|(name, value)| name.count_bytes() + value.len() + 64);
-        self.kept += (bytes + 64 + attributes.sum::<usize>()) as u64;
-        if self.kept > MAX_KEPT {
-            return Err(UnpackError::Limit(format!(
-                "its directories and links take more than {MAX_KEPT} bytes of memory"
-            )));
-        }
-        Ok(())
     }
 
     /// The size of all files so far and one more.
@@ -306,48 +198,6 @@ impl<'a> Layout<'a> {
                 "its files have more bytes than {limit}, allow more with `cache_max_size`"
             ))
         })
-    }
-
-    /// The directories above a path that are not there yet.
-    fn above(&mut self, path: &[u8]) -> Result<Vec<Vec<u8>>, UnpackError> {
-        if path.iter().filter(|byte| **byte == b'/').count() >= MAX_DEPTH {
-            return Err(refused(path, format!("it is more than {MAX_DEPTH} directories deep")));
-        }
-        // Most entries are in the same directory as the one before. A directory that something was put into
-        // stays one.
-        let parent = split(path).map_or(&[][..], |(parent, _)| parent);
-        if parent == self.last_filled {
-            return Ok(Vec::new());
-        }
-        let mut missing = Vec::new();
-        let mut at = path;
-        while let Some((parent, _)) = split(at).filter(|(parent, _)| !parent.is_empty()) {
-            let is_known = !self.filled.insert(path_key(parent));
-            let what = match self.taken(parent) {
-                Some(Taken::File) => "a file",
-                Some(Taken::Link) => "a link",
-                Some(Taken::Directory) if is_known => break,
-                Some(Taken::Directory) => {
-                    at = parent;
-                    continue;
-                }
-                None => {
-                    missing.push(parent.to_vec());
-                    at = parent;
-                    continue;
-                }
-            };
-            let reason = format!("something is to be put into it, and it is {what}");
-            return Err(refused(parent, reason));
-        }
-        missing.reverse();
-        for path in &missing {
-            self.take(path, Taken::Directory)?;
-            self.keep(path.len(), &[])?;
-        }
-        self.last_filled.clear();
-        self.last_filled.extend_from_slice(parent);
-        Ok(missing)
     }
 
     /// Adds an entry that is no regular file to the tree's digest.
@@ -362,7 +212,7 @@ impl<'a> Layout<'a> {
 pub fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, UnpackError> {
     let path = below_root(&member.path).map_err(|reason| refused(&member.path, reason))?;
     let reason = match &member.kind {
-        MemberKind::Device => Some("it is a device".to_owned()),
+        MemberKind::Device => return Err(device(&path)),
         MemberKind::Symlink(target) if target.is_empty() || target.contains(&0) => {
             Some("its target is no path".to_owned())
         }
@@ -388,4 +238,9 @@ pub fn check(member: &Member, options: &UnpackOptions) -> Result<Vec<u8>, Unpack
         }
         None => Ok(path),
     }
+}
+
+fn device(path: &[u8]) -> UnpackError {
+    let path = shown(path);
+    UnpackError::Unsupported(format!("`{path}` is a device, pack it again without that"))
 }

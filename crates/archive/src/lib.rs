@@ -4,9 +4,14 @@
 //! bytes. Modes, times to the nanosecond, symbolic and hard links, sparse files, extended attributes
 //! and, as root, owners are kept. Any tar reads it.
 //!
-//! Behind the end of the tar stands a [seal](seal): the digest of the tree and a hash over all headers.
-//! A comment at the start announces it. What is unpacked has to have that digest, so damage shows,
-//! however the archive is compressed.
+//! The first header has nothing but a comment that announces the [seal](seal). The seal is the comment of
+//! another one, behind the two blocks of zeros that end the tar: the digest of the tree, the number of its
+//! entries, the bytes of their content, and a hash over the tar up to its end but the announcement, the
+//! content of files, and what pads that. Any other header is part of the hash, wherever it stands, with its
+//! data and its padding. The digest covers the content. So nothing of a sealed archive can be changed,
+//! inserted or left out without being noticed, however it is compressed. Whoever knows that an archive
+//! was sealed has to [say so](UnpackOptions::sealed), or one without announcement and seal passes for
+//! somebody else's.
 //!
 //! Compressed with Zstandard it is a series of frames of [`FRAME`] bytes of content, each with its
 //! checksum, that are independent of each other, so that all cores pack and unpack. In front of each but
@@ -15,7 +20,9 @@
 //! archive and the digest of the tree, which can be read without the rest. `zstd -d` passes over them.
 //!
 //! [`unpack`], [`relay`] and [`verify`] obey one set of [rules](layout). They trust nothing: whatever an
-//! archive says, nothing outside of the root is written, and memory stays bounded.
+//! archive says, nothing outside of the root is written, and memory stays bounded. [`pack`] and [`repack`]
+//! count what those count, and make no archive that they would refuse by the same [`Limits`]. For the
+//! ratio that holds if the [`Source`] knows its size.
 //!
 //! Formats: <https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html>,
 //! <https://www.gnu.org/software/tar/manual/html_node/Standard.html>,
@@ -34,6 +41,8 @@ mod digest;
 mod extents;
 mod frame;
 mod header;
+mod input;
+mod kept;
 mod layout;
 mod member;
 mod notices;
@@ -41,13 +50,17 @@ mod numeric;
 mod options;
 mod ordered;
 mod pack;
+mod packed;
 mod path;
 mod pax;
 mod place;
 mod policy;
+mod pool;
 mod queue;
+mod records;
 mod relay;
 mod repack;
+mod rules;
 mod seal;
 mod snapshot;
 mod stat;
@@ -58,6 +71,7 @@ mod threads;
 mod trailer;
 mod unpack;
 mod walk;
+mod worker;
 mod writer;
 mod xattr;
 
@@ -66,7 +80,8 @@ pub use compression::{Compression, UnknownCompression};
 pub use control::{Control, Stage, Stopped, Wake, Working};
 pub use frame::FRAME;
 pub use options::{Limits, OutsideLinks, PackOptions, Setuid, UnpackOptions};
-pub use pack::{PackError, Packed, Sink, pack};
+pub use pack::{Sink, pack};
+pub use packed::{PackError, Packed};
 pub use relay::relay;
 pub use repack::{Root, is_empty_archive, repack, survey_archive};
 pub use snapshot::{Snapshot, TreeDigest};

@@ -8,23 +8,19 @@ use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::control::Control;
 use super::copies::Copies;
-use super::decompress::{Content, ends_early};
+use super::decompress::Content;
 use super::digest::SmallPieces;
-use super::extents::{self, Extents};
-use super::header::{BLOCK, time};
+use super::extents::{self, Extents, MAX_LIST};
+use super::header::{BLOCK, MAX_EXTENSION};
+use super::input::ends_early;
 use super::numeric::{self, check_sum};
 use super::pax;
-use super::seal::{Announced, Seal};
+use super::records::{Records, Sparse, sole_comment};
+use super::seal::{self, Announced, Seal};
 use super::stat::{Meta, Time};
 use super::trailer::Trailer;
 use super::unpack::UnpackError;
-use super::xattr::{Xattr, is_kept};
-
-/// Most bytes of one header that precedes a member, such as a long name.
-const MAX_EXTENSION: u64 = 1 << 20;
-
-/// Most bytes of the list in front of a sparse file's data.
-const MAX_LIST: usize = 8 << 20;
+use super::xattr::{self, Xattr};
 
 pub struct Members<'a, 'b> {
     content: &'a mut Content<'b>,
@@ -34,8 +30,10 @@ pub struct Members<'a, 'b> {
     padding: u64,
     /// What the records say that hold for all members to come.
     global: Records,
-    /// Of all headers and lists so far, but comments.
+    /// Of all headers and lists so far, but what announces the seal.
     headers: SmallPieces,
+    /// Whether the first header was read.
+    begun: bool,
     announced: Option<Announced>,
     seal: Option<Seal>,
 }
@@ -79,6 +77,7 @@ impl<'a, 'b> Members<'a, 'b> {
             padding: 0,
             global: Records::default(),
             headers: SmallPieces::default(),
+            begun: false,
             announced: None,
             seal: None,
         }
@@ -86,7 +85,7 @@ impl<'a, 'b> Members<'a, 'b> {
 
     /// What the trailer says of the tree, after the last member.
     pub fn trailer(&self) -> Option<Trailer> {
-        self.content.trailer.as_ref().map(|(trailer, _)| *trailer)
+        self.content.trailer
     }
 
     /// The same of the seal. Fails if the archive announced more than it has.
@@ -135,12 +134,17 @@ impl<'a, 'b> Members<'a, 'b> {
             check_sum(header)?;
             let kind = header.entry_type();
             let size = numeric::size(&header.as_old().size)?;
-            if kind == EntryType::XGlobalHeader {
-                self.global(size)?;
+            let is_first = !std::mem::replace(&mut self.begun, true);
+            if is_first && kind == EntryType::XGlobalHeader {
+                self.first(&block, size)?;
                 continue;
             }
             self.headers.update(&block);
             match kind {
+                EntryType::XGlobalHeader => {
+                    let data = self.hashed_extension(size)?;
+                    self.global.take_all_global(&data)?;
+                }
                 EntryType::XHeader => extensions.records = self.hashed_extension(size)?,
                 EntryType::GNULongName => extensions.path = Some(self.name(size)?),
                 EntryType::GNULongLink => extensions.link = Some(self.name(size)?),
@@ -194,27 +198,34 @@ impl<'a, 'b> Members<'a, 'b> {
         mut size: u64,
         extensions: Extensions,
     ) -> Result<Member, UnpackError> {
-        let Extensions { path, link, records } = extensions;
-        let mut found = self.global.clone();
+        let Extensions { path: path_of_gnu, link, records } = extensions;
+        let mut found = Records::default();
         found.take_all(&records)?;
-        size = found.size.unwrap_or(size);
-        let path = found.sparse.name.take().or(found.path).or(path);
+        let global = &self.global;
+        size = found.size.or(global.size).unwrap_or(size);
+        let path = found.sparse.name.take().or(found.path.take());
+        let path = path.or_else(|| global.path.clone()).or(path_of_gnu);
         let path = path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let link = || {
-            let short = || header.link_name_bytes().map(|name| name.into_owned());
-            found.link.clone().or(link).or_else(short).unwrap_or_default()
+        let mut link = match header.entry_type() {
+            EntryType::Symlink | EntryType::Link => {
+                let short = || header.link_name_bytes().map(|name| name.into_owned());
+                let link = found.link.take().or_else(|| global.link.clone()).or(link);
+                link.or_else(short).unwrap_or_default()
+            }
+            _ => Vec::new(),
         };
+        let xattrs = xattr::merged(&global.xattrs, std::mem::take(&mut found.xattrs))?;
         let meta = Meta {
             mode: numeric::mode(&header.as_old().mode)?,
-            uid: match found.uid {
+            uid: match found.uid.or(global.uid) {
                 Some(uid) => uid,
                 None => numeric::id(&header.as_old().uid)?,
             },
-            gid: match found.gid {
+            gid: match found.gid.or(global.gid) {
                 Some(gid) => gid,
                 None => numeric::id(&header.as_old().gid)?,
             },
-            mtime: match found.mtime {
+            mtime: match found.mtime.or(global.mtime) {
                 Some(mtime) => mtime,
                 None => Time { seconds: numeric::seconds(&header.as_old().mtime)?, nanos: 0 },
             },
@@ -225,7 +236,7 @@ impl<'a, 'b> Members<'a, 'b> {
             EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => {
                 MemberKind::Directory
             }
-            EntryType::Regular | EntryType::Continuous => match found.sparse.extents(self)? {
+            EntryType::Regular | EntryType::Continuous => match self.new_sparse(found.sparse)? {
                 Some((real, extents)) => MemberKind::File(real, Some(extents)),
                 None => MemberKind::File(size, None),
             },
@@ -234,13 +245,15 @@ impl<'a, 'b> Members<'a, 'b> {
                 MemberKind::File(real, Some(extents))
             }
             EntryType::Directory => MemberKind::Directory,
-            EntryType::Symlink => MemberKind::Symlink(link()),
-            EntryType::Link => MemberKind::Hardlink(link()),
+            EntryType::Symlink => MemberKind::Symlink(std::mem::take(&mut link)),
+            EntryType::Link => MemberKind::Hardlink(std::mem::take(&mut link)),
             EntryType::Fifo => MemberKind::Fifo,
             EntryType::Char | EntryType::Block => MemberKind::Device,
             other => {
                 let kind = other.as_byte().escape_ascii();
-                return Err(UnpackError::Corrupt(format!("it has a member of type `{kind}`")));
+                return Err(UnpackError::Unsupported(format!(
+                    "it has a member of type `{kind}`, pack it again without that"
+                )));
             }
         };
         if let MemberKind::File(real, Some(extents)) = &kind
@@ -248,7 +261,7 @@ impl<'a, 'b> Members<'a, 'b> {
         {
             return Err(corrupt("the list of a sparse file"));
         }
-        Ok(Member { path, kind, meta, xattrs: found.xattrs })
+        Ok(Member { path, kind, meta, xattrs })
     }
 
     /// The list of a sparse file in GNU's own format.
@@ -273,11 +286,33 @@ impl<'a, 'b> Members<'a, 'b> {
             self.exact(extension.as_mut_bytes())?;
             self.headers.update(extension.as_bytes());
             if add(extension.sparse())? > MAX_LIST / 16 {
-                return Err(corrupt("the list of a sparse file"));
+                return Err(list_too_long());
             }
             more = extension.is_extended();
         }
         Ok((numeric::size(&gnu.realsize)?, extents))
+    }
+
+    /// The real size and where the data belongs, in one of the formats that use PAX records.
+    fn new_sparse(&mut self, sparse: Sparse) -> Result<Option<(u64, Extents)>, UnpackError> {
+        let Sparse { version_1, size, mut extents, listed, .. } = sparse;
+        let Some(size) = size.filter(|_| version_1 || listed) else { return Ok(None) };
+        if version_1 {
+            let mut used = 0;
+            let count = self.listed(&mut used)?;
+            for _ in 0..count {
+                let (offset, length) = (self.listed(&mut used)?, self.listed(&mut used)?);
+                extents.push((offset, length));
+            }
+            let mut padding = [0; BLOCK];
+            let padding = &mut padding[..used.next_multiple_of(BLOCK) - used];
+            let left = self.left.checked_sub(padding.len() as u64);
+            self.left = left.ok_or_else(|| corrupt("the list of a sparse file"))?;
+            self.exact(padding)?;
+            self.headers.update(padding);
+        }
+        extents.retain(|(_, length)| *length > 0);
+        Ok(Some((size, extents)))
     }
 
     /// A number of the list that precedes a sparse file's data, on a line of its own.
@@ -285,8 +320,11 @@ impl<'a, 'b> Members<'a, 'b> {
         let mut digits = Vec::with_capacity(20);
         loop {
             self.fill()?;
-            if self.left == 0 || *used > MAX_LIST {
+            if self.left == 0 || digits.len() > 20 {
                 return Err(corrupt("the list of a sparse file"));
+            }
+            if *used > MAX_LIST {
+                return Err(list_too_long());
             }
             let byte = self.block.get_u8();
             self.left -= 1;
@@ -309,38 +347,48 @@ impl<'a, 'b> Members<'a, 'b> {
         Ok(name)
     }
 
+    /// The data of a header in front of a member, and what pads it to whole blocks.
     fn extension(&mut self, size: u64) -> Result<Vec<u8>, UnpackError> {
         if size > MAX_EXTENSION {
-            return Err(UnpackError::Limit(format!(
-                "a header has {size} bytes, at most {MAX_EXTENSION} are taken"
+            return Err(UnpackError::Unsupported(format!(
+                "a header has {size} bytes, pack it again with shorter names or fewer attributes, \
+                 so that none has more than {MAX_EXTENSION}"
             )));
         }
-        self.set_data(size)?;
-        let mut data = Vec::new();
-        while self.left > 0 {
-            data.extend_from_slice(&self.data()?);
+        let size = size as usize;
+        let padded = size.next_multiple_of(BLOCK);
+        // Memory grows with what arrives, not with what is announced.
+        let mut data = Vec::with_capacity(padded.min(16 << 10));
+        while data.len() < padded {
+            self.fill()?;
+            let now = self.block.len().min(padded - data.len());
+            data.extend_from_slice(&self.block[..now]);
+            self.block.advance(now);
         }
         Ok(data)
     }
 
-    /// The same with its padding, as a part of what is hashed.
+    /// The same without the padding, as a part of what is hashed.
     fn hashed_extension(&mut self, size: u64) -> Result<Vec<u8>, UnpackError> {
         let mut data = self.extension(size)?;
-        let length = data.len();
-        data.resize(length + std::mem::take(&mut self.padding) as usize, 0);
-        self.exact(&mut data[length..])?;
         self.headers.update(&data);
-        data.truncate(length);
+        data.truncate(size as usize);
         Ok(data)
     }
 
-    /// Takes note of records that hold for all members to come, and of what this program says.
-    fn global(&mut self, size: u64) -> Result<(), UnpackError> {
+    /// Takes note of what the first header of an archive says, which holds for all members. An
+    /// announcement of the seal is the only header that the seal does not cover.
+    fn first(&mut self, header: &[u8], size: u64) -> Result<(), UnpackError> {
         let data = self.extension(size)?;
-        self.skip_data()?;
-        let announced = comment(&data).and_then(Announced::of);
-        self.announced = self.announced.or(announced);
-        self.global.take_all(&data)
+        let records = &data[..size as usize];
+        if let Some(comment) = sole_comment(records) {
+            self.announced = Announced::of(comment)?;
+        }
+        if self.announced.is_none() {
+            self.headers.update(header);
+            self.headers.update(&data);
+        }
+        self.global.take_all_global(records)
     }
 
     fn set_data(&mut self, size: u64) -> Result<(), UnpackError> {
@@ -373,16 +421,21 @@ impl<'a, 'b> Members<'a, 'b> {
             if check_sum(header).is_err() {
                 return Err(UnpackError::Corrupt("something else follows its end".to_owned()));
             }
-            let is_comment = header.entry_type() == EntryType::XGlobalHeader;
-            if zeros >= 2 && self.seal.is_none() && is_comment {
-                let data = self.extension(numeric::size(&header.as_old().size)?)?;
-                self.skip_data()?;
-                self.seal = comment(&data).and_then(Seal::of);
-                if self.seal.is_some() {
-                    continue;
+            let is_global = header.entry_type() == EntryType::XGlobalHeader;
+            if zeros >= 2 && self.seal.is_none() && is_global {
+                let size = numeric::size(&header.as_old().size)?;
+                let data = self.extension(size)?;
+                if let Some(comment) = sole_comment(&data[..size as usize]) {
+                    self.seal = Seal::of(comment)?;
+                    if self.seal.is_some() {
+                        continue;
+                    }
+                    if seal::is_seal(comment) {
+                        return Err(corrupt("its seal"));
+                    }
                 }
             }
-            return Err(UnpackError::Corrupt(
+            return Err(UnpackError::Unsupported(
                 "a second tar archive follows its end, make one of both".to_owned(),
             ));
         }
@@ -430,117 +483,12 @@ impl<'a, 'b> Members<'a, 'b> {
     }
 }
 
-/// The records that matter, of all headers in front of a member.
-#[derive(Clone, Default)]
-struct Records {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    mtime: Option<Time>,
-    xattrs: Vec<Xattr>,
-    sparse: Sparse,
-}
-
-/// A sparse file in one of the three formats that use PAX records.
-#[derive(Clone, Default)]
-struct Sparse {
-    version_1: bool,
-    name: Option<Vec<u8>>,
-    size: Option<u64>,
-    extents: Extents,
-    listed: bool,
-    offset: Option<u64>,
-}
-
-impl Records {
-    /// Takes all records of a header; later ones count.
-    fn take_all(&mut self, data: &[u8]) -> Result<(), UnpackError> {
-        for (key, value) in pax::read(data).ok_or_else(|| corrupt("a PAX header"))? {
-            self.take(key, value)?;
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, key: &[u8], value: &[u8]) -> Result<(), UnpackError> {
-        let number = || pax::number(value).ok_or_else(|| corrupt("a number in a PAX header"));
-        let small = || number().map(|number| u32::try_from(number).unwrap_or(u32::MAX));
-        match key {
-            b"path" => self.path = Some(value.to_vec()),
-            b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(number()?),
-            b"uid" => self.uid = Some(small()?),
-            b"gid" => self.gid = Some(small()?),
-            b"mtime" => {
-                self.mtime = Some(time(value).ok_or_else(|| corrupt("a time in a PAX header"))?);
-            }
-            b"GNU.sparse.major" => self.sparse.version_1 = value == b"1",
-            b"GNU.sparse.name" => self.sparse.name = Some(value.to_vec()),
-            b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.sparse.size = Some(number()?),
-            b"GNU.sparse.offset" => self.sparse.offset = Some(number()?),
-            b"GNU.sparse.numbytes" => {
-                let offset = self.sparse.offset.take();
-                let offset = offset.ok_or_else(|| corrupt("the list of a sparse file"))?;
-                self.sparse.extents.push((offset, number()?));
-                self.sparse.listed = true;
-            }
-            b"GNU.sparse.map" => {
-                let numbers: Option<Vec<u64>> =
-                    value.split(|byte| *byte == b',').map(pax::number).collect();
-                let numbers = numbers.ok_or_else(|| corrupt("the list of a sparse file"))?;
-                self.sparse.extents =
-                    numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
-                self.sparse.listed = true;
-            }
-            key => {
-                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.")
-                    && is_kept(name)
-                    && let Ok(name) = std::ffi::CString::new(name)
-                {
-                    self.xattrs.retain(|(known, _)| *known != name);
-                    self.xattrs.push((name, value.to_vec()));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Sparse {
-    /// The real size and where the data belongs.
-    fn extents(
-        &mut self,
-        members: &mut Members<'_, '_>,
-    ) -> Result<Option<(u64, Extents)>, UnpackError> {
-        let Some(size) = self.size.filter(|_| self.version_1 || self.listed) else {
-            return Ok(None);
-        };
-        if self.version_1 {
-            let mut used = 0;
-            let count = members.listed(&mut used)?;
-            for _ in 0..count {
-                let (offset, length) = (members.listed(&mut used)?, members.listed(&mut used)?);
-                self.extents.push((offset, length));
-            }
-            let mut padding = [0; BLOCK];
-            let padding = &mut padding[..used.next_multiple_of(BLOCK) - used];
-            let left = members.left.checked_sub(padding.len() as u64);
-            members.left = left.ok_or_else(|| corrupt("the list of a sparse file"))?;
-            members.exact(padding)?;
-            members.headers.update(padding);
-        }
-        self.extents.retain(|(_, length)| *length > 0);
-        Ok(Some((size, std::mem::take(&mut self.extents))))
-    }
-}
-
-/// The comment in the data of a PAX header.
-fn comment(data: &[u8]) -> Option<&[u8]> {
-    let records = pax::read(data)?;
-    records.into_iter().find(|(key, _)| *key == b"comment").map(|(_, comment)| comment)
-}
-
 pub fn corrupt(what: &str) -> UnpackError {
     UnpackError::Corrupt(format!("{what} is malformed"))
+}
+
+fn list_too_long() -> UnpackError {
+    UnpackError::Unsupported(format!(
+        "the list of a sparse file has more than {MAX_LIST} bytes, pack it again without `--sparse`"
+    ))
 }

@@ -50,22 +50,25 @@ fn octal(field: &[u8]) -> Result<i128, UnpackError> {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     // Some programs leave fields empty that they have no number for.
     let text = field[..end].trim_ascii();
-    if !text.iter().all(|byte| matches!(byte, b'0'..=b'7')) {
-        return Err(corrupt("a number in a header"));
+    // Fields have at most twelve bytes, so nothing is lost.
+    let mut number = 0_u64;
+    for byte in text {
+        match byte {
+            b'0'..=b'7' => number = (number << 3) | u64::from(byte - b'0'),
+            _ => return Err(corrupt("a number in a header")),
+        }
     }
-    Ok(text.iter().fold(0, |number, digit| (number << 3) | i128::from(digit - b'0')))
+    Ok(number.into())
 }
 
 /// Whether a header is one.
 pub fn check_sum(header: &Header) -> Result<(), UnpackError> {
     let bytes = header.as_bytes();
-    let sum = |range: std::ops::Range<usize>| {
-        bytes[range].iter().map(|byte| i128::from(*byte)).sum::<i128>()
-    };
+    let sum = |bytes: &[u8]| bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
     // The sum counts its own field as spaces.
-    let sum = sum(0..148) + 8 * i128::from(b' ') + sum(156..BLOCK);
+    let sum = sum(&bytes[..148]) + 8 * u32::from(b' ') + sum(&bytes[156..BLOCK]);
     match number(&header.as_old().cksum) {
-        Ok(expected) if expected == sum => Ok(()),
+        Ok(expected) if expected == i128::from(sum) => Ok(()),
         _ => Err(corrupt("the checksum of a header")),
     }
 }

@@ -19,6 +19,9 @@ pub struct UnpackOptions {
     pub setuid: Setuid,
     /// The digest of the tree, as far as others know it. An archive of another tree is damaged.
     pub expected: Option<TreeDigest>,
+    /// Whether the archive has to have a seal, because others know that its writer sealed it. One without
+    /// is damaged.
+    pub sealed: bool,
     pub budget: Budget,
 }
 
@@ -27,9 +30,9 @@ pub struct UnpackOptions {
 pub struct Limits {
     /// Files, directories and links.
     pub entries: u64,
-    /// Of unpacked archive, in bytes, holes included.
+    /// Of unpacked archive, in bytes: headers, holes and attributes included.
     pub bytes: u64,
-    /// Unpacked bytes, holes included, for each compressed one, beyond those that are free.
+    /// The same for each compressed byte, beyond those that are free.
     pub ratio: u64,
     /// What may be unpacked whatever its ratio, in bytes.
     pub free: u64,
@@ -57,12 +60,14 @@ pub enum OutsideLinks {
     Keep,
 }
 
-/// What becomes of the setuid and setgid bits of files and directories.
+/// What becomes of the setuid and setgid bits of files and directories, and of the capabilities of files,
+/// which give as much power.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Setuid {
     /// Neither packed nor unpacked.
     #[default]
     Drop,
-    /// Kept. Files with one are only packed and unpacked by root.
+    /// Kept. Files with one of these bits are only packed and unpacked by root; capabilities are left out by
+    /// others.
     Keep,
 }

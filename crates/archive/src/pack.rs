@@ -11,24 +11,24 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, open, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::PackOptions;
 use super::ahead::{self, Ahead, Blocks, Context, FileStep, Opened, Step, Stretch, left_out};
-use super::compress::{Frames, ReadError, stream};
-use super::control::{Control, Stage, Stopped, Wake};
+use super::compress::{Frames, stream};
+use super::control::{Control, Stage, Wake};
 use super::digest::{Digester, Record, SmallPieces};
 use super::extents;
 use super::header::{self, BLOCK, Entry, Kind};
+use super::kept::Kept;
 use super::notices::Notices;
-use super::path::shown;
-use super::policy::packed as packed_stat;
+use super::packed::{PackError, Packed};
+use super::policy::{drop_capability, dropped_capability, packed as packed_stat};
 use super::seal::{self, Seal};
 use super::snapshot::{ContentHash, TreeDigest, hash_zeros};
 use super::stat::{Meta, kind, mtime, size};
 use super::survey::{check_link, is_kept, other_name};
 use super::trailer::Trailer;
-use super::unpack::UnpackError;
 use super::walk::{DIRECTORY, Found, open_directory, walk};
-use super::xattr::Xattr;
-use super::{Limits, PackOptions};
+use super::xattr::{self, Xattr};
 
 /// Where an archive goes.
 pub trait Sink: Send {
@@ -38,72 +38,6 @@ pub trait Sink: Send {
     /// Makes a `write` that waits in another thread return an error soon.
     fn interrupt(&self) -> Option<Arc<dyn Wake>> {
         None
-    }
-}
-
-/// An archive that was packed to its end.
-#[derive(Debug)]
-pub struct Packed {
-    /// Of all types, without the root.
-    pub entries: u64,
-    /// Of the content of all files.
-    pub bytes: u64,
-    /// Of the archive.
-    pub compressed_bytes: u64,
-    /// Of the tree that is in the archive, as a [`survey`](super::survey) computes it.
-    pub digest: TreeDigest,
-    /// How many files changed while they were packed. The archive is whole all the same.
-    pub changed: u64,
-    /// What was left out and why, for people.
-    pub notices: Vec<String>,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum PackError {
-    #[error("cannot read `{path}`: {source}")]
-    Io {
-        path: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("cannot read the volume: {0}")]
-    Root(#[source] io::Error),
-    /// Nobody could unpack it.
-    #[error("`{path}` cannot be in an archive: {reason}")]
-    Refused { path: String, reason: String },
-    /// The same, by the settings.
-    #[error("the archive could not be unpacked: {0}")]
-    Limit(String),
-    #[error("cannot write the archive: {0}")]
-    Sink(#[source] io::Error),
-    /// The archive that the tree comes in is not one.
-    #[error("cannot read the volume: {0}")]
-    Archive(#[source] UnpackError),
-    #[error("packing was stopped")]
-    Stopped,
-    /// A thread panicked, or could not be started.
-    #[error("internal error: {0}")]
-    Internal(String),
-}
-
-impl From<Stopped> for PackError {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
-impl PackError {
-    pub(super) fn io(path: &[u8], errno: Errno) -> Self {
-        Self::Io { path: shown(path), source: errno.into() }
-    }
-}
-
-impl From<(&[u8], ReadError)> for PackError {
-    fn from((path, error): (&[u8], ReadError)) -> Self {
-        match error {
-            ReadError::File(errno) => Self::io(path, errno),
-            ReadError::Pack(error) => error,
-        }
     }
 }
 
@@ -120,7 +54,7 @@ pub fn pack(
     let walked = root.as_fd().try_clone_to_owned().map_err(PackError::Root)?;
     drop(reading);
     let root_stat = packed_stat(options.setuid, b"", root_stat)?;
-    let (mut packed, compressed_bytes) =
+    let (mut packed, size) =
         stream(options.compression, &options.budget, sink, control, |frames| {
             seal::begin(frames, options.compression)?;
             let context = Context::new(root_stat.st_dev, options.setuid, frames.control.clone());
@@ -140,35 +74,9 @@ pub fn pack(
                 packed
             })
         })?;
-    packed.compressed_bytes = compressed_bytes;
-    packed.check(&options.limits)?;
+    packed.compressed_bytes = size.compressed;
+    packed.check(&options.limits, size)?;
     Ok(packed)
-}
-
-impl Packed {
-    /// Whether the archive obeys the rules that it will be unpacked by.
-    pub(super) fn check(&self, limits: &Limits) -> Result<(), PackError> {
-        if limits.is_bomb(self.bytes, self.compressed_bytes) {
-            return Err(PackError::Limit(format!(
-                "its content is more than {} times the size of its archive, allow more with \
-                 `cache_max_ratio`",
-                limits.ratio
-            )));
-        }
-        if self.bytes > limits.bytes {
-            return Err(PackError::Limit(format!(
-                "its files have more bytes than {}, allow more with `cache_max_size`",
-                limits.bytes
-            )));
-        }
-        if self.entries > limits.entries {
-            return Err(PackError::Limit(format!(
-                "it holds more than {} entries, allow more with `cache_max_entries`",
-                limits.entries
-            )));
-        }
-        Ok(())
-    }
 }
 
 /// Files up to this size are read before their header is written, so that a file that changes is in
@@ -189,6 +97,7 @@ struct Packer<'a, 'b> {
     digester: Digester,
     headers: SmallPieces,
     hashes: Vec<ContentHash>,
+    kept: Kept,
     packed: Packed,
 }
 
@@ -211,6 +120,7 @@ impl<'a, 'b> Packer<'a, 'b> {
             digester: Digester::default(),
             headers: SmallPieces::default(),
             hashes: Vec::new(),
+            kept: Kept::default(),
             packed: Packed {
                 entries: 0,
                 bytes: 0,
@@ -224,7 +134,9 @@ impl<'a, 'b> Packer<'a, 'b> {
 
     fn root(&mut self, stat: &Stat) -> Result<(), PackError> {
         let xattrs = self.context.xattrs.read(self.root.as_fd());
-        let xattrs = xattrs.map_err(|errno| PackError::io(b"", errno))?;
+        let mut xattrs = xattrs.map_err(|errno| PackError::io(b"", errno))?;
+        drop_capability(self.options.setuid, &mut xattrs);
+        self.kept.directory(b"", &xattrs).map_err(PackError::Limit)?;
         let meta = Meta::of(stat);
         self.header(&Entry { path: b"", kind: Kind::Directory, meta, xattrs: &xattrs })?;
         self.record(&Record::directory(stat, b"", &xattrs), None);
@@ -265,7 +177,9 @@ impl<'a, 'b> Packer<'a, 'b> {
                     }
                     Err(errno) => return Err(io(errno)),
                 };
-                let xattrs = self.context.xattrs.read(opened.as_fd()).map_err(io)?;
+                let mut xattrs = self.context.xattrs.read(opened.as_fd()).map_err(io)?;
+                drop_capability(self.options.setuid, &mut xattrs);
+                self.kept.directory(path, &xattrs).map_err(PackError::Limit)?;
                 let record = Record::directory(&stat, path, &xattrs);
                 drop(reading);
                 self.ready(path, Kind::Directory, &stat, &xattrs, record)?;
@@ -279,7 +193,9 @@ impl<'a, 'b> Packer<'a, 'b> {
                 };
                 let target = target.to_bytes();
                 check_link(self.options, self.root.as_fd(), path, target)?;
-                let xattrs = self.context.xattrs.read_link(directory, name).map_err(io)?;
+                let mut xattrs = self.context.xattrs.read_link(directory, name).map_err(io)?;
+                drop_capability(self.options.setuid, &mut xattrs);
+                self.kept.symlink(path, target).map_err(PackError::Limit)?;
                 let record = Record::symlink(&stat, path, target);
                 drop(reading);
                 self.ready(path, Kind::Symlink(target), &stat, &xattrs, record)?;
@@ -308,8 +224,9 @@ impl<'a, 'b> Packer<'a, 'b> {
         record: Record,
     ) -> Result<(), PackError> {
         let mut header = Vec::new();
-        header::write(&Entry { path, kind, meta: Meta::of(stat), xattrs }, &mut header);
-        self.step(Step::Ready { header, record })
+        header::write(&Entry { path, kind, meta: Meta::of(stat), xattrs }, &mut header)
+            .map_err(|reason| PackError::refused(path, reason))?;
+        self.step(Step::Ready { header, record, charged: xattr::cost(xattrs) })
     }
 
     fn file(&mut self, found: &Found<'_>) -> Result<(), PackError> {
@@ -344,6 +261,7 @@ impl<'a, 'b> Packer<'a, 'b> {
 
     fn blocks(&mut self, mut blocks: Blocks) -> Result<(), PackError> {
         self.frames.write(&blocks.bytes)?;
+        self.frames.charge(blocks.charged);
         self.headers.update(&blocks.headers);
         self.digester.update(&blocks.records);
         self.hashes.append(&mut blocks.hashes);
@@ -366,14 +284,18 @@ impl<'a, 'b> Packer<'a, 'b> {
             let (kind, meta) = (Kind::Hardlink(&first), Meta::of(stat));
             self.header(&Entry { path, kind, meta, xattrs: &[] })?;
             self.record(&Record::hardlink(stat, path, &first), None);
+            self.kept.hardlink(&first).map_err(PackError::Limit)?;
             self.packed.entries += 1;
             return Ok(());
         }
-        let xattrs = self.context.xattrs.read(file.as_fd()).map_err(io)?;
+        let mut xattrs = self.context.xattrs.read(file.as_fd()).map_err(io)?;
+        if drop_capability(self.options.setuid, &mut xattrs) {
+            self.notices.add(dropped_capability(path));
+        }
         if size(stat) <= SMALL {
             let mut blocks = self.context.blocks();
             let reading = self.frames.control.enter(Stage::Pack);
-            blocks.add_file(file, stat, path, &xattrs).map_err(io)?;
+            blocks.add_file(file, stat, path, &xattrs)?;
             drop(reading);
             return self.blocks(blocks);
         }
@@ -412,6 +334,7 @@ impl<'a, 'b> Packer<'a, 'b> {
         let list = extents::encode(&extents, size);
         let kind = Kind::Sparse(size, &extents, list.len() as u64);
         self.header(&Entry { path, kind, meta, xattrs })?;
+        self.frames.charge(extents::holes(&extents, size));
         self.frames.write(&list)?;
         self.headers.update(&list);
         let (mut whole, mut total, mut position) = (true, 0, 0);
@@ -460,7 +383,9 @@ impl<'a, 'b> Packer<'a, 'b> {
 
     fn header(&mut self, entry: &Entry<'_>) -> Result<(), PackError> {
         let mut header = Vec::new();
-        header::write(entry, &mut header);
+        header::write(entry, &mut header)
+            .map_err(|reason| PackError::refused(entry.path, reason))?;
+        self.frames.charge(xattr::cost(entry.xattrs));
         self.headers.update(&header);
         self.frames.write(&header)
     }

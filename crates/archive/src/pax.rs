@@ -25,19 +25,29 @@ fn digits(number: usize) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// The records of a header; `None` if it is malformed.
-pub fn read(mut bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let mut records = Vec::new();
-    // Some writers pad with NUL characters.
-    while !bytes.is_empty() && bytes[0] != 0 {
-        let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
-        let length: usize = number(&bytes[..space])?.try_into().ok()?;
-        let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
-        let equals = record.iter().position(|byte| *byte == b'=')?;
-        records.push((&record[..equals], &record[equals + 1..]));
-        bytes = &bytes[length..];
-    }
-    Some(records)
+/// Key and value.
+pub type Record<'a> = (&'a [u8], &'a [u8]);
+
+/// The records of a header. The last one is `None` if it is malformed from there on.
+pub fn records(mut bytes: &[u8]) -> impl Iterator<Item = Option<Record<'_>>> {
+    std::iter::from_fn(move || {
+        // Some writers pad with NUL characters.
+        if bytes.is_empty() || bytes[0] == 0 {
+            return None;
+        }
+        let first = first(bytes);
+        bytes = first.map_or(&[], |(_, rest)| rest);
+        Some(first.map(|(record, _)| record))
+    })
+}
+
+/// The first record and what follows it.
+fn first(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    let space = bytes.iter().take(20).position(|byte| *byte == b' ')?;
+    let length: usize = number(&bytes[..space])?.try_into().ok()?;
+    let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
+    let equals = record.iter().position(|byte| *byte == b'=')?;
+    Some(((&record[..equals], &record[equals + 1..]), &bytes[length..]))
 }
 
 /// Digits only.
@@ -49,6 +59,10 @@ pub fn number(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(bytes: &[u8]) -> Option<Vec<Record<'_>>> {
+        records(bytes).collect()
+    }
 
     #[test]
     fn lengths_count_themselves() {

@@ -1,15 +1,17 @@
 //! What no archive may hold, whether it is made or unpacked.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 
 use rustix::fd::BorrowedFd;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, openat2};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::pack::PackError;
+use super::packed::PackError;
 use super::path::{goes_up, leads_out, shown};
 use super::stat::kind;
+use super::xattr::Xattr;
 use super::{OutsideLinks, Setuid};
 
 const SETUID: u32 = 0o4000;
@@ -42,6 +44,23 @@ pub fn dropped(path: &[u8]) -> String {
         "`{}` is setuid or setgid and has lost that bit, keep it with `cache_setuid=keep`",
         shown(path)
     )
+}
+
+/// Capabilities of a file, as powerful as a setuid bit.
+const CAPABILITY: &CStr = c"security.capability";
+
+/// Removes what goes with the setuid bit if that is dropped; returns whether there was any.
+pub fn drop_capability(setuid: Setuid, xattrs: &mut Vec<Xattr>) -> bool {
+    let before = xattrs.len();
+    if setuid == Setuid::Drop {
+        xattrs.retain(|(name, _)| name.as_c_str() != CAPABILITY);
+    }
+    xattrs.len() < before
+}
+
+/// Says that an entry has lost its capabilities.
+pub fn dropped_capability(path: &[u8]) -> String {
+    format!("`{}` has lost its capabilities, keep them with `cache_setuid=keep`", shown(path))
 }
 
 /// Why a symbolic link is refused, if its text is enough to tell.

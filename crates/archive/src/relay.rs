@@ -13,6 +13,7 @@ use super::header::{self, BLOCK, Entry, Kind};
 use super::layout::{Accepted, AcceptedKind, Layout};
 use super::member::{Member, Members};
 use super::pack::Sink;
+use super::path::shown;
 use super::stat::Meta;
 use super::unpack::{Source, UnpackError, Unpacked};
 use super::xattr::Xattr;
@@ -103,7 +104,9 @@ impl<'a> Relay<'a> {
         xattrs: &[Xattr],
     ) -> Result<(), UnpackError> {
         self.header.clear();
-        header::write(&Entry { path, kind, meta, xattrs }, &mut self.header);
+        header::write(&Entry { path, kind, meta, xattrs }, &mut self.header).map_err(|reason| {
+            UnpackError::Unsupported(format!("`{}` cannot be handed on: {reason}", shown(path)))
+        })?;
         self.out.write(&self.header)
     }
 

@@ -3,28 +3,29 @@
 //! It is for trees that this process has no directory of. The archive is the same as the one that
 //! [`pack`](super::pack) makes of such a tree, as far as the other one tells what is in it.
 
-use std::collections::HashMap;
-
 use super::ahead::left_out;
 use super::compress::{Frames, stream};
 use super::content::pass;
 use super::control::Control;
 use super::digest::{Digester, Record, SmallPieces};
+use super::extents::{self, MAX_LIST};
 use super::header::{self, BLOCK, Entry, Kind};
 use super::layout::check;
 use super::member::{Member, MemberKind, Members};
 use super::notices::Notices;
-use super::pack::{PackError, Packed, Sink};
-use super::path::{below_root, goes_up, shown};
-use super::policy::{dropped, kept_mode, outside_by_way};
+use super::pack::Sink;
+use super::packed::{PackError, Packed};
+use super::path::below_root;
+use super::policy::{drop_capability, dropped, dropped_capability, kept_mode};
+use super::rules::Rules;
 use super::seal::{self, Seal};
 use super::snapshot::{ContentHash, TreeDigest};
 use super::stat::Meta;
 use super::survey::Survey;
 use super::trailer::Trailer;
 use super::unpack::{Source, UnpackError};
-use super::xattr::Xattr;
-use super::{Limits, OutsideLinks, PackOptions, UnpackOptions, decompress, extents};
+use super::xattr::{self, Xattr};
+use super::{Limits, PackOptions, UnpackOptions, decompress};
 
 /// Whose what belongs to root is in somebody else's archive. All other numbers are higher by the same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub fn repack(
     sink: &mut dyn Sink,
     control: &Control,
 ) -> Result<Packed, PackError> {
-    let (mut packed, compressed_bytes) =
+    let (mut packed, size) =
         stream(options.compression, &options.budget, sink, control, |frames| {
             seal::begin(frames, options.compression)?;
             let (packed, headers, hashes) =
@@ -61,8 +62,8 @@ pub fn repack(
             seal::end(frames, options.compression, &seal, &hashes)?;
             Ok(packed)
         })?;
-    packed.compressed_bytes = compressed_bytes;
-    packed.check(&options.limits)?;
+    packed.compressed_bytes = size.compressed;
+    packed.check(&options.limits, size)?;
     Ok(packed)
 }
 
@@ -101,6 +102,8 @@ fn transcribe(
     control: &Control,
     frames: Option<&mut Frames<'_>>,
 ) -> Result<(Packed, [u8; 32], Vec<ContentHash>), PackError> {
+    // What is only looked at may be of any size.
+    let most = if frames.is_some() { options.limits.entries } else { u64::MAX };
     members(source, options, control, |members| {
         let mut transcript = Transcript {
             checks: unbounded(options),
@@ -109,8 +112,7 @@ fn transcribe(
             digester: Digester::default(),
             headers: SmallPieces::default(),
             hashes: Vec::new(),
-            links: HashMap::new(),
-            upward: Vec::new(),
+            rules: Rules::new(options.outside_links, most),
             notices: Notices::default(),
             packed: Packed {
                 entries: 0,
@@ -148,6 +150,7 @@ fn unbounded(options: &PackOptions) -> UnpackOptions {
         outside_links: options.outside_links,
         setuid: options.setuid,
         expected: None,
+        sealed: false,
         budget: options.budget.clone(),
     }
 }
@@ -158,6 +161,7 @@ impl From<UnpackError> for PackError {
             UnpackError::Stopped => Self::Stopped,
             UnpackError::Internal(reason) => Self::Internal(reason),
             UnpackError::Refused { path, reason, .. } => Self::Refused { path, reason },
+            UnpackError::Limit(reason) => Self::Limit(reason),
             error => Self::Archive(error),
         }
     }
@@ -170,10 +174,7 @@ struct Transcript<'a, 'b> {
     digester: Digester,
     headers: SmallPieces,
     hashes: Vec<ContentHash>,
-    /// Where symbolic links lead.
-    links: HashMap<Vec<u8>, Vec<u8>>,
-    /// Links that only all of the links can tell the way of.
-    upward: Vec<Vec<u8>>,
+    rules: Rules,
     notices: Notices,
     packed: Packed,
 }
@@ -186,39 +187,39 @@ impl Transcript<'_, '_> {
             return Ok(());
         }
         let path = check(&member, &self.checks)?;
-        let Member { kind, meta, xattrs, .. } = member;
+        let Member { kind, meta, mut xattrs, .. } = member;
         let mut meta = self.root.owners(meta);
         if matches!(kind, MemberKind::Directory | MemberKind::File(..) | MemberKind::Hardlink(_)) {
             let is_directory = matches!(kind, MemberKind::Directory);
             let kept = kept_mode(self.checks.setuid, is_directory, meta.mode);
-            let kept = kept.map_err(|reason| PackError::Refused { path: shown(&path), reason })?;
+            let kept = kept.map_err(|reason| PackError::refused(&path, reason))?;
             if kept != meta.mode && matches!(kind, MemberKind::File(..)) {
                 self.notices.add(dropped(&path));
             }
             meta.mode = kept;
         }
+        let lost = drop_capability(self.checks.setuid, &mut xattrs);
+        if lost && matches!(kind, MemberKind::File(..)) {
+            self.notices.add(dropped_capability(&path));
+        }
         // Engines pack a symbolic link with several names as further names of the first one.
         let kind = match kind {
-            MemberKind::Hardlink(target) => match self.links.get(&below(&path, &target)?) {
+            MemberKind::Hardlink(target) => match self.rules.link(&below(&path, &target)?) {
                 Some(leads_to) => MemberKind::Symlink(leads_to.clone()),
                 None => MemberKind::Hardlink(target),
             },
             kind => kind,
         };
+        let Some(placed) = self.rules.place(&path, &kind, &xattrs)? else { return Ok(()) };
         let mut content = None;
         let mut record = match &kind {
             MemberKind::Symlink(target) => {
                 self.header(&path, Kind::Symlink(target), meta, &xattrs)?;
-                if goes_up(target) {
-                    self.upward.push(path.clone());
-                }
-                self.links.insert(path.clone(), target.clone());
                 Record::new(b'l', meta.mode, &path, target)
             }
-            MemberKind::Hardlink(target) => {
-                let first = below(&path, target)?;
-                self.header(&path, Kind::Hardlink(&first), meta, &[])?;
-                Record::new(b'h', meta.mode, &path, &first)
+            MemberKind::Hardlink(_) => {
+                self.header(&path, Kind::Hardlink(&placed.target), meta, &[])?;
+                Record::new(b'h', meta.mode, &path, &placed.target)
             }
             MemberKind::File(size, parts) => {
                 self.packed.bytes = self.packed.bytes.saturating_add(*size);
@@ -235,7 +236,7 @@ impl Transcript<'_, '_> {
         }
         self.digester.add(&record, content.as_ref());
         self.hashes.extend(content);
-        self.packed.entries += u64::from(!path.is_empty());
+        self.packed.entries += u64::from(placed.is_new);
         Ok(())
     }
 
@@ -252,6 +253,11 @@ impl Transcript<'_, '_> {
             None => self.header(path, Kind::File(size), meta, xattrs)?,
             Some(parts) => {
                 let list = extents::encode(&parts, size);
+                if list.len() > MAX_LIST {
+                    let reason = format!("it has {} parts between holes", parts.len());
+                    return Err(PackError::refused(path, reason));
+                }
+                self.charge(extents::holes(&parts, size));
                 let kind = Kind::Sparse(size, &parts, list.len() as u64);
                 self.header(path, kind, meta, xattrs)?;
                 self.headers.update(&list);
@@ -275,9 +281,17 @@ impl Transcript<'_, '_> {
             return Ok(());
         }
         let mut header = Vec::with_capacity(BLOCK);
-        header::write(&Entry { path, kind, meta, xattrs }, &mut header);
+        header::write(&Entry { path, kind, meta, xattrs }, &mut header)
+            .map_err(|reason| PackError::refused(path, reason))?;
+        self.charge(xattr::cost(xattrs));
         self.headers.update(&header);
         self.write(&header)
+    }
+
+    fn charge(&mut self, bytes: u64) {
+        if let Some(frames) = &mut self.frames {
+            frames.charge(bytes);
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), PackError> {
@@ -285,13 +299,7 @@ impl Transcript<'_, '_> {
     }
 
     fn finish(mut self) -> Result<(Packed, [u8; 32], Vec<ContentHash>), PackError> {
-        if self.checks.outside_links == OutsideLinks::Refuse {
-            for path in &self.upward {
-                if let Some(reason) = outside_by_way(&self.links, path) {
-                    return Err(PackError::Refused { path: shown(path), reason });
-                }
-            }
-        }
+        self.rules.finish()?;
         self.packed.digest = self.digester.finish();
         self.packed.notices = self.notices.into_vec();
         Ok((self.packed, self.headers.finish(), self.hashes))
@@ -300,6 +308,5 @@ impl Transcript<'_, '_> {
 
 /// The path that the member at `path` is another name of.
 fn below(path: &[u8], target: &[u8]) -> Result<Vec<u8>, PackError> {
-    below_root(target)
-        .map_err(|reason| PackError::Refused { path: shown(path), reason: reason.to_owned() })
+    below_root(target).map_err(|reason| PackError::refused(path, reason.to_owned()))
 }

@@ -10,12 +10,17 @@
 use super::Compression;
 use super::compress::Frames;
 use super::header::{self, BLOCK, comment};
-use super::pack::PackError;
+use super::packed::PackError;
+use super::pax;
 use super::snapshot::{ContentHash, TreeDigest};
 use super::trailer::{self, Trailer};
+use super::unpack::UnpackError;
 
-/// Starts the comments, with a version.
-const NAME: &str = "ci-seal 1";
+/// Starts the comments.
+const NAME: &str = "ci-seal";
+
+/// Follows the name.
+const VERSION: &str = "1";
 
 /// Follows the name at the start of an archive that ends with a trailer as well.
 const WITH_TRAILER: &str = "trailer";
@@ -24,7 +29,8 @@ const WITH_TRAILER: &str = "trailer";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seal {
     pub trailer: Trailer,
-    /// Over all of the tar stream but the content of files, what pads it, and comments.
+    /// Over all of the tar stream up to its end but the announcement, and the content of files with what
+    /// pads it.
     pub headers: [u8; 32],
 }
 
@@ -41,10 +47,13 @@ pub struct Announced {
 pub fn begin(frames: &mut Frames<'_>, compression: Compression) -> Result<(), PackError> {
     match compression {
         Compression::Zstd => {
-            let content = comment(format!("{NAME} {WITH_TRAILER}").as_bytes());
+            let content = comment(format!("{NAME} {VERSION} {WITH_TRAILER}").as_bytes());
+            frames.charge(content.len() as u64);
             frames.raw(frame(&content).map_err(PackError::Sink)?)
         }
-        Compression::Gzip | Compression::None => frames.write(&comment(NAME.as_bytes())),
+        Compression::Gzip | Compression::None => {
+            frames.write(&comment(format!("{NAME} {VERSION}").as_bytes()))
+        }
     }
 }
 
@@ -76,13 +85,16 @@ impl Seal {
     fn to_comment(self) -> Vec<u8> {
         let Trailer { digest, entries, bytes } = self.trailer;
         let headers = TreeDigest(self.headers);
-        comment(format!("{NAME} {digest} {entries} {bytes} {headers}").as_bytes())
+        comment(format!("{NAME} {VERSION} {digest} {entries} {bytes} {headers}").as_bytes())
     }
 
-    /// The seal in a comment, if that is one.
-    pub fn of(comment: &[u8]) -> Option<Self> {
-        let rest = std::str::from_utf8(comment).ok()?.strip_prefix(NAME)?.strip_prefix(' ')?;
-        let mut parts = rest.split(' ');
+    /// The seal in a comment, if that is one. Fails for one of a newer version.
+    pub fn of(comment: &[u8]) -> Result<Option<Self>, UnpackError> {
+        Ok(versioned(comment)?.and_then(Self::read))
+    }
+
+    fn read(text: &[u8]) -> Option<Self> {
+        let mut parts = std::str::from_utf8(text).ok()?.split(' ');
         let digest = parts.next()?.parse().ok()?;
         let entries = parts.next()?.parse().ok()?;
         let bytes = parts.next()?.parse().ok()?;
@@ -93,19 +105,45 @@ impl Seal {
 }
 
 impl Announced {
-    /// What a comment announces, if it is an announcement.
-    pub fn of(comment: &[u8]) -> Option<Self> {
-        let rest = comment.strip_prefix(NAME.as_bytes())?;
-        if rest.is_empty() {
-            return Some(Self { with_trailer: false });
+    /// What a comment announces, if it is an announcement. Fails for one of a newer version.
+    pub fn of(comment: &[u8]) -> Result<Option<Self>, UnpackError> {
+        Ok(match versioned(comment)? {
+            Some(b"") => Some(Self { with_trailer: false }),
+            Some(text) if text == WITH_TRAILER.as_bytes() => Some(Self { with_trailer: true }),
+            _ => None,
+        })
+    }
+}
+
+/// Whether a comment looks like a seal, and not like what announces one.
+pub fn is_seal(comment: &[u8]) -> bool {
+    comment.starts_with(NAME.as_bytes()) && !matches!(Announced::of(comment), Ok(Some(_)))
+}
+
+/// What follows name and version in a comment of ours.
+fn versioned(comment: &[u8]) -> Result<Option<&[u8]>, UnpackError> {
+    let rest = comment.strip_prefix(NAME.as_bytes()).and_then(|rest| rest.strip_prefix(b" "));
+    let Some(rest) = rest else { return Ok(None) };
+    let (version, text) = match rest.iter().position(|byte| *byte == b' ') {
+        // A space is followed by something.
+        Some(space) if space + 1 < rest.len() => (&rest[..space], &rest[space + 1..]),
+        Some(_) => return Ok(None),
+        None => (rest, &[][..]),
+    };
+    match version {
+        version if version == VERSION.as_bytes() => Ok(Some(text)),
+        version if pax::number(version).is_some_and(|version| version > 0) => {
+            Err(UnpackError::Unsupported(format!(
+                "a newer version of `ci` has sealed it (version {} of the seal), update `ci` to read it",
+                version.escape_ascii()
+            )))
         }
-        (rest.strip_prefix(b" ")? == WITH_TRAILER.as_bytes()).then_some(Self { with_trailer: true })
+        _ => Ok(None),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::pax;
     use super::*;
 
     #[test]
@@ -114,16 +152,31 @@ mod tests {
         let seal = Seal { trailer, headers: [9; 32] };
         let block = seal.to_comment();
         assert_eq!(block.len(), 2 * BLOCK);
-        let records = pax::read(&block[BLOCK..]).unwrap();
-        assert_eq!(records[0].0, b"comment");
-        assert_eq!(Seal::of(records[0].1), Some(seal));
-        assert_eq!(Announced::of(records[0].1), None);
+        let records: Vec<_> = pax::records(&block[BLOCK..]).flatten().collect();
+        assert_eq!((records.len(), records[0].0), (1, &b"comment"[..]));
+        assert_eq!(Seal::of(records[0].1).unwrap(), Some(seal));
+        assert_eq!(Announced::of(records[0].1).unwrap(), None);
+        assert!(is_seal(records[0].1));
         for (comment, with_trailer) in [("ci-seal 1", false), ("ci-seal 1 trailer", true)] {
-            assert_eq!(Announced::of(comment.as_bytes()), Some(Announced { with_trailer }));
-            assert_eq!(Seal::of(comment.as_bytes()), None);
+            let announced = Announced::of(comment.as_bytes()).unwrap();
+            assert_eq!(announced, Some(Announced { with_trailer }));
+            assert_eq!(Seal::of(comment.as_bytes()).unwrap(), None);
+            assert!(!is_seal(comment.as_bytes()));
         }
-        for comment in ["", "ci-seal 2", "ci-seal 1 ", "ci-seal 10", "a comment"] {
-            assert_eq!(Announced::of(comment.as_bytes()), None, "{comment}");
+        for comment in ["", "ci-seal", "ci-seal 1 ", "ci-seal 1x", "ci-seal one", "a comment"] {
+            assert_eq!(Announced::of(comment.as_bytes()).unwrap(), None, "{comment}");
+        }
+    }
+
+    #[test]
+    fn a_newer_seal_is_not_taken_for_damage() {
+        for comment in ["ci-seal 2", "ci-seal 10 trailer", "ci-seal 2 x y z"] {
+            let announced = Announced::of(comment.as_bytes()).map(drop).unwrap_err();
+            let sealed = Seal::of(comment.as_bytes()).map(drop).unwrap_err();
+            for error in [announced, sealed] {
+                assert!(!error.is_of_archive());
+                assert!(error.to_string().contains("update `ci`"), "{error}");
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::PackOptions;
 use super::control::{Control, Stage};
 use super::digest::{Digester, Record};
-use super::pack::PackError;
+use super::packed::PackError;
 use super::path::shown;
 use super::policy::{packed, refused_by_way, refused_link};
 use super::snapshot::{ContentHash, Snapshot, TreeDigest, path_key, stamp};

@@ -63,13 +63,6 @@ pub fn write(trailer: &Trailer, hashes: &[ContentHash]) -> Vec<u8> {
     frame
 }
 
-/// The reverse, of the frame's content.
-pub fn read(content: &[u8]) -> Option<(Trailer, Vec<ContentHash>)> {
-    let trailer = Trailer::at_end(content)?;
-    let (hashes, rest) = content[..content.len() - Trailer::SIZE].as_chunks::<32>();
-    rest.is_empty().then(|| (trailer, hashes.to_vec()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,8 +73,7 @@ mod tests {
         for hashes in [vec![], vec![[1; 32], [2; 32]]] {
             let frame = write(&trailer, &hashes);
             assert_eq!(Trailer::at_end(&frame), Some(trailer));
-            assert_eq!(read(&frame[8..]), Some((trailer, hashes)));
-            assert_eq!(read(&frame[9..]), None);
+            assert_eq!(frame.len(), 8 + 32 * hashes.len() + Trailer::SIZE);
             assert_eq!(Trailer::at_end(&frame[..frame.len() - 1]), None);
         }
         assert!(is_announcement(START));

@@ -15,6 +15,7 @@ use super::copies::Copies;
 use super::decompress::stream;
 use super::layout::{Accepted, AcceptedKind, Layout};
 use super::member::Members;
+use super::notices::Notices;
 use super::place::{Places, Taken, io as io_error};
 use super::snapshot::{PathKey, Snapshot, TreeDigest, path_key, stamp};
 use super::stat::Meta;
@@ -30,7 +31,8 @@ pub trait Source: Send {
     /// an end.
     fn next(&mut self) -> io::Result<Option<Bytes>>;
 
-    /// How many bytes all parts have together, if that is known.
+    /// How many bytes all parts have together, if that is known. If it is not, the content is compared with
+    /// what was read so far, which may be too little for an archive that is larger at its end.
     fn size(&self) -> Option<u64> {
         None
     }
@@ -68,6 +70,9 @@ pub enum UnpackError {
     /// It is no archive, or a part of one.
     #[error("the archive is corrupt: {0}")]
     Corrupt(String),
+    /// It may be good, and takes more than this version can do. Says what to do about it.
+    #[error("the archive is not supported: {0}")]
+    Unsupported(String),
     /// It was read to its end and is another one than was packed.
     #[error("the archive is damaged: {0}")]
     Damaged(String),
@@ -101,12 +106,13 @@ impl From<Stopped> for UnpackError {
 
 impl UnpackError {
     /// Whether the archive itself is wrong, whoever reads it by whatever settings. Anything else may be
-    /// different at another time or elsewhere, and the archive as good as it was.
+    /// different at another time, elsewhere or with another program, and the archive as good as it was.
     pub fn is_of_archive(&self) -> bool {
         match self {
             Self::Corrupt(_) | Self::Damaged(_) => true,
             Self::Refused { by_setting, .. } => !by_setting,
             Self::Source(_)
+            | Self::Unsupported(_)
             | Self::Limit(_)
             | Self::Io { .. }
             | Self::Sink(_)
@@ -134,10 +140,12 @@ pub fn unpack(
             // However this ends, the writers do not go on.
             let _stop = control.stop_on_drop();
             let places = Places::new(root, control.clone())?;
-            let writers = Writers::start(scope, options.budget.threads(), &control);
+            let layout = Layout::new(options);
+            let threads = options.budget.threads();
+            let writers = Writers::start(scope, threads, &layout.tally, &control);
             let failed = writers.failed();
             members.before_wait(writers.announcer());
-            let mut tree = Tree::new(places, writers, options, control.clone());
+            let mut tree = Tree::new(places, writers, layout, control.clone());
             let unpack = || {
                 while let Some(member) = members.next()? {
                     if let Some(entry) = tree.layout.accept(member, &mut members)? {
@@ -203,35 +211,33 @@ struct Tree<'a, 'scope> {
     implied: Vec<Vec<u8>>,
     /// Path and target of further names of files, which are made when the files are there.
     hardlinks: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Of these paths.
+    hardlink_bytes: usize,
     /// Files that have got further names.
     linked: Vec<Vec<u8>>,
     snapshot: Snapshot,
 }
 
 impl<'a, 'scope> Tree<'a, 'scope> {
-    fn new(
-        places: Places,
-        writers: Writers<'scope>,
-        options: &'a UnpackOptions,
-        control: Control,
-    ) -> Self {
+    fn new(places: Places, writers: Writers<'scope>, layout: Layout<'a>, control: Control) -> Self {
         Self {
             places,
             writers,
-            layout: Layout::new(options),
+            layout,
             control,
             copies: Copies::default(),
             directories: Vec::new(),
             // The root, unless the archive describes it.
             implied: vec![Vec::new()],
             hardlinks: Vec::new(),
+            hardlink_bytes: 0,
             linked: Vec::new(),
             snapshot: Snapshot::default(),
         }
     }
 
     fn add(&mut self, entry: Accepted, members: &mut Members<'_, '_>) -> Result<(), UnpackError> {
-        let Accepted { path, kind, meta, xattrs, above, replaces } = entry;
+        let Accepted { path, key, kind, meta, xattrs, above, replaces } = entry;
         for directory in above {
             self.places.make(&directory)?;
             self.implied.push(directory);
@@ -254,14 +260,14 @@ impl<'a, 'scope> Tree<'a, 'scope> {
                 self.writers.link(NewLink { path, place, target, meta, xattrs })
             }
             AcceptedKind::Hardlink(target) => {
+                self.hardlink_bytes += path.len() + target.len();
                 self.hardlinks.push((path, target));
-                if self.hardlinks.len() < MAX_HARDLINKS { Ok(()) } else { self.settle() }
+                let few = self.hardlinks.len() < MAX_HARDLINKS;
+                if few && self.hardlink_bytes < COPIES { Ok(()) } else { self.settle() }
             }
             AcceptedKind::File { number, size, extents } => {
                 let place = self.places.place(&path)?;
-                let key = path_key(&path);
-                let tally = self.layout.tally.clone();
-                let file = NewFile { path, key, number, place, meta, xattrs, size, extents, tally };
+                let file = NewFile { path, key, number, place, meta, xattrs, size, extents };
                 self.content(file, members)
             }
         }
@@ -289,6 +295,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
     /// Waits until everything so far is there, further names of files included.
     fn settle(&mut self) -> Result<(), UnpackError> {
         self.writers.settle()?;
+        self.hardlink_bytes = 0;
         for (path, target) in std::mem::take(&mut self.hardlinks) {
             let from = self.places.place(&target)?;
             let to = self.places.place(&path)?;
@@ -319,7 +326,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
 
     /// Gives directories their attributes, the deepest ones first: a directory that may not be entered
     /// keeps nothing from being done in it.
-    fn close_directories(&mut self, notices: &mut Vec<String>) -> Result<(), UnpackError> {
+    fn close_directories(&mut self, notices: &mut Notices) -> Result<(), UnpackError> {
         let owner = Owner::current();
         for path in std::mem::take(&mut self.implied).into_iter().rev() {
             if self.layout.taken(&path) == Some(Taken::Directory) {
@@ -359,18 +366,18 @@ impl<'a, 'scope> Tree<'a, 'scope> {
     fn finish(mut self, members: &mut Members<'_, '_>) -> Result<Unpacked, UnpackError> {
         self.settle()?;
         let relinked = self.relinked()?;
-        let mut notices = Vec::new();
+        let mut notices = Notices::default();
         self.close_directories(&mut notices)?;
         for done in self.writers.finish()? {
             for file in done.files.into_iter().filter(|file| !file.has_xattrs) {
                 self.snapshot.add(file.key, file.stamp, file.content);
             }
-            notices.extend(done.notices);
+            notices.append(done.notices);
         }
         for (key, stamp) in relinked {
             self.snapshot.restamp(key, stamp);
         }
-        notices.into_iter().for_each(|notice| self.layout.notices.add(notice));
+        self.layout.notices.append(notices);
         let unpacked = self.layout.finish(members)?;
         Ok(Unpacked { snapshot: self.snapshot, ..unpacked })
     }

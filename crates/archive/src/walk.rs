@@ -8,7 +8,7 @@ use rustix::fs::{Dir, FileType, Mode, OFlags, RawMode, openat};
 use rustix::io::Errno;
 
 use super::control::{Control, Stage};
-use super::pack::PackError;
+use super::packed::PackError;
 
 /// How deep directories may be nested. Each level that is open takes a descriptor.
 pub const MAX_DEPTH: usize = 1000;

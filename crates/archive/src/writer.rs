@@ -20,6 +20,7 @@ use rustix::process::{getegid, geteuid};
 
 use super::control::{Control, Stage, Stopped};
 use super::extents::Extents;
+use super::notices::Notices;
 use super::place::{Place, io};
 use super::queue::{Receiver, Sender, queue};
 use super::snapshot::{ContentHash, PathKey, hash, hash_zeros, stamp};
@@ -54,8 +55,6 @@ pub struct NewFile {
     pub extents: Option<Extents>,
     /// Of all files, in the order of the archive.
     pub number: usize,
-    /// Is told the hash of the content.
-    pub tally: Arc<Tally>,
 }
 
 pub struct NewLink {
@@ -87,7 +86,7 @@ type Failed = Mutex<Option<UnpackError>>;
 #[derive(Default)]
 pub struct Done {
     pub files: Vec<Written>,
-    pub notices: Vec<String>,
+    pub notices: Notices,
 }
 
 /// A file that is there.
@@ -102,11 +101,12 @@ pub struct Written {
 pub struct Open(Sender<Option<Bytes>>);
 
 impl<'scope> Writers<'scope> {
-    /// Starts at most `threads` threads. If one fails, all that `control` controls is stopped, and
-    /// [`error`](Self::error) says why.
+    /// Starts at most `threads` threads, which tell `tally` the hashes of contents. If one fails, all that
+    /// `control` controls is stopped, and [`error_of`] says why.
     pub fn start<'env>(
         scope: &'scope Scope<'scope, 'env>,
         threads: usize,
+        tally: &Arc<Tally>,
         control: &Control,
     ) -> Self {
         let count = threads.min(MAX_WRITERS);
@@ -114,9 +114,12 @@ impl<'scope> Writers<'scope> {
         let owner = Owner::current();
         let (jobs, received) = queue(control, (WAITING * count + 1) * BATCH);
         let start = |_| {
-            let (received, failed, control) = (received.clone(), failed.clone(), control.clone());
+            let (received, failed) = (received.clone(), failed.clone());
+            let (tally, control) = (tally.clone(), control.clone());
             spawn(scope, &control.clone(), "write", move || {
-                write(&received, owner, &failed, &control)
+                let writer =
+                    Writer { owner, tally: &tally, control: &control, done: Done::default() };
+                write(&received, writer, &failed)
             })
         };
         let threads = (0..count).filter_map(start).collect();
@@ -188,24 +191,37 @@ pub fn error_of(failed: &Failed) -> Option<UnpackError> {
     failed.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
-fn write(jobs: &Receiver<Job>, owner: Owner, failed: &Failed, control: &Control) -> Done {
-    let mut writer = Writer { owner, control, done: Done::default() };
+fn write(jobs: &Receiver<Job>, mut writer: Writer<'_>, failed: &Failed) -> Done {
     while let Ok(batch) = jobs.recv_many(BATCH)
         && !batch.is_empty()
     {
         let count = batch.len();
+        let mut writing = None;
         for job in batch {
             let done = match job {
-                Job::File(file, content) => writer.file(file, content),
-                Job::Large(file, pieces) => writer.large(file, &pieces),
-                Job::Link(link) => writer.link(&link).map_err(|errno| io(&link.path, errno)),
+                Job::Large(file, pieces) => {
+                    // This one waits for others.
+                    writing = None;
+                    writer.large(file, &pieces)
+                }
+                job => {
+                    writing.get_or_insert_with(|| writer.control.enter(Stage::Write));
+                    writer.control.step();
+                    match job {
+                        Job::File(file, content) => writer.file(file, content),
+                        Job::Link(link) => {
+                            writer.link(&link).map_err(|errno| io(&link.path, errno))
+                        }
+                        Job::Large(..) => Ok(()),
+                    }
+                }
             };
             if let Err(error) = done {
                 if !matches!(error, UnpackError::Stopped) {
                     let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
                     failed.get_or_insert(error);
                 }
-                control.stop();
+                writer.control.stop();
                 return writer.done;
             }
         }
@@ -216,6 +232,7 @@ fn write(jobs: &Receiver<Job>, owner: Owner, failed: &Failed, control: &Control)
 
 struct Writer<'a> {
     owner: Owner,
+    tally: &'a Tally,
     control: &'a Control,
     done: Done,
 }
@@ -237,7 +254,6 @@ struct Opened<'a> {
 impl Writer<'_> {
     fn file(&mut self, file: Box<NewFile>, content: Vec<Bytes>) -> Result<(), UnpackError> {
         self.control.check()?;
-        let _writing = self.control.enter(Stage::Write);
         let mut opened = Opened::create(file, self.control)?;
         for data in content {
             opened.write(&data)?;
@@ -266,13 +282,14 @@ impl Writer<'_> {
     }
 
     fn close(&mut self, opened: Opened<'_>) -> Result<(), UnpackError> {
+        let number = opened.new.number;
         let done = opened.finish(self.owner, &mut self.done.notices)?;
+        self.tally.content(number, done.content);
         self.done.files.push(done);
         Ok(())
     }
 
     fn link(&mut self, link: &NewLink) -> Result<(), Errno> {
-        let _writing = self.control.enter(Stage::Write);
         let Place { directory, name } = &link.place;
         symlinkat(link.target.as_slice(), directory, name)?;
         if let Some((uid, gid)) = self.owner.given(&link.meta) {
@@ -346,8 +363,8 @@ impl<'a> Opened<'a> {
         Ok(())
     }
 
-    fn finish(mut self, owner: Owner, notices: &mut Vec<String>) -> Result<Written, UnpackError> {
-        let NewFile { path, key, number, meta, xattrs, size, extents, tally, .. } = &*self.new;
+    fn finish(mut self, owner: Owner, notices: &mut Notices) -> Result<Written, UnpackError> {
+        let NewFile { path, key, meta, xattrs, size, extents, .. } = &*self.new;
         let mut set = || {
             if extents.is_some() {
                 ftruncate(&self.file, *size)?;
@@ -373,7 +390,6 @@ impl<'a> Opened<'a> {
             hash_zeros(&mut self.hasher, size - self.hashed, self.control, Stage::Write)?;
         }
         let content = *self.hasher.finalize().as_bytes();
-        tally.content(*number, content);
         let has_xattrs = !xattrs.is_empty();
         Ok(Written { key: *key, stamp: stamp(*key, &stat), content, has_xattrs })
     }
@@ -386,7 +402,7 @@ pub fn attributes(
     xattrs: &[Xattr],
     owner: Owner,
     path: &[u8],
-    notices: &mut Vec<String>,
+    notices: &mut Notices,
 ) -> Result<(), Errno> {
     if let Some((uid, gid)) = owner.to_set(meta) {
         fchown(file, Some(uid), Some(gid))?;
@@ -403,7 +419,7 @@ fn tell(
     set: Result<(), Errno>,
     path: &[u8],
     (name, _): &Xattr,
-    notices: &mut Vec<String>,
+    notices: &mut Notices,
 ) -> Result<(), Errno> {
     match set {
         Err(
@@ -414,7 +430,7 @@ fn tell(
             | Errno::RANGE
             | Errno::INVAL,
         ) => {
-            notices.push(format!(
+            notices.add(format!(
                 "`{}` has no attribute `{}`: it cannot be set here",
                 super::path::shown(path),
                 name.to_bytes().escape_ascii()

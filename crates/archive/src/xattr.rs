@@ -1,5 +1,6 @@
 //! Extended attributes.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,6 +9,9 @@ use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, lgetxattr, llistxattr, lsetxattr};
 use rustix::io::Errno;
 use rustix::process::geteuid;
+
+use super::header::MAX_EXTENSION;
+use super::unpack::UnpackError;
 
 /// Name and value.
 pub type Xattr = (CString, Vec<u8>);
@@ -82,6 +86,40 @@ impl Reader {
         found.sort();
         Ok(found)
     }
+}
+
+/// What names of one entry's attributes take together, in bytes: Linux lists no more.
+const MAX_NAMES: usize = 64 << 10;
+
+/// What memory each attribute takes beyond its name and value, in bytes, more or less.
+const OVERHEAD: u64 = 64;
+
+/// What one entry's attributes count as, in bytes: each of them is kept, hashed and set by a call of its
+/// own.
+pub fn cost(xattrs: &[Xattr]) -> u64 {
+    let cost = |(name, value): &Xattr| (name.count_bytes() + value.len()) as u64 + OVERHEAD;
+    xattrs.iter().map(cost).sum()
+}
+
+/// The attributes of an entry of two headers, in the order of the archive. The last one of a name counts.
+pub fn merged(first: &[Xattr], mut second: Vec<Xattr>) -> Result<Vec<Xattr>, UnpackError> {
+    if first.len() + second.len() > 1 {
+        let all = first.iter().cloned().chain(second).rev();
+        let mut known = HashSet::new();
+        second = all.filter(|(name, _)| known.insert(name.clone())).collect();
+        second.reverse();
+    } else {
+        second.extend(first.iter().cloned());
+    }
+    let names: usize = second.iter().map(|(name, _)| name.count_bytes() + 1).sum();
+    let values: usize = second.iter().map(|(_, value)| value.len()).sum();
+    if names > MAX_NAMES || (names + values) as u64 > MAX_EXTENSION {
+        return Err(UnpackError::Unsupported(format!(
+            "an entry has attributes with names of {names} bytes and values of {values} bytes, pack it \
+             again with fewer"
+        )));
+    }
+    Ok(second)
 }
 
 /// Sets an attribute of a symbolic link.

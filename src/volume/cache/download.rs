@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::DIGEST_VERSION;
 use super::transfer::{CANCELLED, Interrupt};
-use crate::cache::{CacheConfig, Download, Metadata};
+use crate::cache::{CacheConfig, Download, KEY_VERSION, Metadata};
 use archive::{Budget, Limits, Source, UnpackOptions, Wake};
 
 pub struct Downloaded {
@@ -70,6 +70,8 @@ pub fn unpack_options(config: &CacheConfig, stored: &Metadata, budget: Budget) -
         outside_links: config.outside_links,
         setuid: config.setuid,
         expected: digest.and_then(|digest| digest.parse().ok()),
+        // Since keys are made in this way, all archives are sealed.
+        sealed: stored.key_version.is_some_and(|version| version >= KEY_VERSION),
         budget,
     }
 }

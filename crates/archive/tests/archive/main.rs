@@ -4,8 +4,10 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 mod damage;
+mod enemy;
 mod fidelity;
 mod hostile;
+mod limits;
 mod packing;
 mod pressure;
 mod property;
@@ -46,6 +48,7 @@ fn unpack_options() -> UnpackOptions {
         outside_links: OutsideLinks::Refuse,
         setuid: Setuid::Keep,
         expected: None,
+        sealed: false,
         budget: budget(),
     }
 }
@@ -68,6 +71,23 @@ impl Source for Parts<'_> {
     fn next(&mut self) -> io::Result<Option<Bytes>> {
         Ok(self.0.next().map(Bytes::copy_from_slice))
     }
+}
+
+/// A source that knows how large it is.
+struct Whole<'a>(Option<&'a [u8]>, usize);
+
+impl Source for Whole<'_> {
+    fn next(&mut self) -> io::Result<Option<Bytes>> {
+        Ok(self.0.take().map(Bytes::copy_from_slice))
+    }
+
+    fn size(&self) -> Option<u64> {
+        Some(self.1 as u64)
+    }
+}
+
+fn whole(bytes: &[u8]) -> Whole<'_> {
+    Whole(Some(bytes), bytes.len())
 }
 
 fn parts(bytes: &[u8]) -> Parts<'_> {
@@ -101,7 +121,16 @@ fn unpack_with(
     compression: Compression,
     options: &UnpackOptions,
 ) -> Result<Tree, UnpackError> {
-    let top = tempfile::tempdir().unwrap();
+    unpack_below(tempfile::tempdir().unwrap(), bytes, compression, options)
+}
+
+/// The same in an empty directory.
+fn unpack_below(
+    top: TempDir,
+    bytes: &[u8],
+    compression: Compression,
+    options: &UnpackOptions,
+) -> Result<Tree, UnpackError> {
     let root = top.path().join("root");
     std::fs::create_dir(&root).unwrap();
     let unpacked = archive::unpack(&mut parts(bytes), compression, &root, options, &RUNNING)?;
