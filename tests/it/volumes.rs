@@ -1,6 +1,11 @@
 //! What becomes of volumes when a task does not end by itself, and when they are asked for twice.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use crate::cache;
+use crate::ending::files_in;
 use crate::support::Ci;
 
 /// A task that writes to a volume, and ends as the script does.
@@ -45,6 +50,41 @@ fn what_has_ended_by_itself_is_persisted_whatever_its_code() {
                 .stdout_has(&format!("ended with {code}"))
                 .stdout_has("uploaded");
         }
+    }
+}
+
+/// A pipeline that ends while volumes are made and restored that it never uses.
+#[test]
+fn what_nobody_waits_for_ends_before_its_place_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = format!("{}cache=file://{}", cache::driver(), dir.path().display());
+    let pipeline = |body: &str| {
+        let names = format!(r#"const names = ["a", "b", "c", "d"]; {body}"#);
+        Ci::pipeline(&names).args(["--output", "plain", "--driver", &driver])
+    };
+    pipeline(
+        r#"
+        const args = ["-c", "cd v && seq 20000 | split -l 5 -a 4"];
+        for (const name of names) {
+            const mounts = { v: await runtime.createVolume({ name }) };
+            assert.equal((await runtime.run({ name, image: "busybox", command: { path: "sh", args }, mounts })).code, 0);
+        }
+        "#,
+    )
+    .run()
+    .exits(0);
+    for _ in 0..3 {
+        let ci = pipeline(
+            r#"
+            for (const name of names) await runtime.createVolume({ name });
+            void runtime.createVolume({ name: "late" });
+            void runtime.startSandbox({ name: "late", image: "busybox" }).catch(() => undefined);
+            "#,
+        );
+        let output = ci.command().output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*text), (Some(0), ""));
+        assert_eq!(files_in(&ci.state()), 0);
     }
 }
 

@@ -31,6 +31,14 @@ pub async fn open(
     shared: &Arc<Shared>,
     spec: &SandboxSpec,
 ) -> Result<Arc<dyn Sandbox>, DriverError> {
+    // Nothing is made any more when the end of all tasks has been waited for.
+    let _here = shared.tasks.token();
+    if shared.closing.is_cancelled() {
+        return Err(DriverError::Refused(format!(
+            "cannot open sandbox `{}`: the run is about to end",
+            spec.name
+        )));
+    }
     shared.notify_ignored(&spec.image, spec.privileged, spec.limits);
     check::variables(&spec.env)?;
     let (work_dir, user) = (spec.work_dir.clone(), spec.user.clone());
