@@ -234,7 +234,7 @@ async fn execute(
         {
             return Err(RunError::Unavailable(diagnostic));
         }
-        (outcome, _) => outcome?,
+        outcome => outcome?,
     }
     closed?;
     if let Some(reason) = stop.reason() {

@@ -139,6 +139,18 @@ fn a_registry_out_of_reach_is_told_from_an_image_that_is_not_there() {
     pull(&format!("{registry}/none:1")).exits(1).lacks("does not get an answer");
     pull(&format!("{registry}/tiny:none")).exits(1).lacks("does not get an answer");
     pull(&format!("{registry}/UPPER:1")).exits(1).stdout_has("is no image, check its name");
+    // So it is for a sandbox, and for what comes after another one that was caught.
+    let sandbox = r#"
+        const command = { path: "true" };
+        await runtime.run({ name: "t", image: "127.0.0.1:1/none:1", command }).catch(() => undefined);
+        await runtime.startSandbox({ name: "box", image: "127.0.0.1:1/x" });
+    "#;
+    let driver = format!("docker://images?host={}", host());
+    Ci::pipeline(sandbox)
+        .args(["--driver", &driver])
+        .run()
+        .exits(3)
+        .stdout_has("does not get an answer from the registry `127.0.0.1:1`");
     // A pipeline that goes on without the image has not failed for it.
     let caught = r#"
         const command = { path: "true" };
