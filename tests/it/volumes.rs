@@ -39,10 +39,79 @@ fn what_a_signal_has_ended_is_not_persisted() {
     }
 }
 
+/// A shell tells the end of its last command by a signal as a code, and may go on to return any other.
+#[test]
+fn what_a_signal_has_ended_below_a_shell_is_not_persisted() {
+    for runs in [TASK, EXEC] {
+        for script in [
+            "sh -c 'kill -KILL \\$\\$'; exit \\$?",
+            "sleep 1000 & kill \\$!; wait \\$!",
+            "exit 137",
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = format!("file://{}", dir.path().display());
+            cache::run(&ending(script, runs), &store, &[])
+                .exits(0)
+                .stdout_has("a process of task `work` was ended while it had the volume mounted")
+                .lacks("uploaded");
+        }
+    }
+}
+
+/// A control group with little memory.
+struct LittleMemory(PathBuf);
+
+impl LittleMemory {
+    /// `None` where this process may not make one.
+    fn new() -> Option<Self> {
+        let name = format!("ci-test-{}", std::process::id());
+        [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+            .into_iter()
+            .find_map(|(root, limit)| {
+                let group = Path::new(root).join(&name);
+                fs::create_dir(&group).ok()?;
+                let group = Self(group);
+                fs::write(group.0.join(limit), "512M").ok().map(|()| group)
+            })
+    }
+}
+
+impl Drop for LittleMemory {
+    fn drop(&mut self) {
+        _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_process_that_ran_out_of_memory_below_a_shell_spoils_its_volumes() {
+    let Some(group) = LittleMemory::new() else { return };
+    for runs in [TASK, EXEC] {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "(echo 1000 > /proc/self/oom_score_adj; exec tail /dev/zero) || true";
+        let driver = format!("native://?cache=file://{}", dir.path().display());
+        let ci =
+            Ci::pipeline(&ending(script, runs)).args(["--output", "plain", "--driver", &driver]);
+        let command = ci.command();
+        let mut inside = Command::new("sh");
+        inside
+            .args(["-c", r#"echo $$ > "$0/cgroup.procs" && exec "$@""#])
+            .arg(&group.0)
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(ci.dir())
+            .env("XDG_CACHE_HOME", ci.state());
+        let output = inside.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("ended with 0"), "{output:?}");
+        let reason = "a process of task `work` was ended while it had the volume mounted";
+        assert!(text.contains(reason) && !text.contains("uploaded"), "{text}");
+    }
+}
+
 #[test]
 fn what_has_ended_by_itself_is_persisted_whatever_its_code() {
     for runs in [TASK, EXEC] {
-        for code in [0, 1, 137] {
+        for code in [0, 1, 128, 193, 255] {
             let dir = tempfile::tempdir().unwrap();
             let store = format!("file://{}", dir.path().display());
             cache::run(&ending(&format!("exit {code}"), runs), &store, &[])

@@ -104,7 +104,8 @@ struct Running {
 
 impl Attempt {
     async fn run(mut self, seat: Seat, files: TaskFiles) {
-        let TaskFiles { channel: channel_share, start, mount_points, .. } = files;
+        let TaskFiles { channel: channel_share, start, mount_points, holder: _holder, .. } = files;
+        let kills = self.oom_kills();
         let started = self.start(seat).await;
         drop(start);
         let Running { channel, mut site, stdin, stdout, stderr } = match started {
@@ -125,7 +126,7 @@ impl Attempt {
             let _ = err_is_drained.await;
         };
         tokio::join!(
-            holding(channel_share, self.attend(channel, site, phase, drained)),
+            holding(channel_share, self.attend(channel, site, phase, drained, kills)),
             holding(files.stdout, out.run(watched.clone(), out_drained)),
             holding(files.stderr, err.run(watched, err_drained)),
             holding(files.stdin, feed),
@@ -224,6 +225,7 @@ impl Attempt {
         site: Site,
         phase: watch::Sender<Phase>,
         drained: impl Future<Output = ()>,
+        kills: Option<u64>,
     ) {
         let mut drained = pin!(drained);
         let mut state = State::default();
@@ -279,7 +281,7 @@ impl Attempt {
                 () = sleep(grace), if state.gone && state.cancelled => state.drained = true,
                 () = sleep(AFTERMATH), if self.outcome.is_some() && state.drained && !state.cancelled && ended => {
                     // What is left now stays until its host ends.
-                    self.tell(state.outcome(&self.plan.spec.name));
+                    self.tell(self.outcome(&mut state, kills));
                 }
             }
         }
@@ -292,10 +294,25 @@ impl Attempt {
         } else if state.lost.is_none() {
             self.shared.supervision.recycle(channel);
         }
+        let outcome = self.outcome(&mut state, kills);
         // The next task of this name may have the directory from here on.
         self.leave(site).await;
-        let outcome = state.outcome(&self.plan.spec.name);
         self.tell(outcome);
+    }
+
+    /// How many processes the system has ended by now for want of memory, if a volume may suffer by that.
+    fn oom_kills(&self) -> Option<u64> {
+        if self.plan.spec.mounts.is_empty() { None } else { self.shared.oom_kills.count() }
+    }
+
+    fn outcome(&self, state: &mut State, kills: Option<u64>) -> Outcome {
+        match state.outcome(&self.plan.spec.name) {
+            // It may have been another task's, and nobody can tell.
+            Ok(TaskExit::Code(code)) if self.oom_kills() > kills => {
+                Ok(TaskExit::CodeAfterKill(code))
+            }
+            outcome => outcome,
+        }
     }
 
     fn keep(&self, launch: Option<Box<Launch>>) {

@@ -10,8 +10,10 @@ mod directories;
 mod environment;
 mod fixtures;
 mod mounts;
+mod oom;
 mod open_files;
 mod pump;
+mod removing;
 mod root;
 mod sandbox;
 mod shared;
@@ -38,7 +40,9 @@ pub use supervisor::SUPERVISOR_ARG;
 use self::attempt::{Host, clear};
 use self::directories::Directories;
 use self::environment::Environment;
+use self::oom::OomKills;
 use self::open_files::OpenFiles;
+use self::removing::removing;
 use self::shared::{Ignored, Shared, blocking};
 use self::shell::Kept;
 use self::site::{Plan, Seat};
@@ -142,6 +146,7 @@ fn start(
         volumes: Default::default(),
         kept: Default::default(),
         starts: Semaphore::new(starts),
+        oom_kills: OomKills::find(),
         open_files: OpenFiles::new(open_files.spare(), open_files.limit),
         closing: CancellationToken::new(),
         tasks: TaskTracker::new(),
