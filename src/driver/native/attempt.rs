@@ -41,11 +41,13 @@ impl Host<'_> {
         let Self { shared, seat, tasks, closing } = self;
         let with_stdin = plan.spec.stdin.is_some();
         let mount_points = plan.held_mount_points(shared);
-        let files = tokio::select! {
+        let files = shared.open_files.acquire(shared, &plan.spec.name, with_stdin, mount_points);
+        // The command counts as running until this future ends.
+        let (files, _running) = tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(TaskExit::Cancelled),
             () = closing.cancelled() => return Ok(TaskExit::Cancelled),
-            files = shared.open_files.acquire(shared, with_stdin, mount_points) => files?,
+            files = files => files?,
         };
         let (outcome, told) = oneshot::channel();
         let abandoned = CancellationToken::new();
