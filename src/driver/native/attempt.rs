@@ -160,12 +160,15 @@ impl Attempt {
         };
         let Some(_turn) = turn else { return Err(Ok(TaskExit::Cancelled)) };
         loop {
-            if self.cancel.is_cancelled() || self.closing.is_cancelled() {
+            if self.has_to_stop() {
                 return Err(Ok(TaskExit::Cancelled));
             }
-            let (shared, plan) = (self.shared.clone(), self.plan.clone());
-            let made = blocking(move || Site::make(&shared, &plan, seat)).await;
-            let (site, launch, streams) = made.flatten().map_err(Err)?;
+            let made = self.make(seat).await;
+            let (site, launch, streams) = match made {
+                // That may be why.
+                Err(_) if self.has_to_stop() => return Err(Ok(TaskExit::Cancelled)),
+                made => made.map_err(Err)?,
+            };
             let kept = self.plan.spec.keep.then(|| launch.clone());
             let launched = tokio::select! {
                 biased;
@@ -204,6 +207,27 @@ impl Attempt {
                 }
             }
         }
+    }
+
+    /// Makes everything around the command, or nothing. A wait in there ends when the task is to end.
+    async fn make(&self, seat: Seat) -> Result<(Site, Box<Launch>, Streams), DriverError> {
+        let (shared, plan, stop) =
+            (self.shared.clone(), self.plan.clone(), CancellationToken::new());
+        let stopping = stop.clone();
+        let mut made = pin!(blocking(move || Site::make(&shared, &plan, seat, &stopping)));
+        let made = tokio::select! {
+            biased;
+            made = &mut made => made,
+            () = self.stopped() => {
+                stop.cancel();
+                made.await
+            }
+        };
+        made.flatten()
+    }
+
+    fn has_to_stop(&self) -> bool {
+        self.cancel.is_cancelled() || self.closing.is_cancelled()
     }
 
     async fn launch(
