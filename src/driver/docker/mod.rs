@@ -8,6 +8,7 @@ mod attend;
 mod clock;
 mod config;
 mod container;
+mod credentials;
 mod destination;
 mod diagnosis;
 mod engine;

@@ -45,6 +45,7 @@ fn hello(image: &str, pull: &str, config: &Path) -> Outcome {
     Ci::pipeline(&body)
         .args(["--output", "plain", "--driver", &driver])
         .env("DOCKER_CONFIG", config)
+        .env("AWS_SECRET_ACCESS_KEY", "HIDDEN")
         .env("PATH", format!("{}:/usr/bin:/bin", config.display()))
         .run()
         .lacks(PASSWORD)
@@ -114,11 +115,15 @@ fn registries_are_asked_with_the_credentials_of_docker() {
     let config = configured(&format!(r#"{{"credHelpers": {{"{registry}": "test"}}}}"#));
     let helper = config.path().join("docker-credential-test");
     let answer = format!(r#"{{"Username": "{USER}", "Secret": "{PASSWORD}"}}"#);
-    let script =
-        format!("#!/bin/sh\nread registry\n[ \"$registry\" = {registry} ] && echo '{answer}'\n");
+    let script = format!(
+        "#!/bin/sh\nenv > env\nread registry\n[ \"$registry\" = {registry} ] && echo '{answer}'\n"
+    );
+    let script = script.replace("> env", &format!("> {}/env", config.path().display()));
     std::fs::write(&helper, script).unwrap();
     std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
     hello(&image, "always", config.path()).exits(0).stdout_has("[t] hello");
+    let seen = std::fs::read_to_string(config.path().join("env")).unwrap();
+    assert!(seen.contains("DOCKER_CONFIG=") && !seen.contains("AWS_"), "{seen}");
     std::fs::remove_file(&helper).unwrap();
     hello(&image, "always", config.path())
         .exits(1)
