@@ -14,6 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::open_files::{FileShare, TaskFiles};
 use super::pump::{Phase, Pump};
+use super::removing::removing;
 use super::shared::{Shared, blocking};
 use super::shell::Kept;
 use super::site::{Plan, Seat, Site, Streams};
@@ -366,7 +367,8 @@ impl Attempt {
 /// Clears what was made for a task, when nothing of it runs any more.
 pub async fn clear(shared: &Arc<Shared>, site: Site) -> Result<Seat, DriverError> {
     let worker = shared.clone();
-    let seat = blocking(move || site.clear(&worker)).await;
+    let clear = blocking(move || site.clear(&worker));
+    let seat = removing(&shared.place.slot.path, clear).await;
     shared.sweep();
     seat
 }

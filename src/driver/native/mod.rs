@@ -240,18 +240,21 @@ impl Driver for NativeDriver {
         let close = async || {
             self.end_tasks().await;
             self.shared.cleaning.close();
-            self.shared.cleaning.wait().await;
-            let shared = self.shared.clone();
-            blocking(move || {
-                let io = |context: String| move |source| DriverError::Io { context, source };
-                let slot = &shared.place.slot;
-                let ended = shared.supervision.end(&slot.path);
-                ended.map_err(io("cannot end the supervisor".into()))?;
-                shared.fixtures.release_all();
-                let context = format!("cannot remove `{}`", slot.path.display());
-                slot.remove(&shared.place.root).map_err(io(context))
-            })
-            .await?
+            let remove = async {
+                self.shared.cleaning.wait().await;
+                let shared = self.shared.clone();
+                blocking(move || {
+                    let io = |context: String| move |source| DriverError::Io { context, source };
+                    let slot = &shared.place.slot;
+                    let ended = shared.supervision.end(&slot.path);
+                    ended.map_err(io("cannot end the supervisor".into()))?;
+                    shared.fixtures.release_all();
+                    let context = format!("cannot remove `{}`", slot.path.display());
+                    slot.remove(&shared.place.root).map_err(io(context))
+                })
+                .await?
+            };
+            removing(&self.shared.place.slot.path, remove).await
         };
         self.closed.get_or_try_init(close).await.copied()
     }

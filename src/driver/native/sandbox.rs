@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::Host;
 use super::directories::Lease;
 use super::mounts::MountPlan;
+use super::removing::removing;
 use super::shared::{Shared, blocking};
 use super::site::{Plan, Seat, Work, owner};
 use crate::driver::{DriverError, OutputSink, Sandbox, check, closed_sandbox};
@@ -74,7 +75,8 @@ pub async fn open(
         tasks.close();
         tasks.wait().await;
         // What cannot be removed now stays for the end of the run, which reports it.
-        _ = blocking(move || lease.clear(with_work)).await;
+        let clear = blocking(move || lease.clear(with_work));
+        _ = removing(&keeper.place.slot.path, clear).await;
         keeper.sweep();
     });
     Ok(Arc::new(sandbox))
