@@ -5,9 +5,11 @@ use std::path::Path;
 
 use ci::driver::docker::{DockerConfig, Pull};
 use ci::task::TaskSpec;
+use nix::sys::signal::{Signal, kill};
 
 use super::{Run, docker, host, variable};
 use crate::conformance::{finish, sh, succeed, task};
+use crate::interruptions::{code, silent};
 use crate::support::{Ci, Outcome};
 
 #[tokio::test]
@@ -162,6 +164,22 @@ fn a_registry_out_of_reach_is_told_from_an_image_that_is_not_there() {
         try { await runtime.run({ name: "t", image: "127.0.0.1:1/none:1", command }); } catch {}
         throw new Error("for a reason of its own");
     "#;
-    let driver = format!("docker://images?host={}", host());
     Ci::pipeline(caught).args(["--driver", &driver]).run().exits(1);
+}
+
+/// The engine waits for a registry that takes connections and never says anything.
+#[test]
+fn a_pull_from_a_registry_that_never_answers_can_be_ended() {
+    let pulling = |port: u16| {
+        let body = format!(
+            r#"await runtime.run({{ name: "t", image: "127.0.0.1:{port}/x", command: {{ path: "true" }} }});"#
+        );
+        Ci::pipeline(&body).args(["--driver", &format!("docker://images?host={}", host())])
+    };
+    let (listener, port) = silent();
+    let ended = code(&pulling(port), &listener, |pid| kill(pid, Signal::SIGINT).unwrap());
+    assert_eq!(ended, Some(130));
+    let (listener, port) = silent();
+    let ended = code(&pulling(port).args(["--timeout", "2s"]), &listener, |_| {});
+    assert_eq!(ended, Some(124));
 }
