@@ -153,6 +153,9 @@ fn what_nobody_waits_for_ends_before_its_place_is_removed() {
         let output = ci.command().output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!((output.status.code(), &*text), (Some(0), ""));
+        // Nor does a restore fail for want of its place.
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(!text.contains("failed"), "{text}");
         assert_eq!(files_in(&ci.state()), 0);
     }
 }
