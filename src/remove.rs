@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::NixPath;
 use nix::dir::{Dir, Type};
@@ -42,6 +43,14 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// How many files and directories this process has removed.
+static REMOVED: AtomicU64 = AtomicU64::new(0);
+
+/// Grows for as long as something is being removed.
+pub fn removed() -> u64 {
+    REMOVED.load(Ordering::Relaxed)
+}
+
 const DIRECTORY: OFlag =
     OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
 
@@ -66,8 +75,9 @@ impl Removal<'_> {
             Err(Errno::EBUSY) => self.mount(parent, name, depth),
             Err(_) => self.directory(parent, name, depth),
         };
-        if let Err(error) = result {
-            self.first_error.get_or_insert(error);
+        match result {
+            Ok(()) => _ = REMOVED.fetch_add(1, Ordering::Relaxed),
+            Err(error) => _ = self.first_error.get_or_insert(error),
         }
         result.is_ok()
     }
@@ -115,8 +125,9 @@ impl Removal<'_> {
             let mut failed = 0;
             for (name, is_file) in &batch {
                 // A file saves the call that finds out that it is not a directory.
-                let gone = (*is_file && unlink(directory.as_fd(), name).is_ok())
-                    || self.entry(directory.as_fd(), name, depth + 1);
+                let unlinked = *is_file && unlink(directory.as_fd(), name).is_ok();
+                REMOVED.fetch_add(u64::from(unlinked), Ordering::Relaxed);
+                let gone = unlinked || self.entry(directory.as_fd(), name, depth + 1);
                 failed += usize::from(!gone);
             }
             if failed == batch.len() {

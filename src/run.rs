@@ -242,14 +242,16 @@ async fn execute(
     let live = live(&mut engine, stop, &context, &*driver, cache.as_deref());
     let outcome = AssertUnwindSafe(live).catch_unwind().await;
     let outcome = outcome.unwrap_or(Err(RunError::Stopped(StopReason::Broken)));
+    // As `live` does it, unless that has panicked.
+    settle_volumes(stop, &context).await;
     let closed = close(&*driver, stop, events, CLEANUP).await;
-    match (outcome, context.tasks.unavailable()) {
-        (Err(RunError::Script(ScriptError::Failed(diagnostic))), Some(reason))
-            if diagnostic.mentions(reason) =>
+    match outcome {
+        Err(RunError::Script(ScriptError::Failed(diagnostic)))
+            if context.tasks.was_unavailable(|reason| diagnostic.mentions(reason)) =>
         {
             return Err(RunError::Unavailable(diagnostic));
         }
-        (outcome, _) => outcome?,
+        outcome => outcome?,
     }
     closed?;
     if let Some(reason) = stop.reason() {
@@ -277,6 +279,7 @@ async fn live(
         stop.request(StopReason::Failed);
     }
     context.tasks.idle().await;
+    settle_volumes(stop, context).await;
     let Some(cache) = cache else { return outcome };
     driver.end_tasks().await;
     let persisted = within(stop, CACHE_END, context.volumes.persist(ended(&outcome))).await;
@@ -287,6 +290,15 @@ async fn live(
     match (outcome, stop.reason()) {
         (Ok(()), Some(reason)) => Err(RunError::Stopped(reason)),
         (outcome, _) => outcome,
+    }
+}
+
+/// Ends what volumes do in the background, which would write to what is about to be removed.
+async fn settle_volumes(stop: &Stop, context: &RunContext) {
+    if within(stop, CACHE_END, context.volumes.settle()).await.is_none() {
+        context
+            .events
+            .warning("a volume was still being made or restored when the run ended".into());
     }
 }
 

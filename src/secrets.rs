@@ -103,6 +103,12 @@ fn hide_variables(area: Range<usize>) {
     }
 }
 
+/// The variables of this process that may be secret. Programs that it starts do without them, but for tasks
+/// that are to have one.
+pub fn variables() -> Vec<OsString> {
+    env::vars_os().map(|(name, _)| name).filter(|name| is_secret(name)).collect()
+}
+
 fn is_secret(name: &OsStr) -> bool {
     name == "CI_DRIVER" || name.as_bytes().starts_with(b"AWS_")
 }

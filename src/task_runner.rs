@@ -1,32 +1,32 @@
 //! Runs a pipeline's tasks through the driver: numbers, timeouts, output, events.
 
-use std::collections::HashMap;
+mod output;
+
+use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::output::TaskOutput;
+pub use self::output::TextChunk;
 use crate::context::{EventSink, Stop, StopReason};
 use crate::driver::{Driver, DriverError, Sandbox};
 use crate::event::{RunEvent, TaskStatus};
 use crate::memory::Share;
-use crate::output::{Capture, Decoder};
 use crate::shell::FailureShell;
-use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
+use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeManager;
-
-/// How much of each stream a result carries, in bytes.
-const CAPTURE_LIMIT: usize = 16 * 1024 * 1024;
 
 /// How many chunks may wait between the driver and the log, and between the log and `onOutput`.
 const CHUNKS_IN_FLIGHT: usize = 8;
 
-/// How long a cancelled task's output waits for an `onOutput` that does not return.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How many different reasons are remembered. A pipeline that goes on after so many looks at them.
+const MOST_REASONS: usize = 1000;
 
 /// The code of a task that its own timeout ended, as `timeout(1)` has it.
 const CODE_TIMED_OUT: i32 = 124;
@@ -47,8 +47,8 @@ pub struct TaskRunner {
     running: Mutex<HashMap<TaskId, CancellationToken>>,
     started: Notify,
     ended: Notify,
-    /// What a task needed and nobody could reach, such as a registry.
-    unavailable: OnceLock<String>,
+    /// What the pipeline needed and nobody could reach, such as a registry, in the words of its errors.
+    unavailable: Mutex<BTreeSet<String>>,
 }
 
 /// A task that counts as running.
@@ -68,13 +68,21 @@ impl Drop for Counted {
 struct Dirty<'a> {
     volumes: &'a VolumeManager,
     spec: &'a TaskSpec,
+    /// How it has ended, if that is known.
+    exit: Option<TaskExit>,
     is_clean: bool,
 }
 
 impl Drop for Dirty<'_> {
     fn drop(&mut self) {
-        if !self.is_clean {
-            self.volumes.torn(&self.spec.mounts, &self.spec.name);
+        let task = format!("task `{}`", self.spec.name);
+        match self.exit {
+            _ if self.is_clean => {}
+            Some(TaskExit::Code(_) | TaskExit::CodeAfterKill(_)) => {
+                let process = format!("a process of {task}");
+                self.volumes.torn(&self.spec.mounts, &process);
+            }
+            _ => self.volumes.torn(&self.spec.mounts, &task),
         }
     }
 }
@@ -101,7 +109,7 @@ pub enum TaskError {
     #[error("`{name}` was not started: {reason}")]
     NotStarted { name: String, reason: String },
     #[error(transparent)]
-    Driver(#[from] DriverError),
+    Driver(DriverError),
 }
 
 /// What a pipeline learns of a task that was started.
@@ -121,9 +129,6 @@ pub struct TaskResult {
     pub memory: Option<Share>,
 }
 
-/// A chunk of what a task wrote, whole characters only.
-pub type TextChunk = (Stream, Arc<String>);
-
 impl TaskRunner {
     pub fn new(
         driver: Arc<dyn Driver>,
@@ -142,13 +147,30 @@ impl TaskRunner {
             running: Mutex::default(),
             started: Notify::new(),
             ended: Notify::new(),
-            unavailable: OnceLock::new(),
+            unavailable: Mutex::default(),
         }
     }
 
-    /// The error of the first task that needed something which nobody could reach.
-    pub fn unavailable(&self) -> Option<&str> {
-        self.unavailable.get().map(String::as_str)
+    /// Whether the pipeline was told that something which it needed cannot be reached, in words that `is_why`
+    /// finds.
+    pub fn was_unavailable(&self, is_why: impl FnMut(&String) -> bool) -> bool {
+        self.lock_unavailable().iter().any(is_why)
+    }
+
+    /// The driver's error as the pipeline is told of it. All errors that the pipeline may fail with come this
+    /// way, so that the end of the run knows which of them are no fault of the pipeline's.
+    pub fn failed(&self, error: DriverError) -> TaskError {
+        if error.is_unavailable() {
+            let mut unavailable = self.lock_unavailable();
+            if unavailable.len() < MOST_REASONS {
+                unavailable.insert(error.to_string());
+            }
+        }
+        TaskError::Driver(error)
+    }
+
+    fn lock_unavailable(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
+        self.unavailable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn next_id(&self) -> TaskId {
@@ -195,7 +217,7 @@ impl TaskRunner {
         tokio::select! {
             biased;
             () = self.stop.token().cancelled() => Err(self.not_started(spec.name.clone())),
-            opened = open => Ok(opened?),
+            opened = open => opened.map_err(|error| self.failed(error)),
         }
     }
 
@@ -253,7 +275,7 @@ impl TaskRunner {
                     .collect(),
             })
             .await;
-        let mut dirty = Dirty { volumes: &self.volumes, spec, is_clean: false };
+        let mut dirty = Dirty { volumes: &self.volumes, spec, exit: None, is_clean: false };
         let started = Instant::now();
         let (sink, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
         let mut output =
@@ -304,6 +326,7 @@ impl TaskRunner {
             tokio::spawn(log.follow(chunks));
         }
 
+        dirty.exit = exit.as_ref().ok().copied();
         // A command that was never there has written nothing.
         dirty.is_clean = match &exit {
             Ok(exit) => exit.ended_by_itself(),
@@ -314,17 +337,14 @@ impl TaskRunner {
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {
-                if matches!(error, DriverError::Unavailable { .. }) {
-                    _ = self.unavailable.set(error.to_string());
-                }
                 let status = TaskStatus::Error;
                 let reason = error.to_string();
                 self.finished(spec, status, None, None, duration, reason, will_retry).await;
-                return Err(error.into());
+                return Err(self.failed(error));
             }
         };
         let (code, message) = match exit {
-            TaskExit::Code(code) => (code, String::new()),
+            TaskExit::Code(code) | TaskExit::CodeAfterKill(code) => (code, String::new()),
             TaskExit::Signal(signal) => (128 + signal, format!("ended by {}", signal_name(signal))),
             TaskExit::OutOfMemory => (CODE_KILLED, out_of_memory(spec)),
             TaskExit::Cancelled => match (timed_out, timeout, self.stop.reason()) {
@@ -342,11 +362,11 @@ impl TaskRunner {
         let status = match exit {
             TaskExit::Cancelled => TaskStatus::Abort,
             exit if exit.is_success() => TaskStatus::Success,
-            TaskExit::Code(_) | TaskExit::Signal(_) | TaskExit::OutOfMemory => TaskStatus::Failure,
+            _ => TaskStatus::Failure,
         };
         let signal = match exit {
             TaskExit::Signal(signal) => Some(signal_name(signal)),
-            TaskExit::Code(_) | TaskExit::OutOfMemory | TaskExit::Cancelled => None,
+            _ => None,
         };
         // The event has the signal in a field of its own.
         let reason = if signal.is_some() { String::new() } else { message.clone() };
@@ -418,122 +438,4 @@ fn out_of_memory(spec: &TaskSpec) -> String {
 
 fn signal_name(signal: i32) -> &'static str {
     Signal::try_from(signal).map_or("a real-time signal", Signal::as_str)
-}
-
-/// The way of a task's output to the log, to `onOutput` and into the result.
-struct TaskOutput {
-    log: TaskLog,
-    listener: Option<mpsc::Sender<TextChunk>>,
-    cancel: CancellationToken,
-    stdout: Capture,
-    stderr: Capture,
-    memory: Option<Share>,
-}
-
-impl TaskOutput {
-    fn new(
-        spec: &TaskSpec,
-        events: EventSink,
-        listener: Option<mpsc::Sender<TextChunk>>,
-        cancel: CancellationToken,
-        memory: Option<Share>,
-    ) -> Self {
-        Self {
-            log: TaskLog {
-                id: spec.id,
-                task: spec.name.clone(),
-                events,
-                stdout: Decoder::default(),
-                stderr: Decoder::default(),
-            },
-            listener,
-            cancel,
-            stdout: Capture::new(CAPTURE_LIMIT),
-            stderr: Capture::new(CAPTURE_LIMIT),
-            memory,
-        }
-    }
-
-    async fn take(&mut self, (stream, bytes): (Stream, Vec<u8>)) {
-        let text = self.log.decoder(stream).push(bytes);
-        self.deliver(stream, text).await;
-    }
-
-    async fn deliver(&mut self, stream: Stream, text: String) {
-        if text.is_empty() {
-            return;
-        }
-        let text = Arc::new(text);
-        let capture = match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        };
-        let before = capture.held();
-        capture.push(&text);
-        let more = capture.held().saturating_sub(before);
-        if let Some(memory) = &mut self.memory
-            && !memory.grow(more)
-        {
-            memory.exceed();
-        }
-        self.log.write(stream, text.clone()).await;
-        if let Some(listener) = &self.listener {
-            let listens = tokio::select! {
-                sent = listener.send((stream, text)) => sent.is_ok(),
-                () = self.patience() => false,
-            };
-            if !listens {
-                self.listener = None;
-            }
-        }
-    }
-
-    /// Ends when a task that has to end has waited long enough for a pipeline to listen.
-    async fn patience(&self) {
-        self.cancel.cancelled().await;
-        tokio::time::sleep(PATIENCE).await;
-    }
-
-    async fn finish(mut self) -> (TaskLog, String, String, bool, Option<Share>) {
-        for stream in [Stream::Stdout, Stream::Stderr] {
-            let rest = self.log.decoder(stream).finish();
-            self.deliver(stream, rest).await;
-        }
-        let (stdout, stdout_truncated) = self.stdout.finish();
-        let (stderr, stderr_truncated) = self.stderr.finish();
-        (self.log, stdout, stderr, stdout_truncated || stderr_truncated, self.memory)
-    }
-}
-
-/// Writes a task's output to the log.
-struct TaskLog {
-    id: TaskId,
-    task: String,
-    events: EventSink,
-    stdout: Decoder,
-    stderr: Decoder,
-}
-
-impl TaskLog {
-    fn decoder(&mut self, stream: Stream) -> &mut Decoder {
-        match stream {
-            Stream::Stdout => &mut self.stdout,
-            Stream::Stderr => &mut self.stderr,
-        }
-    }
-
-    async fn write(&self, stream: Stream, text: Arc<String>) {
-        self.events
-            .send(RunEvent::TaskOutput { id: self.id.0, task: self.task.clone(), stream, text })
-            .await;
-    }
-
-    async fn follow(mut self, mut chunks: mpsc::Receiver<(Stream, Vec<u8>)>) {
-        while let Some((stream, bytes)) = chunks.recv().await {
-            let text = self.decoder(stream).push(bytes);
-            if !text.is_empty() {
-                self.write(stream, Arc::new(text)).await;
-            }
-        }
-    }
 }

@@ -4,7 +4,9 @@
 //! that user can put a symbolic link in the way, and the run would write to and remove what the link leads
 //! to. So every directory on the way has to belong to somebody who could do that anyway, and nobody else
 //! may replace what is in it. The rules are those of OpenSSH's `StrictModes`, with the sticky bit and a
-//! user's private group allowed.
+//! user's private group allowed, and access control lists looked at.
+
+mod acl;
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -16,6 +18,8 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Group, User, geteuid};
+
+use self::acl::Writer;
 
 /// How many symbolic links a path may lead through, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -55,7 +59,7 @@ impl Walk {
 
     /// Returns whether the path is there.
     fn go(mut self, make: bool) -> io::Result<bool> {
-        self.judge(&fstat(&self.at)?, &self.shown)?;
+        self.judge(&self.at, &self.shown)?;
         while let Some(name) = self.rest.pop_front() {
             let shown = self.shown.join(&name);
             let found = match fstatat(&self.at, &*name, AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -77,7 +81,7 @@ impl Walk {
             }
             let next = openat(&self.at, &*name, DIRECTORY, Mode::empty())
                 .map_err(|error| failed(&shown, error))?;
-            self.judge(&fstat(&next)?, &shown)?;
+            self.judge(&next, &shown)?;
             self.at = next;
             self.shown = shown;
         }
@@ -104,18 +108,32 @@ impl Walk {
         Ok(())
     }
 
-    fn judge(&self, found: &FileStat, shown: &Path) -> io::Result<()> {
-        let shown = shown.display();
+    fn judge(&self, directory: &OwnedFd, shown: &Path) -> io::Result<()> {
+        let found = fstat(directory)?;
         if !self.owners.contains(&found.st_uid) {
+            let shown = shown.display();
             return Err(refused(format!(
                 "`{shown}` belongs to another user, who could replace what is in it"
             )));
         }
         let mode = Mode::from_bits_truncate(found.st_mode);
         // In a directory with the sticky bit, only owners replace what is there.
+        if mode.contains(Mode::S_ISVTX) {
+            return Ok(());
+        }
+        // The bits of the group are the most that any entry of an access control list allows.
         let others_write = mode.contains(Mode::S_IWOTH)
-            || mode.contains(Mode::S_IWGRP) && !is_private(Gid::from_raw(found.st_gid));
-        if others_write && !mode.contains(Mode::S_ISVTX) {
+            || mode.contains(Mode::S_IWGRP)
+                && match acl::of(directory).map_err(|error| failed(shown, error))? {
+                    None => !is_private(Gid::from_raw(found.st_gid)),
+                    Some(list) => list.writers().any(|writer| match writer {
+                        Writer::User(id) => !self.owners.contains(&id),
+                        Writer::OwnGroup => !is_private(Gid::from_raw(found.st_gid)),
+                        Writer::Group(id) => !is_private(Gid::from_raw(id)),
+                    }),
+                };
+        let shown = shown.display();
+        if others_write {
             return Err(refused(format!(
                 "other users can write to `{shown}` and replace what is in it"
             )));
@@ -143,8 +161,26 @@ fn is_private(gid: Gid) -> bool {
         return false;
     };
     let own = own.map_or_else(|| geteuid().to_string(), |user| user.name);
-    let is_own = group.name == own || gid.as_raw() == 0;
-    is_own && group.mem.iter().all(|member| *member == own || member == "root")
+    let has_others = group.mem.iter().any(|member| *member != own && member != "root");
+    if gid.as_raw() == 0 {
+        // Accounts of the system may have it, too. Where containers run as any user, all of these have it.
+        return geteuid().is_root() && !has_others;
+    }
+    let users = std::fs::read_to_string(USERS).unwrap_or_default();
+    group.name == own && !has_others && members(&users, gid).all(|user| user == own)
+}
+
+/// The users of this machine. Those of a directory service cannot be listed everywhere.
+const USERS: &str = "/etc/passwd";
+
+/// The users whose own group this is. A group does not name them as its members.
+fn members(users: &str, gid: Gid) -> impl Iterator<Item = &str> {
+    users.lines().filter_map(move |line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        let group: u32 = fields.nth(2)?.parse().ok()?;
+        (group == gid.as_raw()).then_some(name)
+    })
 }
 
 fn failed(path: &Path, error: Errno) -> io::Error {
@@ -231,5 +267,51 @@ mod tests {
         assert!(make(&at("group/x")).is_err());
         chown(at("group"), None, Some(0)).unwrap();
         make(&at("group/x")).unwrap();
+    }
+
+    #[test]
+    fn users_belong_to_their_own_groups() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n\
+                     eve:x:1001:1000::/home/eve:/bin/sh\nnonsense\n";
+        let of = |gid| members(users, Gid::from_raw(gid)).collect::<Vec<_>>();
+        assert_eq!(of(1000), ["me", "eve"]);
+        assert_eq!(of(0), ["root"]);
+        assert!(of(7).is_empty());
+    }
+
+    #[test]
+    fn a_list_may_let_others_write() {
+        let root = tempfile::tempdir().unwrap();
+        let list = |mask: u16, entries: &[(u16, u16, u32)]| {
+            let own = [(0x01, 7, u32::MAX), (0x04, 5, u32::MAX), (0x20, 5, u32::MAX)];
+            let mut all = [&own[..], &[(0x10, mask, u32::MAX)], entries].concat();
+            all.sort_unstable();
+            let bytes = |(tag, mode, id): &(u16, u16, u32)| {
+                [&tag.to_le_bytes()[..], &mode.to_le_bytes(), &id.to_le_bytes()].concat()
+            };
+            [2_u32.to_le_bytes().to_vec(), all.iter().flat_map(bytes).collect()].concat()
+        };
+        let (user, group, me) = (0x02, 0x08, geteuid().as_raw());
+        for (number, (list, is_safe)) in [
+            (list(7, &[(user, 7, 65534)]), false),
+            (list(7, &[(group, 7, 65534)]), false),
+            (list(7, &[(user, 5, 65534)]), true),
+            (list(7, &[(user, 7, me)]), true),
+            // The mask takes it away.
+            (list(5, &[(user, 7, 65534)]), true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let path = root.path().join(number.to_string());
+            fs::create_dir(&path).unwrap();
+            match rustix::fs::setxattr(&path, acl::NAME, &list, rustix::fs::XattrFlags::empty()) {
+                Ok(()) => {}
+                // Not on every file system.
+                Err(rustix::io::Errno::OPNOTSUPP) => return,
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(make(&path.join("below")).is_ok(), is_safe, "{number}");
+        }
     }
 }

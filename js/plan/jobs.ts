@@ -108,6 +108,7 @@ async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
     vars: new Map(),
     env: {},
     suffix: "",
+    combinations: 1,
     signal: run.stop.signal,
     deadline: Infinity,
     cleanup: false,

@@ -27,15 +27,17 @@ export function attempts(count: number, step: Step): Step {
   };
 }
 
-/** The most combinations of an `across`: what is more was not meant, and would never end. */
-const MOST_COMBINATIONS = 100_000;
+/**
+ * The most combinations of an `across` with those around it: what is more was not meant, and would never
+ * end.
+ */
+export const MOST_COMBINATIONS = 100_000;
 
 /** Runs the step for each combination of the variables' values. */
 export function across(
   [variable, ...others]: readonly Across[],
   step: Step,
   options: Pick<Parallel, "fail_fast"> = {},
-  before = 1,
 ): Step {
   if (variable === undefined) {
     return step;
@@ -45,19 +47,20 @@ export function across(
     if (!Array.isArray(values)) {
       return failed(scope, `across: the values of \`${variable.var}\` are no list`);
     }
-    const combinations = before * values.length;
+    const combinations = scope.combinations * values.length;
     if (combinations > MOST_COMBINATIONS) {
       const most = `more than ${MOST_COMBINATIONS} combinations`;
       return failed(scope, `across: the values up to \`${variable.var}\` have ${most}`);
     }
-    const inner = across(others, step, options, combinations);
+    const inner = across(others, step, options);
     const width = variable.max_in_flight === "all" ? Infinity : variable.max_in_flight ?? 1;
     return together(scope, values, width, options.fail_fast ?? false, (value, scope) => {
       const text = shown(value);
       const named = withVar(scope, variable.var, value);
       const env = { ...scope.env, [variable.var]: text };
       const artifacts = new Map(scope.artifacts);
-      return caught(inner, { ...named, artifacts, env, suffix: `${scope.suffix}-${text}` });
+      const suffix = `${scope.suffix}-${text}`;
+      return caught(inner, { ...named, artifacts, env, suffix, combinations });
     });
   };
 }

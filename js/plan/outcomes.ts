@@ -100,6 +100,16 @@ export function addReport(report: Report, part: Report): void {
   }
 }
 
+/**
+ * Says that a step will not succeed, before all of it has ended. Returns whether that has ended the rest of
+ * the step: what becomes of the rest is no news about the step then.
+ */
+export function endedBy(scope: Scope, outcome: Outcome): boolean {
+  const wasEnded = scope.signal.aborted;
+  scope.failing(outcome);
+  return !wasEnded && scope.signal.aborted;
+}
+
 /** What several outcomes are as one. */
 export function worst(outcomes: readonly Outcome[]): Outcome {
   const order = ["abort", "error", "failure"] as const;

@@ -1,6 +1,6 @@
 // How many run at the same time, and what ends the others.
 
-import { ending, Ended, worst } from "ext:ci/plan/outcomes.ts";
+import { ending, Ended, endedBy, worst } from "ext:ci/plan/outcomes.ts";
 import type { Branch, Ends, Outcome, Scope, Slots } from "ext:ci/plan/types.ts";
 
 /** Lets `count` run at a time, in the order in which they came. */
@@ -143,7 +143,10 @@ export async function forked<T, R>(
   }));
 }
 
-/** Runs all branches, so many at a time. With `failFast` the first that does not succeed ends the others. */
+/**
+ * Runs all branches, so many at a time. With `failFast` the first that does not succeed ends the others.
+ * Without it they go on, unless what is around them has `failFast`: the whole of it cannot succeed either.
+ */
 export async function together<T>(
   scope: Scope,
   items: readonly T[],
@@ -159,10 +162,15 @@ export async function together<T>(
   scope.signal.addEventListener("abort", abort);
   let first: Outcome | undefined;
   const failing = (outcome: Outcome) => {
-    if (failFast && first === undefined) {
+    if (first !== undefined) {
+      return;
+    }
+    if (failFast) {
       first = outcome;
       abort();
       scope.failing(outcome);
+    } else if (endedBy(scope, outcome)) {
+      first = outcome;
     }
   };
   const slot = slots(limit);

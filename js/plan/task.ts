@@ -1,7 +1,8 @@
 // `task`: runs a command.
 
 import { cacheName, declareCaches } from "ext:ci/plan/caches.ts";
-import { execute, failed, isNotStarted, worst } from "ext:ci/plan/outcomes.ts";
+import { MOST_COMBINATIONS } from "ext:ci/plan/modifiers.ts";
+import { endedBy, execute, failed, isNotStarted, worst } from "ext:ci/plan/outcomes.ts";
 import { forked, slotted } from "ext:ci/plan/slots.ts";
 import type { ConfigFile, Outcome, Scope, Step, Task, TaskConfig } from "ext:ci/plan/types.ts";
 import { resolved, shown } from "ext:ci/plan/vars.ts";
@@ -12,6 +13,10 @@ export function task(options: Task, config: TaskConfig | ConfigFile): Step {
     declareCaches(options.task, config.caches);
   }
   return async (scope) => {
+    if (scope.combinations * (options.parallelism ?? 1) > MOST_COMBINATIONS) {
+      const most = `more than ${MOST_COMBINATIONS} copies in all combinations`;
+      return failed(scope, `parallelism: \`${options.task}\` has ${most}`);
+    }
     let given = options;
     let found: TaskConfig;
     try {
@@ -22,7 +27,7 @@ export function task(options: Task, config: TaskConfig | ConfigFile): Step {
     } catch (error) {
       const names = copies(given, scope).map(({ name }) => name);
       const outcome = failed(scope, error, `\`${names[0]}\`: `);
-      if (outcome !== "abort") {
+      if (outcome !== "abort" && !isNotStarted(error)) {
         names.forEach((name) => scope.job.execution.add({ name }));
       }
       return outcome;
@@ -53,24 +58,28 @@ async function runAll(options: Task, config: TaskConfig, scope: Scope): Promise<
   let shared: ReturnType<typeof volumes> | undefined;
   const mounted = () => shared ??= volumes(config, options, scope);
   const { execution } = scope.job;
+  let first: Outcome | undefined;
   const outcomes = await forked(scope, copies(options, scope), async (copy, scope) => {
     const started = { name: copy.name };
+    let outcome: Outcome;
     try {
-      return await slotted(scope, () => {
+      outcome = await slotted(scope, () => {
         execution.add(started);
         return runCopy(copy, config, options, scope, mounted);
       });
     } catch (error) {
-      const outcome = failed(scope, error, `\`${copy.name}\`: `);
-      if (outcome === "abort" && isNotStarted(error)) {
+      outcome = failed(scope, error, `\`${copy.name}\`: `);
+      if (isNotStarted(error)) {
         execution.delete(started);
-      } else {
-        execution.add(started);
       }
-      return outcome;
     }
+    // The others cannot change that any more.
+    if (outcome !== "success" && endedBy(scope, outcome)) {
+      first ??= outcome;
+    }
+    return outcome;
   });
-  return worst(outcomes);
+  return first ?? worst(outcomes);
 }
 
 async function runCopy(

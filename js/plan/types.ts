@@ -15,6 +15,8 @@ export interface Scope {
   readonly env: Readonly<Record<string, string>>;
   /** What `across` adds to the names of tasks. */
   readonly suffix: string;
+  /** How many combinations of `across` there are, of which this is one. */
+  readonly combinations: number;
   readonly signal: AbortSignal;
   /** As `Date.now()` has it. */
   readonly deadline: number;

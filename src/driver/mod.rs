@@ -14,6 +14,7 @@ mod registry;
 mod settings;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -247,6 +248,25 @@ pub enum DriverError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl DriverError {
+    /// Whether the engine, or something that it needs, could not be reached. That is no fault of the
+    /// pipeline's.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Unavailable { .. } => true,
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                ErrorKind::TimedOut
+                    | ErrorKind::ConnectionRefused
+                    | ErrorKind::HostUnreachable
+                    | ErrorKind::NetworkUnreachable
+                    | ErrorKind::NetworkDown
+            ),
+            Self::Refused(_) | Self::CannotStart { .. } => false,
+        }
+    }
 }
 
 /// What was removed of runs that are no more.

@@ -58,6 +58,8 @@ pub struct VolumeCache {
     events: EventSink,
     /// Fires when nothing that is still being transferred is wanted any more.
     cancel: CancellationToken,
+    /// Fires with it, or before, when nobody can use a restored volume any more.
+    restores: CancellationToken,
     /// Who uploads, for the next one who wonders.
     writer: String,
     access: OnceCell<Access>,
@@ -129,6 +131,7 @@ impl VolumeCache {
             config,
             store,
             events,
+            restores: cancel.child_token(),
             cancel,
             writer,
             access: OnceCell::new(),
@@ -182,6 +185,11 @@ impl VolumeCache {
         *lock(&self.sweep) = Some(sweep);
     }
 
+    /// Ends the restores that are under way, and those that are yet to begin.
+    pub fn end_restores(&self) {
+        self.restores.cancel();
+    }
+
     /// What went wrong so far, in the words of the warnings.
     pub fn failures(&self) -> Vec<String> {
         self.lock_failures().clone()
@@ -208,8 +216,13 @@ impl VolumeCache {
         }
         let started = Instant::now();
         let mut report = self.report(&volume.name, CacheOperation::Restore);
-        if self.probe().await == Access::None {
-            let is_cancelled = self.cancel.is_cancelled();
+        let access = tokio::select! {
+            biased;
+            () = self.restores.cancelled() => Access::None,
+            access = self.probe() => access,
+        };
+        if access == Access::None {
+            let is_cancelled = self.restores.is_cancelled();
             (report.reason, report.outcome) = match is_cancelled {
                 true => (transfer::CANCELLED.to_owned(), CacheOutcome::Skipped),
                 false => (UNUSED.to_owned(), CacheOutcome::Failed),
@@ -222,7 +235,7 @@ impl VolumeCache {
         report.duration_ms = millis(started.elapsed());
         let restored = match result {
             Ok(restored) => restored,
-            Err(failure) if self.cancel.is_cancelled() => {
+            Err(failure) if self.restores.is_cancelled() => {
                 report.reason = failure.reason;
                 Restored::nothing(CacheOutcome::Skipped)
             }
@@ -246,7 +259,7 @@ impl VolumeCache {
         volume: &Volume,
         report: &mut CacheReport,
     ) -> Result<Restored, Failure> {
-        let _turn = self.turn().await?;
+        let _turn = self.turn(&self.restores).await?;
         let sources = self.config.sources(&volume.name).map_err(|error| error.to_string())?;
         let mut misses = Vec::new();
         for source in &sources {
@@ -280,7 +293,7 @@ impl VolumeCache {
         let mut restarts = 0;
         loop {
             // All attempts together have one budget.
-            let transfer = Transfer::since(started, &self.config, &self.cancel);
+            let transfer = Transfer::since(started, &self.config, &self.restores);
             let downloading = transfer.enter(Stage::Download);
             let found = transfer.bounded(self.store.get(key)).await?;
             drop(downloading);
@@ -389,8 +402,8 @@ impl VolumeCache {
                 .to_owned(),
             );
         }
-        if let Some(task) = &usage.torn_by {
-            return Some(format!("task `{task}` was ended while it had the volume mounted"));
+        if let Some(reason) = &usage.torn {
+            return Some(reason.clone());
         }
         match restored {
             None => Some("the pipeline ended before it was restored".to_owned()),
@@ -414,7 +427,7 @@ impl VolumeCache {
         usage: &Usage,
         report: &mut CacheReport,
     ) -> Result<CacheOutcome, String> {
-        let _turn = self.turn().await?;
+        let _turn = self.turn(&self.cancel).await?;
         let key = self.config.key(&volume.name).map_err(|error| error.to_string())?;
         let hit = restored.filter(|restored| restored.outcome == CacheOutcome::Hit);
         let known = restored.and_then(|restored| restored.snapshot.clone());
@@ -521,10 +534,13 @@ impl VolumeCache {
         (age > ttl).then(|| humantime::format_duration(whole).to_string())
     }
 
-    async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, String> {
+    async fn turn(
+        &self,
+        cancel: &CancellationToken,
+    ) -> Result<tokio::sync::SemaphorePermit<'_>, String> {
         tokio::select! {
             turn = self.turns.acquire() => turn.map_err(|error| error.to_string()),
-            () = self.cancel.cancelled() => Err(transfer::CANCELLED.to_owned()),
+            () = cancel.cancelled() => Err(transfer::CANCELLED.to_owned()),
         }
     }
 

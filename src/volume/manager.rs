@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use deno_core::futures::future::join_all;
 use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::cache::{Restored, VolumeCache};
 use super::{Ended, VolumeName};
@@ -20,6 +22,10 @@ pub struct VolumeManager {
     cache: Option<Arc<VolumeCache>>,
     volumes: Mutex<HashMap<VolumeName, Arc<OnceCell<Arc<Kept>>>>>,
     anonymous: AtomicU64,
+    /// What may still write to the place of the volumes: their creation and their restores.
+    work: TaskTracker,
+    /// Fires when no more volumes are wanted.
+    closing: CancellationToken,
 }
 
 /// A volume of the run.
@@ -37,9 +43,9 @@ struct Kept {
 #[derive(Clone, Default)]
 pub struct Usage {
     pub mounted: bool,
-    /// The first task that did not end by itself while it had the volume mounted: it may have been in
+    /// What did not end by itself first while it had the volume mounted, as a sentence: it may have been in
     /// the middle of a write.
-    pub torn_by: Option<String>,
+    pub torn: Option<String>,
 }
 
 impl VolumeManager {
@@ -48,7 +54,15 @@ impl VolumeManager {
         events: EventSink,
         cache: Option<Arc<VolumeCache>>,
     ) -> Self {
-        Self { driver, events, cache, volumes: Mutex::default(), anonymous: AtomicU64::new(0) }
+        Self {
+            driver,
+            events,
+            cache,
+            volumes: Mutex::default(),
+            anonymous: AtomicU64::new(0),
+            work: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        }
     }
 
     /// The volume of this name, created when it is asked for first; without a name, a new volume. To
@@ -62,6 +76,11 @@ impl VolumeManager {
         name: Option<VolumeName>,
         size: Option<u64>,
     ) -> Result<Volume, DriverError> {
+        // Before the look at `closing`, so that `settle` waits for what it did not keep from beginning.
+        let _working = self.work.token();
+        if self.closing.is_cancelled() {
+            return Err(DriverError::Refused("the run has ended".to_owned()));
+        }
         // Nobody could find an anonymous volume again in a cache.
         let cache = self.cache.as_ref().filter(|_| name.is_some());
         let name = name.unwrap_or_else(|| self.next_anonymous());
@@ -75,8 +94,7 @@ impl VolumeManager {
                         path: volume.path.clone(),
                     })
                     .await;
-                let restored =
-                    cache.map(|cache| restore(cache.clone(), self.driver.clone(), volume.clone()));
+                let restored = cache.map(|cache| self.restore(cache.clone(), volume.clone()));
                 Ok(Arc::new(Kept { volume, size, restored, usage: Mutex::default() }))
             })
             .await?;
@@ -107,11 +125,38 @@ impl VolumeManager {
         }
     }
 
-    /// Remembers that a task did not end by itself while it had these volumes mounted.
-    pub fn torn(&self, mounts: &[Mount], task: &str) {
+    /// Remembers that something did not end by itself while it had these volumes mounted.
+    pub fn torn(&self, mounts: &[Mount], by: &str) {
         for kept in self.mounted(mounts) {
-            lock(&kept.usage).torn_by.get_or_insert_with(|| task.to_owned());
+            let torn = || format!("{by} was ended while it had the volume mounted");
+            lock(&kept.usage).torn.get_or_insert_with(torn);
         }
+    }
+
+    /// Starts a restore that no caller can cancel by going away.
+    fn restore(
+        &self,
+        cache: Arc<VolumeCache>,
+        volume: Volume,
+    ) -> watch::Receiver<Option<Arc<Restored>>> {
+        let (sender, receiver) = watch::channel(None);
+        let driver = self.driver.clone();
+        self.work.spawn(async move {
+            let restored = cache.restore(&*driver, &volume).await;
+            sender.send_replace(Some(Arc::new(restored)));
+        });
+        receiver
+    }
+
+    /// Ends what goes on in the background, for a pipeline that did not wait for it. Nothing writes to the
+    /// place of the volumes any more when this has returned, but for tasks.
+    pub async fn settle(&self) {
+        self.closing.cancel();
+        if let Some(cache) = &self.cache {
+            cache.end_restores();
+        }
+        self.work.close();
+        self.work.wait().await;
     }
 
     /// Persists what has changed, all volumes at the same time, when no task is running any more.
@@ -152,20 +197,6 @@ impl VolumeManager {
             }
         }
     }
-}
-
-/// Starts a restore that no caller can cancel by going away.
-fn restore(
-    cache: Arc<VolumeCache>,
-    driver: Arc<dyn Driver>,
-    volume: Volume,
-) -> watch::Receiver<Option<Arc<Restored>>> {
-    let (sender, receiver) = watch::channel(None);
-    tokio::spawn(async move {
-        let restored = cache.restore(&*driver, &volume).await;
-        sender.send_replace(Some(Arc::new(restored)));
-    });
-    receiver
 }
 
 /// Nobody panics while holding one of these locks.

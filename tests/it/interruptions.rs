@@ -9,14 +9,14 @@ use nix::unistd::Pid;
 use crate::support::Ci;
 
 /// A server that takes connections and never says anything.
-fn silent() -> (TcpListener, u16) {
+pub fn silent() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
 }
 
 /// Runs `ci` and calls `act` with its number when it has connected. Returns its exit code.
-fn code(ci: &Ci, listener: &TcpListener, act: impl FnOnce(Pid)) -> Option<i32> {
+pub fn code(ci: &Ci, listener: &TcpListener, act: impl FnOnce(Pid)) -> Option<i32> {
     let mut child = ci.command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let _connection = listener.accept().unwrap();
     act(Pid::from_raw(child.id().cast_signed()));

@@ -1,5 +1,7 @@
 //! What the system shows of a run's processes to everybody, or to its tasks.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::Ci;
 
 /// A task that prints the command lines and the variables of its reaper, of the supervisor and of `ci`.
@@ -53,6 +55,23 @@ fn the_supervisor_has_none_of_the_variables() {
     let (_, of_supervisor) = outcome.stdout.split_once("look at ci-supervisor").unwrap();
     let (of_supervisor, _) = of_supervisor.split_once("look at ci\n").unwrap();
     assert!(!of_supervisor.contains("OTHER"), "{of_supervisor}");
+}
+
+#[test]
+fn the_way_to_an_engine_has_none_of_the_secrets() {
+    let ci = look()
+        .file("bin/ssh", "#!/bin/sh\nenv > ssh.env\nexit 255\n")
+        .env("CI_DRIVER", "docker://?host=ssh://far&cache=s3://KEY-ID:HIDDEN-1@h/b");
+    let ssh = ci.dir().join("bin/ssh");
+    std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", ssh.parent().unwrap().display());
+    let ci = ci.env("PATH", path);
+    assert_eq!(ci.command().output().unwrap().status.code(), Some(3));
+    let seen = std::fs::read_to_string(ci.dir().join("ssh.env")).unwrap();
+    assert!(seen.contains("OTHER=seen"), "{seen}");
+    for secret in ["HIDDEN", "KEY-ID", "AWS_", "CI_DRIVER"] {
+        assert!(!seen.contains(secret), "{seen}");
+    }
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! What becomes of volumes when a task does not end by itself, and when they are asked for twice.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
 use crate::cache;
+use crate::ending::files_in;
 use crate::support::Ci;
 
 /// A task that writes to a volume, and ends as the script does.
@@ -34,10 +39,79 @@ fn what_a_signal_has_ended_is_not_persisted() {
     }
 }
 
+/// A shell tells the end of its last command by a signal as a code, and may go on to return any other.
+#[test]
+fn what_a_signal_has_ended_below_a_shell_is_not_persisted() {
+    for runs in [TASK, EXEC] {
+        for script in [
+            "sh -c 'kill -KILL \\$\\$'; exit \\$?",
+            "sleep 1000 & kill \\$!; wait \\$!",
+            "exit 137",
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let store = format!("file://{}", dir.path().display());
+            cache::run(&ending(script, runs), &store, &[])
+                .exits(0)
+                .stdout_has("a process of task `work` was ended while it had the volume mounted")
+                .lacks("uploaded");
+        }
+    }
+}
+
+/// A control group with little memory.
+struct LittleMemory(PathBuf);
+
+impl LittleMemory {
+    /// `None` where this process may not make one.
+    fn new() -> Option<Self> {
+        let name = format!("ci-test-{}", std::process::id());
+        [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]
+            .into_iter()
+            .find_map(|(root, limit)| {
+                let group = Path::new(root).join(&name);
+                fs::create_dir(&group).ok()?;
+                let group = Self(group);
+                fs::write(group.0.join(limit), "512M").ok().map(|()| group)
+            })
+    }
+}
+
+impl Drop for LittleMemory {
+    fn drop(&mut self) {
+        _ = fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_process_that_ran_out_of_memory_below_a_shell_spoils_its_volumes() {
+    let Some(group) = LittleMemory::new() else { return };
+    for runs in [TASK, EXEC] {
+        let dir = tempfile::tempdir().unwrap();
+        let script = "(echo 1000 > /proc/self/oom_score_adj; exec tail /dev/zero) || true";
+        let driver = format!("native://?cache=file://{}", dir.path().display());
+        let ci =
+            Ci::pipeline(&ending(script, runs)).args(["--output", "plain", "--driver", &driver]);
+        let command = ci.command();
+        let mut inside = Command::new("sh");
+        inside
+            .args(["-c", r#"echo $$ > "$0/cgroup.procs" && exec "$@""#])
+            .arg(&group.0)
+            .arg(command.get_program())
+            .args(command.get_args())
+            .current_dir(ci.dir())
+            .env("XDG_CACHE_HOME", ci.state());
+        let output = inside.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("ended with 0"), "{output:?}");
+        let reason = "a process of task `work` was ended while it had the volume mounted";
+        assert!(text.contains(reason) && !text.contains("uploaded"), "{text}");
+    }
+}
+
 #[test]
 fn what_has_ended_by_itself_is_persisted_whatever_its_code() {
     for runs in [TASK, EXEC] {
-        for code in [0, 1, 137] {
+        for code in [0, 1, 128, 193, 255] {
             let dir = tempfile::tempdir().unwrap();
             let store = format!("file://{}", dir.path().display());
             cache::run(&ending(&format!("exit {code}"), runs), &store, &[])
@@ -45,6 +119,44 @@ fn what_has_ended_by_itself_is_persisted_whatever_its_code() {
                 .stdout_has(&format!("ended with {code}"))
                 .stdout_has("uploaded");
         }
+    }
+}
+
+/// A pipeline that ends while volumes are made and restored that it never uses.
+#[test]
+fn what_nobody_waits_for_ends_before_its_place_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = format!("{}cache=file://{}", cache::driver(), dir.path().display());
+    let pipeline = |body: &str| {
+        let names = format!(r#"const names = ["a", "b", "c", "d"]; {body}"#);
+        Ci::pipeline(&names).args(["--output", "plain", "--driver", &driver])
+    };
+    pipeline(
+        r#"
+        const args = ["-c", "cd v && seq 20000 | split -l 5 -a 4"];
+        for (const name of names) {
+            const mounts = { v: await runtime.createVolume({ name }) };
+            assert.equal((await runtime.run({ name, image: "busybox", command: { path: "sh", args }, mounts })).code, 0);
+        }
+        "#,
+    )
+    .run()
+    .exits(0);
+    for _ in 0..3 {
+        let ci = pipeline(
+            r#"
+            for (const name of names) await runtime.createVolume({ name });
+            void runtime.createVolume({ name: "late" });
+            void runtime.startSandbox({ name: "late", image: "busybox" }).catch(() => undefined);
+            "#,
+        );
+        let output = ci.command().output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*text), (Some(0), ""));
+        // Nor does a restore fail for want of its place.
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(!text.contains("failed"), "{text}");
+        assert_eq!(files_in(&ci.state()), 0);
     }
 }
 

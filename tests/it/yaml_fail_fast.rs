@@ -231,7 +231,8 @@ fn other_jobs_go_on_under_a_shared_cap() {
     Ci::new().file("p.yml", text).args(["run", "p.yml"]).run().exits(0);
 }
 
-/// A timeout that passes while a step waits for its turn counts then, not when it is its turn.
+/// A timeout that passes while a step waits for its turn counts then, not when it is its turn. The task did
+/// not start.
 #[test]
 fn a_timeout_ends_the_wait_for_a_slot() {
     let yaml = r#"
@@ -245,10 +246,110 @@ jobs:
         steps:
         - { task: holder, config: { run: { path: sleep, args: [1000] } } }
         - { task: too-late, timeout: 10ms, config: { run: { path: "true" } } }
-  assert: { execution: [holder, too-late] }
+  assert: { execution: [holder] }
 "#;
     let ci = Ci::new().file("p.yml", yaml).args(["run", "p.yml", "--timeout", "2m"]);
     ci.run().exits(0);
+}
+
+/// What of a step decides that all of it fails, while the rest of it runs: the rest ends, and nothing starts.
+/// The hooks are those of a step that has failed.
+#[test]
+fn a_part_that_fails_decides_for_the_whole_step() {
+    let meets = "until [ -e meet/up ]; do sleep 0.01; done; exit 1";
+    let waits = "touch meet/up; exec sleep 1000";
+    let script = format!("case $CI_TASK_INDEX$n in 1) {meets};; 2) {waits};; esac");
+    let mut copies = task("copies", &script);
+    copies["parallelism"] = 3.into();
+    let mut across = task("copies", &script);
+    across["across"] = json!([{ "var": "n", "values": ["1", "2", "3"], "max_in_flight": 3 }]);
+    let parts = [task("copies-1", meets), task("copies-2", waits), task("copies-3", "true")];
+    let inner = json!({ "in_parallel": parts });
+    let deep = json!({ "do": [{ "in_parallel": [inner.clone()] }, task("never", "true")] });
+    for step in [copies, across, inner, deep] {
+        let mut step = hooks(step);
+        step["on_abort"] = task("on-abort", "true");
+        let beside = task("beside", "true");
+        let text = json!({
+            "jobs": [{
+                "name": "a",
+                "max_in_flight": 2,
+                "plan": [{ "try": { "in_parallel": { "fail_fast": true, "steps": [step, beside] } } }],
+                "assert": { "execution": ["copies-1", "copies-2", "on-failure", "ensure"] },
+            }],
+        });
+        let ci = Ci::new().file("p.yml", text.to_string());
+        ci.args(["run", "p.yml", "--timeout", "2m"]).run().exits(0);
+    }
+}
+
+/// Without `fail_fast` a part that fails ends nothing.
+#[test]
+fn the_rest_of_a_step_goes_on_without_fail_fast() {
+    let meets = "until [ -e meet/up ]; do sleep 0.01; done; exit 1";
+    let parts = [task("fails", meets), task("waits", "touch meet/up"), task("last", "true")];
+    let text = json!({
+        "jobs": [{
+            "name": "a",
+            "max_in_flight": 2,
+            "plan": [{ "try": { "in_parallel": [{ "in_parallel": parts }, task("beside", "true")] } }],
+            "assert": { "execution": ["fails", "waits", "last", "beside"] },
+        }],
+    });
+    Ci::new().file("p.yml", text.to_string()).args(["run", "p.yml"]).run().exits(0);
+}
+
+/// Only the last attempt decides. Between attempts a cap on tasks lets others run, and a cap on steps does
+/// not.
+#[test]
+fn the_last_attempt_counts() {
+    let step = |name: &str| {
+        let mut step = task(name, "exit 1");
+        step["attempts"] = 3.into();
+        step
+    };
+    let steps = [step("fails"), task("t1", "true"), task("t2", "true")];
+    let limited = json!({ "fail_fast": true, "limit": 1, "steps": steps });
+    let capped = json!({ "fail_fast": true, "steps": steps });
+    for (parallel, cap, execution) in [
+        (limited, 5, json!(["fails", "fails", "fails"])),
+        (capped, 1, json!(["fails", "t1", "t2", "fails", "fails"])),
+    ] {
+        let text = json!({
+            "jobs": [{
+                "name": "a",
+                "max_in_flight": cap,
+                "plan": [{ "try": { "in_parallel": parallel } }],
+                "assert": { "execution": execution },
+            }],
+        });
+        Ci::new().file("p.yml", text.to_string()).args(["run", "p.yml"]).run().exits(0);
+    }
+}
+
+/// Steps that are no tasks fail like tasks.
+#[test]
+fn other_steps_that_fail_keep_tasks_from_starting() {
+    for step in [
+        json!({ "load_var": "missing", "file": "made/missing" }),
+        json!({ "get": "wrong" }),
+        json!({ "put": "wrong" }),
+    ] {
+        for cap in ["limit", "max_in_flight"] {
+            let mut parallel = json!({ "fail_fast": true, "steps": [step, task("t1", "true"), task("t2", "true")] });
+            let mut job = json!({ "name": "a", "assert": { "execution": ["make"] } });
+            match cap {
+                "limit" => parallel["limit"] = 1.into(),
+                _ => job["max_in_flight"] = 1.into(),
+            }
+            let mut make = task("make", "true");
+            make["config"]["outputs"] = json!([{ "name": "made" }]);
+            job["plan"] = json!([make, { "try": { "in_parallel": parallel } }]);
+            let resource = json!({ "name": "wrong", "type": "registry-image", "source": {} });
+            let text = json!({ "resources": [resource], "jobs": [job] });
+            Ci::new().file("p.yml", text.to_string()).args(["run", "p.yml"]).run().exits(0);
+        }
+    }
 }
 
 /// Tasks that were not started are in no list, however often that is tried.

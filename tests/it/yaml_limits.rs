@@ -91,6 +91,40 @@ jobs:
     outcome.stdout_has("the values up to `b` have more than 100000 combinations").lacks("[t-1");
 }
 
+/// As are those of steps within steps, and of copies.
+#[test]
+fn combinations_of_loaded_lists_multiply_within_steps() {
+    let around = |inner: &str| {
+        format!(
+            r#"
+jobs:
+- name: a
+  plan:
+  - task: make
+    config: {{ outputs: [{{ name: o }}], run: {{ path: sh, args: [-c, "echo [$(seq -s, 400)] > o/list.json"] }} }}
+  - {{ load_var: list, file: o/list.json }}
+  - across: [{{ var: a, values: ((.:list)), max_in_flight: all }}]
+    fail_fast: true
+    do:
+    - task: t
+      config: {{ run: {{ path: "true" }} }}
+      {inner}
+  assert: {{ execution: [make] }}
+"#
+        )
+    };
+    for (inner, words) in [
+        (
+            "across: [{ var: b, values: ((.:list)) }]",
+            "the values up to `b` have more than 100000 combinations",
+        ),
+        ("parallelism: 251", "`t` has more than 100000 copies in all combinations"),
+    ] {
+        let ci = Ci::new().file("p.yml", around(inner)).args(["run", "p.yml"]);
+        ci.run().exits(0).stdout_has(words).lacks("[t-1");
+    }
+}
+
 #[test]
 fn counts_have_limits() {
     let task = "task: t, config: { run: { path: x } }";

@@ -143,11 +143,17 @@ pub enum Stream {
     Stderr,
 }
 
+/// The largest number of a signal.
+const SIGNALS: i32 = 64;
+
 /// How a task's command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskExit {
     /// It returned this exit code.
     Code(i32),
+    /// It returned this exit code, and before that the system had ended something that it had started, for
+    /// want of memory.
+    CodeAfterKill(i32),
     /// This signal ended it.
     Signal(i32),
     /// The system ended it because it used more memory than it may.
@@ -161,20 +167,26 @@ impl TaskExit {
     /// `None` for a task that was cancelled.
     pub fn code(self) -> Option<i32> {
         match self {
-            Self::Code(code) => Some(code),
+            Self::Code(code) | Self::CodeAfterKill(code) => Some(code),
             Self::Signal(signal) => Some(128 + signal),
             Self::OutOfMemory => Some(128 + 9),
             Self::Cancelled => None,
         }
     }
 
-    /// Whether the command returned by itself, with whatever code. What was ended may have been in the
-    /// middle of a write, whoever ended it: a signal, the system or the caller.
+    /// Whether the command returned by itself, and all that it waited for did, as far as that shows. What was
+    /// ended may have been in the middle of a write, whoever ended it: a signal, the system or the caller.
+    ///
+    /// A shell returns 128 and a signal's number when the signal has ended its last command. A program may
+    /// return such a code for reasons of its own, but nobody can tell.
     pub fn ended_by_itself(self) -> bool {
-        matches!(self, Self::Code(_))
+        match self {
+            Self::Code(code) => !(129..=128 + SIGNALS).contains(&code),
+            Self::CodeAfterKill(_) | Self::Signal(_) | Self::OutOfMemory | Self::Cancelled => false,
+        }
     }
 
     pub fn is_success(self) -> bool {
-        self == Self::Code(0)
+        self.code() == Some(0)
     }
 }

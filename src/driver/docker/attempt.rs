@@ -22,6 +22,9 @@ use super::shell::Kept;
 use crate::driver::{DriverError, OutputSink};
 use crate::task::{TaskExit, TaskSpec};
 
+/// The code of what SIGKILL has ended.
+pub const CODE_KILLED: i64 = 137;
+
 /// One run of one task.
 pub struct Attempt {
     pub shared: Arc<Shared>,
@@ -52,14 +55,19 @@ impl Attempt {
         let lost = || format!("lost task `{}`", spec.name);
         let result = match shared.unless_lost(lost, attend).await {
             Ok(None) => Ok(TaskExit::Cancelled),
-            Ok(Some(ended)) if ended.code == 137 && process.was_out_of_memory().await => {
-                Ok(TaskExit::OutOfMemory)
-            }
             Ok(Some(ended)) => {
-                let directory = plan.directory();
-                let (docker, container) = (&shared.docker, container.id.as_str());
-                let subject = Subject { docker, container, spec: &spec, directory };
-                shared.unless_lost(lost, ended.exit(&subject, &cancel)).await
+                // Below a shell that goes on, an end for want of memory shows in no code.
+                let asks = ended.code == CODE_KILLED || !spec.mounts.is_empty();
+                let out_of_memory = asks && process.was_out_of_memory().await;
+                if out_of_memory && ended.code == CODE_KILLED {
+                    Ok(TaskExit::OutOfMemory)
+                } else {
+                    let directory = plan.directory();
+                    let (docker, container) = (&shared.docker, container.id.as_str());
+                    let subject = Subject { docker, container, spec: &spec, directory };
+                    let exit = shared.unless_lost(lost, ended.exit(&subject, &cancel)).await;
+                    if out_of_memory { exit.map(after_kill) } else { exit }
+                }
             }
             Err(error) => Err(error),
         };
@@ -110,6 +118,14 @@ impl Process for Main<'_> {
     async fn failed_with(&self, _: &[u8]) -> bool {
         // Starting the container would have failed.
         false
+    }
+}
+
+/// How a command ended below which the system has ended something for want of memory.
+pub fn after_kill(exit: TaskExit) -> TaskExit {
+    match exit {
+        TaskExit::Code(code) => TaskExit::CodeAfterKill(code),
+        exit => exit,
     }
 }
 

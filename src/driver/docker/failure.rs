@@ -26,8 +26,18 @@ pub fn failed(context: impl Into<String>, error: Error) -> DriverError {
                 "the engine has not answered in time",
             ),
         },
-        error => DriverError::Io { context, source: std::io::Error::other(explained(&error)) },
+        error => {
+            let source = std::io::Error::new(kind(&error), explained(&error));
+            DriverError::Io { context, source }
+        }
     }
+}
+
+/// What kind of failure of the connection is behind an error.
+fn kind(error: &(dyn std::error::Error + 'static)) -> std::io::ErrorKind {
+    std::iter::successors(Some(error), |error| error.source())
+        .find_map(|error| error.downcast_ref::<std::io::Error>())
+        .map_or(std::io::ErrorKind::Other, std::io::Error::kind)
 }
 
 /// The engine's own words.

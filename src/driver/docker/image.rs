@@ -5,16 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use bollard::auth::DockerCredentials;
 use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
-use docker_credential::{CredentialRetrievalError, DockerCredential};
 use futures_util::StreamExt;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
 
 use super::config::Pull;
+use super::credentials::credentials;
 use super::failure::{failed, is_missing, printable, words};
 use crate::driver::{DriverError, NoticeSink};
 
@@ -276,40 +275,6 @@ impl Reference {
         let tagged = last.contains([':', '@']) || is_id;
         let full = if tagged { name.to_owned() } else { format!("{name}:latest") };
         Ok(Self { given: name.to_owned(), full, registry: registry.to_owned() })
-    }
-}
-
-/// What docker's configuration and its helpers know for a registry.
-async fn credentials(registry: &str) -> Result<Option<DockerCredentials>, String> {
-    let server = registry.to_owned();
-    let found = tokio::task::spawn_blocking(move || docker_credential::get_credential(&server));
-    let serveraddress = Some(registry.to_owned());
-    match found.await.map_err(|error| error.to_string())? {
-        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(DockerCredentials {
-            identitytoken: Some(token),
-            serveraddress,
-            ..Default::default()
-        })),
-        Ok(DockerCredential::UsernamePassword(username, password)) => Ok(Some(DockerCredentials {
-            username: Some(username),
-            password: Some(password),
-            serveraddress,
-            ..Default::default()
-        })),
-        // No file is as good as one without an entry.
-        Err(
-            CredentialRetrievalError::NoCredentialConfigured
-            | CredentialRetrievalError::ConfigNotFound
-            | CredentialRetrievalError::ConfigReadError,
-        ) => Ok(None),
-        // What a helper printed may be a secret.
-        Err(CredentialRetrievalError::HelperFailure { helper, stdout, .. }) => {
-            match stdout.contains("credentials not found") {
-                true => Ok(None),
-                false => Err(format!("the helper `{helper}` failed")),
-            }
-        }
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! A run holds a lock on its file until its process ends, whatever ends it. The file says which boot of
 //! which machine, engine and namespace the run belongs to: a home directory may be shared by machines whose
-//! locks do not reach each other.
+//! locks do not reach each other. It says which file it is, too: the image of a container has a copy of it.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -42,7 +43,8 @@ impl LockFile {
         let new = path.with_extension("new");
         let mut file = File::create(&new)?;
         file.lock()?;
-        write!(file, "{}\n{}\n{}\n", boot().unwrap_or_default(), owner.namespace, owner.engine)?;
+        let (boot, place) = (boot().unwrap_or_default(), place(&file)?);
+        write!(file, "{boot}\n{}\n{}\n{place}\n", owner.namespace, owner.engine)?;
         fs::rename(&new, &path)?;
         Ok(Self { path, _file: file })
     }
@@ -106,13 +108,21 @@ pub fn tidy(
     }
 }
 
-/// The boot and the owner that a file names.
+/// The boot and the owner that a file names. `None` for a copy of a file, as an image of a container has it
+/// in which a run is alive.
 fn read(file: &mut File) -> Option<(String, Owner)> {
     let mut text = String::new();
     file.take(LONGEST).read_to_string(&mut text).ok()?;
+    let place = place(file).ok()?;
     let mut lines = text.lines().map(str::to_owned);
     let (boot, namespace, engine) = (lines.next()?, lines.next()?, lines.next()?);
-    Some((boot, Owner { engine, namespace }))
+    (lines.next()? == place).then_some((boot, Owner { engine, namespace }))
+}
+
+/// What tells a file from its copies.
+fn place(file: &File) -> std::io::Result<String> {
+    let found = file.metadata()?;
+    Ok(format!("{}:{}", found.dev(), found.ino()))
 }
 
 fn age(file: &File) -> Option<Duration> {
@@ -146,6 +156,12 @@ mod tests {
         assert_eq!(is_alive_here(directory, "run"), Some(true));
         drop(held);
         assert_eq!(is_alive_here(directory, "run"), Some(false));
+
+        // A copy, in an image of the container in which the run may be alive.
+        fs::copy(path(directory, "run"), path(directory, "copy")).unwrap();
+        assert_eq!(is_alive_here(directory, "copy"), None);
+        forget(directory, "copy");
+        assert!(path(directory, "copy").exists());
 
         // Of another engine, of another namespace, or with something left.
         tidy(directory, "unix:///other", None, |_| false);

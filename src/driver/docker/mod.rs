@@ -8,6 +8,7 @@ mod attend;
 mod clock;
 mod config;
 mod container;
+mod credentials;
 mod destination;
 mod diagnosis;
 mod engine;
@@ -219,8 +220,15 @@ impl Driver for DockerDriver {
         name: &VolumeName,
         archive: VolumeArchive,
     ) -> Result<(), DriverError> {
-        let lost = || format!("cannot fill volume `{name}`");
-        self.shared.unless_lost(lost, volume::fill(&self.shared, name, archive)).await
+        let (shared, name) = (self.shared.clone(), name.clone());
+        let lost = format!("cannot fill volume `{name}`");
+        let context = lost.clone();
+        // To the end, even if nobody waits for it any more: what it makes has to be there, or gone, when
+        // the run looks for what to remove. The archive ends with its sender.
+        let filled =
+            async move { shared.unless_lost(|| lost, volume::fill(&shared, &name, archive)).await };
+        let filled = self.shared.tasks.spawn(filled).await;
+        filled.map_err(|error| DriverError::Io { context, source: error.into() })?
     }
 
     async fn run(

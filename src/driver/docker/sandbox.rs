@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::attempt::{CODE_KILLED, after_kill};
 use super::attend::{Attendance, Ended, Stop, Streams};
 use super::container::{self, Container};
 use super::diagnosis::Subject;
@@ -289,11 +290,25 @@ impl Inner {
         let exit = async {
             match attend.await? {
                 None => Ok(TaskExit::Cancelled),
-                Some(ended) if ended.code == 137 => self.killed(ended, &subject, &cancel).await,
-                Some(ended) => ended.exit(&subject, &cancel).await,
+                Some(ended) if ended.code == CODE_KILLED => {
+                    self.killed(ended, &subject, &cancel).await
+                }
+                Some(ended) => {
+                    let exit = ended.exit(&subject, &cancel).await?;
+                    // Whichever command it was: all of them have the same volumes mounted.
+                    let out_of_memory = !spec.mounts.is_empty() && self.was_out_of_memory().await;
+                    Ok(if out_of_memory { after_kill(exit) } else { exit })
+                }
             }
         };
         self.shared.unless_lost(lost, exit).await
+    }
+
+    /// Whether the engine has ended something in the sandbox so far for want of memory.
+    async fn was_out_of_memory(&self) -> bool {
+        let Place { docker, container, .. } = &self.place;
+        let found = docker.inspect_container(container, None::<InspectContainerOptions>).await;
+        found.ok().and_then(|found| found.state?.oom_killed).unwrap_or(false)
     }
 
     /// The engine makes the directory of a container, but not that of a command in it.

@@ -319,3 +319,16 @@ where
         })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_is_lost_is_no_fault_of_the_pipeline() {
+        let lost = |source| DriverError::Io { context: "cannot create volume `v`".into(), source };
+        assert!(lost(silent(Duration::from_secs(5))).is_unavailable());
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(!lost(full).is_unavailable());
+    }
+}

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::destination::Destination;
+use crate::secrets;
 
 /// How long `ssh` may take to reach the other machine, in seconds: for the first time, when nobody may be
 /// there, and later, when a run depends on it.
@@ -61,7 +62,12 @@ impl Destination {
 /// Starts a connection. Whether it comes about shows when something is read from it, which drops `heard`.
 pub fn connect(to: &Destination, is_first: bool, heard: oneshot::Sender<()>) -> io::Result<Stream> {
     let seconds = if is_first { CONNECTING.0 } else { CONNECTING.1 };
-    let started = Command::new("ssh")
+    let mut command = Command::new("ssh");
+    // What it runs to get there has nothing to do with the credentials of a cache.
+    for name in secrets::variables() {
+        command.env_remove(name);
+    }
+    let started = command
         .args(to.arguments(seconds))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -14,6 +14,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::open_files::{FileShare, TaskFiles};
 use super::pump::{Phase, Pump};
+use super::removing::removing;
 use super::shared::{Shared, blocking};
 use super::shell::Kept;
 use super::site::{Plan, Seat, Site, Streams};
@@ -41,11 +42,13 @@ impl Host<'_> {
         let Self { shared, seat, tasks, closing } = self;
         let with_stdin = plan.spec.stdin.is_some();
         let mount_points = plan.held_mount_points(shared);
-        let files = tokio::select! {
+        let files = shared.open_files.acquire(shared, &plan.spec.name, with_stdin, mount_points);
+        // The command counts as running until this future ends.
+        let (files, _running) = tokio::select! {
             biased;
             () = cancel.cancelled() => return Ok(TaskExit::Cancelled),
             () = closing.cancelled() => return Ok(TaskExit::Cancelled),
-            files = shared.open_files.acquire(shared, with_stdin, mount_points) => files?,
+            files = files => files?,
         };
         let (outcome, told) = oneshot::channel();
         let abandoned = CancellationToken::new();
@@ -104,7 +107,8 @@ struct Running {
 
 impl Attempt {
     async fn run(mut self, seat: Seat, files: TaskFiles) {
-        let TaskFiles { channel: channel_share, start, mount_points, .. } = files;
+        let TaskFiles { channel: channel_share, start, mount_points, holder: _holder, .. } = files;
+        let kills = self.oom_kills();
         let started = self.start(seat).await;
         drop(start);
         let Running { channel, mut site, stdin, stdout, stderr } = match started {
@@ -125,7 +129,7 @@ impl Attempt {
             let _ = err_is_drained.await;
         };
         tokio::join!(
-            holding(channel_share, self.attend(channel, site, phase, drained)),
+            holding(channel_share, self.attend(channel, site, phase, drained, kills)),
             holding(files.stdout, out.run(watched.clone(), out_drained)),
             holding(files.stderr, err.run(watched, err_drained)),
             holding(files.stdin, feed),
@@ -157,12 +161,15 @@ impl Attempt {
         };
         let Some(_turn) = turn else { return Err(Ok(TaskExit::Cancelled)) };
         loop {
-            if self.cancel.is_cancelled() || self.closing.is_cancelled() {
+            if self.has_to_stop() {
                 return Err(Ok(TaskExit::Cancelled));
             }
-            let (shared, plan) = (self.shared.clone(), self.plan.clone());
-            let made = blocking(move || Site::make(&shared, &plan, seat)).await;
-            let (site, launch, streams) = made.flatten().map_err(Err)?;
+            let made = self.make(seat).await;
+            let (site, launch, streams) = match made {
+                // That may be why.
+                Err(_) if self.has_to_stop() => return Err(Ok(TaskExit::Cancelled)),
+                made => made.map_err(Err)?,
+            };
             let kept = self.plan.spec.keep.then(|| launch.clone());
             let launched = tokio::select! {
                 biased;
@@ -203,6 +210,27 @@ impl Attempt {
         }
     }
 
+    /// Makes everything around the command, or nothing. A wait in there ends when the task is to end.
+    async fn make(&self, seat: Seat) -> Result<(Site, Box<Launch>, Streams), DriverError> {
+        let (shared, plan, stop) =
+            (self.shared.clone(), self.plan.clone(), CancellationToken::new());
+        let stopping = stop.clone();
+        let mut made = pin!(blocking(move || Site::make(&shared, &plan, seat, &stopping)));
+        let made = tokio::select! {
+            biased;
+            made = &mut made => made,
+            () = self.stopped() => {
+                stop.cancel();
+                made.await
+            }
+        };
+        made.flatten()
+    }
+
+    fn has_to_stop(&self) -> bool {
+        self.cancel.is_cancelled() || self.closing.is_cancelled()
+    }
+
     async fn launch(
         &self,
         launch: Box<Launch>,
@@ -224,6 +252,7 @@ impl Attempt {
         site: Site,
         phase: watch::Sender<Phase>,
         drained: impl Future<Output = ()>,
+        kills: Option<u64>,
     ) {
         let mut drained = pin!(drained);
         let mut state = State::default();
@@ -279,7 +308,7 @@ impl Attempt {
                 () = sleep(grace), if state.gone && state.cancelled => state.drained = true,
                 () = sleep(AFTERMATH), if self.outcome.is_some() && state.drained && !state.cancelled && ended => {
                     // What is left now stays until its host ends.
-                    self.tell(state.outcome(&self.plan.spec.name));
+                    self.tell(self.outcome(&mut state, kills));
                 }
             }
         }
@@ -292,10 +321,25 @@ impl Attempt {
         } else if state.lost.is_none() {
             self.shared.supervision.recycle(channel);
         }
+        let outcome = self.outcome(&mut state, kills);
         // The next task of this name may have the directory from here on.
         self.leave(site).await;
-        let outcome = state.outcome(&self.plan.spec.name);
         self.tell(outcome);
+    }
+
+    /// How many processes the system has ended by now for want of memory, if a volume may suffer by that.
+    fn oom_kills(&self) -> Option<u64> {
+        if self.plan.spec.mounts.is_empty() { None } else { self.shared.oom_kills.count() }
+    }
+
+    fn outcome(&self, state: &mut State, kills: Option<u64>) -> Outcome {
+        match state.outcome(&self.plan.spec.name) {
+            // It may have been another task's, and nobody can tell.
+            Ok(TaskExit::Code(code)) if self.oom_kills() > kills => {
+                Ok(TaskExit::CodeAfterKill(code))
+            }
+            outcome => outcome,
+        }
     }
 
     fn keep(&self, launch: Option<Box<Launch>>) {
@@ -323,7 +367,8 @@ impl Attempt {
 /// Clears what was made for a task, when nothing of it runs any more.
 pub async fn clear(shared: &Arc<Shared>, site: Site) -> Result<Seat, DriverError> {
     let worker = shared.clone();
-    let seat = blocking(move || site.clear(&worker)).await;
+    let clear = blocking(move || site.clear(&worker));
+    let seat = removing(&shared.place.slot.path, clear).await;
     shared.sweep();
     seat
 }

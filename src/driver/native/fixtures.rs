@@ -2,21 +2,23 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::libc;
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{fchownat, symlinkat};
+use tokio_util::sync::CancellationToken;
 
 use super::user::Owner;
-use crate::driver::DriverError;
+use crate::driver::{DriverError, NoticeSink};
 
 /// What was put into other people's directories and has to go when no task uses it any more.
 #[derive(Debug, Default)]
@@ -41,6 +43,18 @@ struct Link {
     users: usize,
 }
 
+/// How long a task waits for a mount point before the user is told.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it looks whether a mount point is free.
+const LOOKS: Duration = Duration::from_millis(10);
+
+/// What ends a wait for others, and who hears of it.
+pub struct Wait<'a> {
+    pub stop: &'a CancellationToken,
+    pub notices: &'a NoticeSink,
+}
+
 /// One task's share of the fixtures.
 #[derive(Debug, Default)]
 pub struct Held {
@@ -58,6 +72,7 @@ impl Fixtures {
         base: &Path,
         path: &Path,
         owner: Option<&Owner>,
+        wait: &Wait<'_>,
         held: &mut Held,
     ) -> Result<(), DriverError> {
         let full = base.join(path);
@@ -68,7 +83,7 @@ impl Fixtures {
         loop {
             let (_, new) = make_directories(base, path, owner)?;
             self.made().directories.extend(new);
-            let file = match hold(&full) {
+            let file = match hold(&full, wait) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 file => file.map_err(failed)?,
             };
@@ -191,10 +206,31 @@ fn remove_unused(path: &Path, made: Inode) -> bool {
     }
 }
 
-fn hold(path: &Path) -> io::Result<File> {
+/// Another run holds such a lock alone for no longer than it takes to remove a directory. Anybody else may
+/// hold it for ever.
+fn hold(path: &Path, wait: &Wait<'_>) -> io::Result<File> {
     let file = open_directory(path)?;
-    file.lock_shared()?;
-    Ok(file)
+    let begun = Instant::now();
+    let mut is_told = false;
+    loop {
+        match file.try_lock_shared() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        if wait.stop.is_cancelled() {
+            return Err(io::Error::new(ErrorKind::Interrupted, "another process has locked it"));
+        }
+        if !is_told && begun.elapsed() >= PATIENCE {
+            is_told = true;
+            (wait.notices)(format!(
+                "a task waits for the mount point `{}`, which another process has locked; look for it \
+                 with `lslocks`",
+                path.display()
+            ));
+        }
+        std::thread::sleep(LOOKS);
+    }
 }
 
 fn open_directory(path: &Path) -> io::Result<File> {

@@ -10,9 +10,11 @@ mod directories;
 mod environment;
 mod fixtures;
 mod mounts;
+mod oom;
 mod open_files;
 mod pump;
 mod registration;
+mod removing;
 mod root;
 mod sandbox;
 mod shared;
@@ -36,7 +38,9 @@ pub use registration::REGISTRATION;
 use self::attempt::{Host, clear};
 use self::directories::Directories;
 use self::environment::Environment;
+use self::oom::OomKills;
 use self::open_files::OpenFiles;
+use self::removing::removing;
 use self::shared::{Ignored, Shared, blocking};
 use self::shell::Kept;
 use self::site::{Plan, Seat};
@@ -140,6 +144,7 @@ fn start(
         volumes: Default::default(),
         kept: Default::default(),
         starts: Semaphore::new(starts),
+        oom_kills: OomKills::find(),
         open_files: OpenFiles::new(open_files.spare(), open_files.limit),
         closing: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -233,18 +238,21 @@ impl Driver for NativeDriver {
         let close = async || {
             self.end_tasks().await;
             self.shared.cleaning.close();
-            self.shared.cleaning.wait().await;
-            let shared = self.shared.clone();
-            blocking(move || {
-                let io = |context: String| move |source| DriverError::Io { context, source };
-                let slot = &shared.place.slot;
-                let ended = shared.supervision.end(&slot.path);
-                ended.map_err(io("cannot end the supervisor".into()))?;
-                shared.fixtures.release_all();
-                let context = format!("cannot remove `{}`", slot.path.display());
-                slot.remove(&shared.place.root).map_err(io(context))
-            })
-            .await?
+            let remove = async {
+                self.shared.cleaning.wait().await;
+                let shared = self.shared.clone();
+                blocking(move || {
+                    let io = |context: String| move |source| DriverError::Io { context, source };
+                    let slot = &shared.place.slot;
+                    let ended = shared.supervision.end(&slot.path);
+                    ended.map_err(io("cannot end the supervisor".into()))?;
+                    shared.fixtures.release_all();
+                    let context = format!("cannot remove `{}`", slot.path.display());
+                    slot.remove(&shared.place.root).map_err(io(context))
+                })
+                .await?
+            };
+            removing(&self.shared.place.slot.path, remove).await
         };
         self.closed.get_or_try_init(close).await.copied()
     }

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use super::attempt::Host;
 use super::directories::Lease;
 use super::mounts::MountPlan;
+use super::removing::removing;
 use super::shared::{Shared, blocking};
 use super::site::{Plan, Seat, Work, owner};
 use crate::driver::{DriverError, OutputSink, Sandbox, check, closed_sandbox};
@@ -31,6 +32,14 @@ pub async fn open(
     shared: &Arc<Shared>,
     spec: &SandboxSpec,
 ) -> Result<Arc<dyn Sandbox>, DriverError> {
+    // Nothing is made any more when the end of all tasks has been waited for.
+    let _here = shared.tasks.token();
+    if shared.closing.is_cancelled() {
+        return Err(DriverError::Refused(format!(
+            "cannot open sandbox `{}`: the run is about to end",
+            spec.name
+        )));
+    }
     shared.notify_ignored(&spec.image, spec.privileged, spec.limits);
     check::variables(&spec.env)?;
     let (work_dir, user) = (spec.work_dir.clone(), spec.user.clone());
@@ -66,7 +75,8 @@ pub async fn open(
         tasks.close();
         tasks.wait().await;
         // What cannot be removed now stays for the end of the run, which reports it.
-        _ = blocking(move || lease.clear(with_work)).await;
+        let clear = blocking(move || lease.clear(with_work));
+        _ = removing(&keeper.place.slot.path, clear).await;
         keeper.sweep();
     });
     Ok(Arc::new(sandbox))

@@ -14,6 +14,7 @@ use super::config::{MountMode, NativeConfig};
 use super::directories::Directories;
 use super::environment::Environment;
 use super::fixtures::Fixtures;
+use super::oom::OomKills;
 use super::open_files::OpenFiles;
 use super::root::Place;
 use super::shell::Kept;
@@ -38,6 +39,7 @@ pub struct Shared {
     /// One for each task that may be starting.
     pub starts: Semaphore,
     pub open_files: OpenFiles,
+    pub oom_kills: OomKills,
     /// Fires when everything is to end.
     pub closing: CancellationToken,
     /// What runs tasks, and ends before volumes are read.

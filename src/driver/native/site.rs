@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
+use tokio_util::sync::CancellationToken;
 
 use super::directories::Lease;
-use super::fixtures::{Held, make_directories};
+use super::fixtures::{Held, Wait, make_directories};
 use super::mounts::MountPlan;
 use super::open_files::FileShare;
 use super::shared::{Shared, blocking};
@@ -187,15 +188,16 @@ impl Streams {
 }
 
 impl Site {
-    /// Makes everything, or nothing.
+    /// Makes everything, or nothing. A wait for others ends when `stop` fires.
     pub fn make(
         shared: &Shared,
         plan: &Plan,
         seat: Seat,
+        stop: &CancellationToken,
     ) -> Result<(Self, Box<Launch>, Streams), DriverError> {
         let own_work = plan.work.is_own();
         let mut site = Self { seat, own_work, held: Held::default(), files: None };
-        match site.furnish(shared, plan) {
+        match site.furnish(shared, plan, stop) {
             Ok((launch, streams)) => Ok((site, launch, streams)),
             Err(error) => {
                 site.clear(shared);
@@ -213,6 +215,7 @@ impl Site {
         &mut self,
         shared: &Shared,
         plan: &Plan,
+        stop: &CancellationToken,
     ) -> Result<(Box<Launch>, Streams), DriverError> {
         let owner = plan.owner.as_ref();
         let failed = |what: &str| {
@@ -235,7 +238,7 @@ impl Site {
             Work::Foreign(path) => path.clone(),
         };
         let (env, search) = shared.environment.of_task(owner, &lease.tmp, &plan.spec.env);
-        let binds = self.mount(shared, plan, &work)?;
+        let binds = self.mount(shared, plan, &work, stop)?;
         let start = if plan.start.as_os_str().is_empty() {
             // Joined with it, the path would end in a slash.
             work.clone()
@@ -269,6 +272,7 @@ impl Site {
         shared: &Shared,
         plan: &Plan,
         directory: &Path,
+        stop: &CancellationToken,
     ) -> Result<Vec<wire::Bind>, DriverError> {
         let (mounts, owner) = (&plan.mounts, plan.owner.as_ref());
         if let Some(owner) = owner {
@@ -282,7 +286,8 @@ impl Site {
                 if self.own_work || base != directory {
                     make_directories(base, point, owner)?;
                 } else {
-                    shared.fixtures.point(base, point, owner, &mut self.held)?;
+                    let wait = Wait { stop, notices: &shared.notices };
+                    shared.fixtures.point(base, point, owner, &wait, &mut self.held)?;
                 }
             }
             return Ok(mounts.binds());

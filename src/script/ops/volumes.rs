@@ -6,7 +6,7 @@ use deno_core::{OpState, op2};
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
-use super::tasks::join;
+use super::tasks::{join, not_started};
 use crate::context::RunContext;
 use crate::volume::VolumeName;
 
@@ -40,9 +40,11 @@ pub async fn op_volume_create(
         .map_err(|error| JsErrorBox::type_error(error.to_string()))?;
     let size = request.size.map(|bytes| bytes as u64);
     let runtime = context.runtime.clone();
-    let volume = join(runtime.spawn(async move { context.volumes.create(name, size).await }))
-        .await?
-        .map_err(|error| JsErrorBox::generic(error.to_string()))?;
+    let create = async move {
+        let created = context.volumes.create(name, size).await;
+        created.map_err(|error| context.tasks.failed(error))
+    };
+    let volume = join(runtime.spawn(create)).await?.map_err(not_started)?;
     Ok(VolumeInfo { name: volume.name.to_string(), path: volume.path })
 }
 

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use ci::driver::docker::{DockerConfig, Pull};
 use ci::task::TaskSpec;
+use nix::sys::signal::{Signal, kill};
 
 use super::{Run, docker, host, variable};
 use crate::conformance::{finish, sh, succeed, task};
+use crate::interruptions::{code, silent};
 use crate::support::{Ci, Outcome};
 
 #[tokio::test]
@@ -45,6 +47,7 @@ fn hello(image: &str, pull: &str, config: &Path) -> Outcome {
     Ci::pipeline(&body)
         .args(["--output", "plain", "--driver", &driver])
         .env("DOCKER_CONFIG", config)
+        .env("AWS_SECRET_ACCESS_KEY", "HIDDEN")
         .env("PATH", format!("{}:/usr/bin:/bin", config.display()))
         .run()
         .lacks(PASSWORD)
@@ -114,11 +117,15 @@ fn registries_are_asked_with_the_credentials_of_docker() {
     let config = configured(&format!(r#"{{"credHelpers": {{"{registry}": "test"}}}}"#));
     let helper = config.path().join("docker-credential-test");
     let answer = format!(r#"{{"Username": "{USER}", "Secret": "{PASSWORD}"}}"#);
-    let script =
-        format!("#!/bin/sh\nread registry\n[ \"$registry\" = {registry} ] && echo '{answer}'\n");
+    let script = format!(
+        "#!/bin/sh\nenv > env\nread registry\n[ \"$registry\" = {registry} ] && echo '{answer}'\n"
+    );
+    let script = script.replace("> env", &format!("> {}/env", config.path().display()));
     std::fs::write(&helper, script).unwrap();
     std::fs::set_permissions(&helper, PermissionsExt::from_mode(0o755)).unwrap();
     hello(&image, "always", config.path()).exits(0).stdout_has("[t] hello");
+    let seen = std::fs::read_to_string(config.path().join("env")).unwrap();
+    assert!(seen.contains("DOCKER_CONFIG=") && !seen.contains("AWS_"), "{seen}");
     std::fs::remove_file(&helper).unwrap();
     hello(&image, "always", config.path())
         .exits(1)
@@ -139,12 +146,40 @@ fn a_registry_out_of_reach_is_told_from_an_image_that_is_not_there() {
     pull(&format!("{registry}/none:1")).exits(1).lacks("does not get an answer");
     pull(&format!("{registry}/tiny:none")).exits(1).lacks("does not get an answer");
     pull(&format!("{registry}/UPPER:1")).exits(1).stdout_has("is no image, check its name");
+    // So it is for a sandbox, and for what comes after another one that was caught.
+    let sandbox = r#"
+        const command = { path: "true" };
+        await runtime.run({ name: "t", image: "127.0.0.1:1/none:1", command }).catch(() => undefined);
+        await runtime.startSandbox({ name: "box", image: "127.0.0.1:1/x" });
+    "#;
+    let driver = format!("docker://images?host={}", host());
+    Ci::pipeline(sandbox)
+        .args(["--driver", &driver])
+        .run()
+        .exits(3)
+        .stdout_has("does not get an answer from the registry `127.0.0.1:1`");
     // A pipeline that goes on without the image has not failed for it.
     let caught = r#"
         const command = { path: "true" };
         try { await runtime.run({ name: "t", image: "127.0.0.1:1/none:1", command }); } catch {}
         throw new Error("for a reason of its own");
     "#;
-    let driver = format!("docker://images?host={}", host());
     Ci::pipeline(caught).args(["--driver", &driver]).run().exits(1);
+}
+
+/// The engine waits for a registry that takes connections and never says anything.
+#[test]
+fn a_pull_from_a_registry_that_never_answers_can_be_ended() {
+    let pulling = |port: u16| {
+        let body = format!(
+            r#"await runtime.run({{ name: "t", image: "127.0.0.1:{port}/x", command: {{ path: "true" }} }});"#
+        );
+        Ci::pipeline(&body).args(["--driver", &format!("docker://images?host={}", host())])
+    };
+    let (listener, port) = silent();
+    let ended = code(&pulling(port), &listener, |pid| kill(pid, Signal::SIGINT).unwrap());
+    assert_eq!(ended, Some(130));
+    let (listener, port) = silent();
+    let ended = code(&pulling(port).args(["--timeout", "2s"]), &listener, |_| {});
+    assert_eq!(ended, Some(124));
 }

@@ -3,10 +3,11 @@
 use ci::driver::{Driver, DriverError};
 use ci::task::{TaskExit, TaskSpec};
 
-use super::{Run, docker};
+use super::{Run, docker, host};
 use crate::conformance::{finish, sh};
 use crate::sandboxes::{cancel_when_ready, command, finish_in, when_ready};
 use crate::shells::{has_line, type_in};
+use crate::support::Ci;
 
 #[tokio::test]
 async fn a_sandbox_needs_something_that_keeps_its_container() {
@@ -38,6 +39,34 @@ async fn a_command_that_runs_out_of_memory_is_told_from_one_that_was_killed() {
         assert_eq!(finished.exit, exit, "{script}");
     }
     run.end().await;
+}
+
+/// The shell goes on, and returns whatever code.
+#[test]
+fn what_ran_out_of_memory_below_a_shell_spoils_its_volumes() {
+    for runs in [
+        r#"runtime.run({ name: "work", image: "busybox", command, mounts, containerLimits })"#,
+        r#"(await runtime.startSandbox({ name: "box", image: "busybox", mounts, containerLimits })).exec({ name: "work", command })"#,
+    ] {
+        let body = format!(
+            r#"
+            const mounts = {{ v: await runtime.createVolume({{ name: "v" }}) }};
+            const containerLimits = {{ memory: 32 * 1024 * 1024 }};
+            const command = {{ path: "sh", args: ["-c", "echo half > v/file; tail /dev/zero; exit 0"] }};
+            const result = await {runs};
+            console.log("ended with", result.code);
+            "#
+        );
+        let dir = tempfile::tempdir().unwrap();
+        let driver = format!("docker://oom?host={}&cache=file://{}", host(), dir.path().display());
+        Ci::pipeline(&body)
+            .args(["--output", "plain", "--driver", &driver])
+            .run()
+            .exits(0)
+            .stdout_has("ended with 0")
+            .stdout_has("a process of task `work` was ended while it had the volume mounted")
+            .lacks("uploaded");
+    }
 }
 
 #[tokio::test]

@@ -202,6 +202,59 @@ fn what_a_user_keeps_below_dir_is_left_alone() {
     }
 }
 
+/// Another user has put a link in the way, to what only this user may remove.
+#[test]
+fn a_run_keeps_out_of_directories_that_other_users_can_change() {
+    if !is_root() {
+        return;
+    }
+    const EVE: u32 = 65534;
+    let ci = Ci::pipeline(r#"console.log("started");"#);
+    fs::set_permissions(ci.dir(), PermissionsExt::from_mode(0o755)).unwrap();
+    let at = |name: &str| ci.dir().join(name);
+    let make = |name: &str, owner: u32, mode: u32| {
+        fs::create_dir_all(at(name)).unwrap();
+        chown(at(name), Some(owner), None).unwrap();
+        fs::set_permissions(at(name), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    // What looks like the leftovers of a run.
+    let marker = "This directory belongs to a run of `ci`, which removes all of it.\n";
+    for name in ["victim/default/site/0", "victim/default/other/0"] {
+        fs::create_dir_all(at(name)).unwrap();
+        fs::write(at(name).join("lock"), marker).unwrap();
+        fs::write(at(name).join("thesis.docx"), "precious").unwrap();
+    }
+    make("of-eve", EVE, 0o755);
+    make("of-all", 0, 0o777);
+    make("sticky", 0, 0o1777);
+    for (dir, reason) in [
+        ("of-eve", "belongs to another user"),
+        ("of-all", "other users can write to"),
+        ("sticky", "is a link of another user"),
+    ] {
+        let link = at(dir).join("native");
+        std::os::unix::fs::symlink(at("victim"), &link).unwrap();
+        std::os::unix::fs::lchown(&link, Some(EVE), None).unwrap();
+        let driver = format!("native://?dir={}", at(dir).display());
+        for args in [&["run", "pipeline.ts"][..], &["prune"]] {
+            let output = Command::new(supervisor())
+                .args(args)
+                .args(["--driver", &driver])
+                .current_dir(ci.dir())
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(3), "{dir}: {output:?}");
+            assert!(text.contains(reason) && text.contains(dir), "{text}");
+            assert!(!String::from_utf8_lossy(&output.stdout).contains("started"));
+        }
+        assert_eq!(fs::read_dir(at(dir)).unwrap().count(), 1);
+    }
+    for name in ["victim/default/site/0", "victim/default/other/0"] {
+        assert_eq!(fs::read_to_string(at(name).join("thesis.docx")).unwrap(), "precious");
+    }
+}
+
 #[tokio::test]
 async fn what_a_task_puts_in_the_place_of_a_link_stays() {
     let run = Run::start(MountMode::Link).await;

@@ -135,6 +135,59 @@ fn a_wait_for_open_files_is_told_and_can_be_interrupted() {
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
+/// Processes in the background that keep what they have open, which may be for ever.
+#[test]
+fn a_wait_for_what_is_never_given_back_is_an_error() {
+    let ci = Ci::pipeline(
+        r#"
+        const sandbox = await runtime.startSandbox({ name: "box", image: "busybox" });
+        for (let i = 0; i < 100; i++) {
+            await sandbox.exec({ command: { path: "sh", args: ["-c", "sleep 1000 &"] } });
+        }
+        "#,
+    );
+    let output = with_files(&ci, 128).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("`ci` may not open more than 128 files"), "{text}");
+    assert!(text.contains("keep them open, those of `box` ("), "{text}");
+    assert!(text.contains("raise the limit with `ulimit -n`"), "{text}");
+}
+
+/// Somebody else may lock a directory of the machine for ever.
+#[test]
+fn a_wait_for_a_mount_point_is_told_and_can_be_interrupted() {
+    if !is_root() {
+        return;
+    }
+    let project = tempfile::tempdir().unwrap();
+    fs::create_dir(project.path().join("v")).unwrap();
+    let locked = fs::File::open(project.path().join("v")).unwrap();
+    locked.lock().unwrap();
+    let body = format!(
+        r#"
+        const v = await runtime.createVolume({{ name: "v" }});
+        await runtime.run({{
+            name: "t", image: "busybox", command: {{ path: "true" }}, workDir: {:?}, mounts: {{ v }},
+        }});
+        "#,
+        project.path()
+    );
+    let mut child = Ci::pipeline(&body).args(["--driver", "native://?mounts=bind"]).spawn();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let told = lines.find(|line| {
+        let line = line.as_deref().unwrap();
+        line.contains("waits for the mount point") && line.contains("another process has locked")
+    });
+    assert!(told.is_some());
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGINT).unwrap();
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(locked);
+}
+
 #[tokio::test]
 async fn a_task_that_needs_more_files_than_there_are_is_refused() {
     let program = this_program("native::limits::a_task_with_many_mount_points");
