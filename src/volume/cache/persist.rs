@@ -1,0 +1,201 @@
+//! From a volume into the store.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::content::Content;
+use super::failure::Replaces;
+use super::transfer::Transfer;
+use super::{Access, DIGEST_VERSION, Restored, UNUSED, VolumeCache, describe, millis, pack};
+use crate::cache::{CacheKey, CacheWhen, KEY_VERSION, Metadata, ObjectInfo, PutCondition};
+use crate::driver::{Driver, Volume};
+use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
+use crate::volume::{Ended, Usage};
+use archive::{Compression, Stage, TreeDigest};
+
+impl VolumeCache {
+    /// Puts a volume into the cache if that is wanted and the cache does not have the same already.
+    pub async fn persist(
+        &self,
+        driver: &dyn Driver,
+        volume: &Volume,
+        restored: Option<Arc<Restored>>,
+        usage: Usage,
+        ended: Ended,
+    ) {
+        if !self.config.policy.pushes() {
+            return;
+        }
+        let started = Instant::now();
+        let mut report = self.report(&volume.name, CacheOperation::Persist);
+        if self.probe().await != Access::Full && !self.cancel.is_cancelled() {
+            report.reason = UNUSED.to_owned();
+            self.events.send(RunEvent::CacheFinished(report)).await;
+            return;
+        }
+        let result = match self.unwanted(restored.as_deref(), &usage, ended) {
+            Some(reason) => {
+                report.reason = reason;
+                Ok(CacheOutcome::Skipped)
+            }
+            None => {
+                self.try_persist(driver, volume, restored.as_deref(), &usage, &mut report).await
+            }
+        };
+        report.duration_ms = millis(started.elapsed());
+        report.outcome = result.unwrap_or_else(|reason| {
+            self.failed(format!(
+                "volume `{}` was not persisted, `{}` stays as it was: {reason}",
+                volume.name, report.key
+            ));
+            report.reason = reason;
+            CacheOutcome::Failed
+        });
+        self.events.send(RunEvent::CacheFinished(report)).await;
+    }
+
+    /// Why a volume is not to be persisted, whatever it holds.
+    fn unwanted(&self, restored: Option<&Restored>, usage: &Usage, ended: Ended) -> Option<String> {
+        let wanted = match ended {
+            Ended::Succeeded => self.config.when != CacheWhen::Failure,
+            Ended::Failed => self.config.when != CacheWhen::Success,
+            Ended::Aborted => false,
+        };
+        if !wanted {
+            return Some(
+                match ended {
+                    Ended::Succeeded => "the pipeline succeeded",
+                    Ended::Failed => "the pipeline failed",
+                    Ended::Aborted => "the run was aborted",
+                }
+                .to_owned(),
+            );
+        }
+        if let Some(task) = &usage.torn_by {
+            return Some(format!("task `{task}` was ended while it had the volume mounted"));
+        }
+        match restored {
+            None => Some("the pipeline ended before it was restored".to_owned()),
+            Some(restored)
+                if restored.outcome == CacheOutcome::Skipped && self.config.policy.pulls() =>
+            {
+                Some("its restore was cancelled".to_owned())
+            }
+            Some(Restored { replaces: Replaces::Nothing(reason), .. }) => {
+                Some(format!("the archive in the cache may be good, restoring it failed: {reason}"))
+            }
+            Some(_) => None,
+        }
+    }
+
+    async fn try_persist(
+        &self,
+        driver: &dyn Driver,
+        volume: &Volume,
+        restored: Option<&Restored>,
+        usage: &Usage,
+        report: &mut CacheReport,
+    ) -> Result<CacheOutcome, String> {
+        let _turn = self.turn().await?;
+        let key = self.config.key(&volume.name).map_err(|error| error.to_string())?;
+        let hit = restored.filter(|restored| restored.outcome == CacheOutcome::Hit);
+        let known = restored.and_then(|restored| restored.snapshot.clone());
+        let condition = match restored.map(|restored| &restored.replaces) {
+            Some(Replaces::Version(etag)) => PutCondition::Version(etag.clone()),
+            _ => PutCondition::None,
+        };
+        let mut compare = true;
+        loop {
+            let transfer = Transfer::start(&self.config, &self.cancel);
+            let downloading = transfer.enter(Stage::Download);
+            let stored = transfer
+                .bounded(describe(&*self.store, &key))
+                .await?
+                .map_err(|error| error.to_string())?;
+            drop(downloading);
+            if let PutCondition::Version(etag) = &condition
+                && stored.as_ref().is_none_or(|stored| stored.etag != *etag)
+            {
+                report.reason = replaced(&key);
+                return Ok(CacheOutcome::Skipped);
+            }
+            // A damaged one is to be replaced whatever it says of itself.
+            let stored = stored
+                .filter(|stored| self.expired(stored).is_none() && condition == PutCondition::None);
+            let current = self.current(hit, stored.as_ref());
+            // A look at all files before they are packed is worth its time only if it may turn out that
+            // they need not be, or if nothing but the metadata has a place for their digest.
+            let look =
+                compare && (!current.is_empty() || self.config.compression != Compression::Zstd);
+            let mut metadata = Metadata {
+                writer: Some(self.writer.clone()),
+                version: Some(DIGEST_VERSION),
+                key_version: Some(KEY_VERSION),
+                ..Metadata::default()
+            };
+            let mut is_unchanged = false;
+            let is_empty = if look {
+                let content = Content::open(driver, volume, &transfer).await?;
+                let survey = pack::survey(self, content, known.clone(), &transfer).await?;
+                report.content_bytes = survey.bytes;
+                is_unchanged = current.contains(&survey.digest);
+                metadata.digest = Some(survey.digest.to_string());
+                metadata.entries = Some(survey.entries);
+                metadata.content_bytes = Some(survey.bytes);
+                survey.is_empty()
+            } else {
+                let content = Content::open(driver, volume, &transfer).await?;
+                pack::is_empty(self, content, &transfer).await?
+            };
+            if is_empty && hit.is_none() {
+                report.reason = match usage.mounted {
+                    true => "the volume is empty".to_owned(),
+                    false => "no task used it".to_owned(),
+                };
+                return Ok(CacheOutcome::Skipped);
+            }
+            if is_unchanged {
+                return Ok(CacheOutcome::Unchanged);
+            }
+            if compare {
+                self.events
+                    .send(RunEvent::CachePersisting {
+                        volume: report.volume.clone(),
+                        key: report.key.clone(),
+                    })
+                    .await;
+            }
+            let content = Content::open(driver, volume, &transfer).await?;
+            match pack::from(self, content, &key, metadata, &condition, transfer).await? {
+                pack::Outcome::Published(packed) => {
+                    report.bytes = packed.compressed_bytes;
+                    report.content_bytes = packed.bytes;
+                    for notice in packed.notices {
+                        self.events.notice(format!("volume `{}`: {notice}", volume.name));
+                    }
+                    return Ok(CacheOutcome::Uploaded);
+                }
+                // Files have changed since the look at them. Another one would be no better: the object
+                // goes with what is known of it when it is packed.
+                pack::Outcome::Changing => compare = false,
+                pack::Outcome::Replaced => {
+                    report.reason = replaced(&key);
+                    return Ok(CacheOutcome::Skipped);
+                }
+            }
+        }
+    }
+
+    /// The digests of trees that need not be uploaded: the cache has them, or one that somebody made of
+    /// the same beginnings and that an unchanged volume must not replace.
+    fn current(&self, hit: Option<&Restored>, stored: Option<&ObjectInfo>) -> Vec<TreeDigest> {
+        let Some(stored) = stored else { return Vec::new() };
+        let digest = stored.metadata.digest.as_deref().and_then(|text| text.parse().ok());
+        digest.into_iter().chain(hit.and_then(|hit| hit.digest)).collect()
+    }
+}
+
+/// Why a damaged archive was not replaced in the end.
+fn replaced(key: &CacheKey) -> String {
+    format!("another run has replaced `{key}`, which was damaged when it was read")
+}
