@@ -171,9 +171,9 @@ impl Opened {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Shows archives and removes them if that is what the user wants. Each one is removed only if it is still the one
-    /// that was shown.
-    async fn remove(&self, archives: &[Archive], how: &RemovalArgs) -> Result<(), Failure> {
+    /// Shows archives and removes them if that is what the user wants, and returns whether it is. Each one is
+    /// removed only if it is still the one that was shown.
+    async fn remove(&self, archives: &[Archive], how: &RemovalArgs) -> Result<bool, Failure> {
         let bytes = archives.iter().map(|archive| archive.info.size).sum();
         let what = match archives {
             [one] => format!("`{}` ({})", one.info.key, human_size(bytes)),
@@ -188,10 +188,11 @@ impl Opened {
             false => archives::show(archives)?,
         }
         if how.dry_run {
-            return how.say(&format!("would remove {what}\n"));
+            how.say(&format!("would remove {what}\n"))?;
+            return Ok(false);
         }
-        if !how.yes && !confirmed(&format!("remove {what}?"), "remove")? {
-            return how.say("nothing was removed\n");
+        if !how.agreed(&what)? {
+            return Ok(false);
         }
         let mut kept = Vec::new();
         for archive in archives {
@@ -210,10 +211,20 @@ impl Opened {
                 ))
             }
         }
+        .map(|()| true)
     }
 }
 
 impl RemovalArgs {
+    /// Whether the user wants this to be removed.
+    fn agreed(&self, what: &str) -> Result<bool, Failure> {
+        if self.yes || confirmed(&format!("remove {what}?"), "remove")? {
+            return Ok(true);
+        }
+        self.say("nothing was removed\n")?;
+        Ok(false)
+    }
+
     /// For people, so not beside JSON.
     fn say(&self, text: &str) -> Result<(), Failure> {
         if self.json { Ok(()) } else { print(text) }
