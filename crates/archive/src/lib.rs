@@ -23,6 +23,7 @@
 //! <https://www.rfc-editor.org/rfc/rfc8878>, and pzstd's README in the sources of Zstandard.
 
 mod ahead;
+mod announcement;
 mod budget;
 mod compress;
 mod compression;
@@ -61,6 +62,7 @@ mod walk;
 mod writer;
 mod xattr;
 
+pub use announcement::{START, is_announced};
 pub use budget::Budget;
 pub use compression::{Compression, UnknownCompression};
 pub use control::{Control, Stage, Stopped, Wake, Working};

@@ -5,6 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+
 use super::super::StoreError;
 use super::{io, is_absent};
 
@@ -50,10 +53,22 @@ impl Temporary {
         self.file.metadata().map_err(io(&self.path))
     }
 
-    pub fn publish(mut self, target: &Path) -> Result<(), StoreError> {
+    pub fn publish(&mut self, target: &Path) -> Result<(), StoreError> {
         fs::rename(&self.path, target).map_err(io(target))?;
         self.published = true;
         Ok(())
+    }
+
+    /// The same where nothing is; returns false if there is something by now. Some file systems of networks
+    /// cannot tell, and replace it.
+    pub fn publish_new(&mut self, target: &Path) -> Result<bool, StoreError> {
+        match renameat_with(CWD, &self.path, CWD, target, RenameFlags::NOREPLACE) {
+            Ok(()) => self.published = true,
+            Err(Errno::EXIST) => return Ok(false),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.publish(target)?,
+            Err(error) => return Err(io(target)(error.into())),
+        }
+        Ok(true)
     }
 }
 

@@ -49,26 +49,27 @@ pub async fn get(
     Ok(Some((info, download)))
 }
 
-pub async fn tail(
+/// What these bytes of an object are.
+pub async fn part(
     store: &S3Store,
     key: &CacheKey,
-    bytes: u64,
+    range: String,
 ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
     let mut pauses = pauses(ATTEMPTS);
     loop {
-        let (info, body) = match first(store, key, format!("bytes=-{bytes}")).await? {
+        let (info, body) = match first(store, key, range.clone()).await? {
             Found::Part(answer) => (info(key, &answer), answer.body),
             Found::Empty(info) => return Ok(Some((info, Bytes::new()))),
             Found::Nothing => return Ok(None),
         };
-        if let Ok(Ok(tail)) = timeout(store.options.stall, body.collect()).await {
-            return Ok(Some((info, tail.into_bytes())));
+        if let Ok(Ok(part)) = timeout(store.options.stall, body.collect()).await {
+            return Ok(Some((info, part.into_bytes())));
         }
         match pauses.next() {
             Some(pause) => tokio::time::sleep(pause).await,
             None => {
                 return Err(StoreError::Unavailable(format!(
-                    "the end of `{key}` cannot be read, the connection is cut off each time"
+                    "a part of `{key}` cannot be read, the connection is cut off each time"
                 )));
             }
         }

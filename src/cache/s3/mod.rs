@@ -88,7 +88,15 @@ impl CacheStore for S3Store {
         key: &CacheKey,
         bytes: u64,
     ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
-        get::tail(self, key, bytes).await
+        get::part(self, key, format!("bytes=-{bytes}")).await
+    }
+
+    async fn start(
+        &self,
+        key: &CacheKey,
+        bytes: u64,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
+        get::part(self, key, format!("bytes=0-{}", bytes.max(1) - 1)).await
     }
 
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
-use super::super::{CacheKey, Metadata, PutCondition, StoreError};
+use super::super::{CacheKey, Metadata, StoreError};
+use super::condition::Header;
 use super::explain::{is_absent, is_failed_condition, no_s3};
 use super::journal::Entry;
 use super::remote::{Remote, TOKEN};
@@ -99,17 +100,14 @@ impl Multipart {
             .build())
     }
 
-    /// Publishes the object. `condition` is one that the server honours.
+    /// Publishes the object. After [`StoreError::Replaced`] it may be tried again.
     pub async fn complete(
-        mut self,
+        &mut self,
         parts: Vec<CompletedPart>,
-        condition: &PutCondition,
+        condition: &Header,
     ) -> Result<(), StoreError> {
+        let sent = parts.clone();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let if_match = match condition {
-            PutCondition::None => None,
-            PutCondition::Version(etag) => Some(etag.clone()),
-        };
         let remote = &self.remote;
         let request = remote
             .client
@@ -118,17 +116,17 @@ impl Multipart {
             .key(self.key.as_str())
             .upload_id(&self.upload)
             .multipart_upload(parts)
-            .set_if_match(if_match);
+            .set_if_match(condition.if_match())
+            .set_if_none_match(condition.if_none_match());
         let patience = Patience { attempts: ATTEMPTS, limit: Some(COMPLETING) };
         if let Err(error) = remote.retried(patience, || request.clone().send()).await {
             let is_ambiguous = is_absent(&error) || is_failed_condition(&error);
             // The answer to an earlier attempt may have been lost, and that may have been a success.
             if !(is_ambiguous && remote.is_written_with(&self.key, &self.token).await) {
-                let is_replaced = is_failed_condition(&error)
-                    || (*condition != PutCondition::None
-                        && aws_sdk_s3::error::ProvideErrorMetadata::code(&error)
-                            == Some("NoSuchKey"));
-                return Err(match is_replaced {
+                if condition.is_refused(&error) {
+                    return Box::pin(self.complete(sent, &Header::None)).await;
+                }
+                return Err(match condition.has_failed(&error) {
                     true => StoreError::Replaced { key: self.key.clone() },
                     false => remote.explain(&error),
                 });

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::content::Content;
+use super::describe::{look, replaceable};
 use super::failure::Replaces;
 use super::transfer::Transfer;
-use super::{Access, DIGEST_VERSION, Restored, UNUSED, VolumeCache, describe, millis, pack};
-use crate::cache::{CacheKey, CacheWhen, KEY_VERSION, Metadata, ObjectInfo, PutCondition};
+use super::{Access, DIGEST_VERSION, Restored, UNUSED, VolumeCache, millis, pack, unpack};
+use crate::cache::{CacheKey, CacheWhen, KEY_VERSION, Metadata, PutCondition, StoreError};
 use crate::driver::{Driver, Volume};
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
 use crate::volume::{Ended, Usage};
@@ -100,33 +101,37 @@ impl VolumeCache {
         let key = self.config.key(&volume.name).map_err(|error| error.to_string())?;
         let hit = restored.filter(|restored| restored.outcome == CacheOutcome::Hit);
         let known = restored.and_then(|restored| restored.snapshot.clone());
-        let condition = match restored.map(|restored| &restored.replaces) {
-            Some(Replaces::Version(etag)) => PutCondition::Version(etag.clone()),
-            _ => PutCondition::None,
+        let damaged = match restored.map(|restored| &restored.replaces) {
+            Some(Replaces::Version(etag)) => Some(etag),
+            _ => None,
         };
         let mut compare = true;
         loop {
             let transfer = Transfer::start(&self.config, &self.cancel);
             let downloading = transfer.enter(Stage::Download);
-            let stored = transfer
-                .bounded(describe(&*self.store, &key))
+            let seen = transfer
+                .bounded(look(&*self.store, &key))
                 .await?
                 .map_err(|error| error.to_string())?;
             drop(downloading);
-            if let PutCondition::Version(etag) = &condition
-                && stored.as_ref().is_none_or(|stored| stored.etag != *etag)
+            if let Some(etag) = damaged
+                && seen.as_ref().is_none_or(|seen| seen.info.etag != *etag)
             {
                 report.reason = replaced(&key);
                 return Ok(CacheOutcome::Skipped);
             }
             // A damaged one is to be replaced whatever it says of itself.
-            let stored = stored
-                .filter(|stored| self.expired(stored).is_none() && condition == PutCondition::None);
-            let current = self.current(hit, stored.as_ref());
+            let stored = seen.as_ref().map(|seen| &seen.info);
+            let stored =
+                stored.filter(|stored| self.expired(stored).is_none() && damaged.is_none());
+            // An unchanged volume must not replace what somebody else made of the same beginnings.
+            let beginning = hit.and_then(|hit| hit.digest).filter(|_| stored.is_some());
+            let claimed = stored.and_then(|stored| stored.metadata.digest.as_deref()?.parse().ok());
             // A look at all files before they are packed is worth its time only if it may turn out that
             // they need not be, or if nothing but the metadata has a place for their digest.
-            let look =
-                compare && (!current.is_empty() || self.config.compression != Compression::Zstd);
+            let is_known = beginning.is_some() || claimed.is_some();
+            let survey_first =
+                compare && (is_known || self.config.compression != Compression::Zstd);
             let mut metadata = Metadata {
                 writer: Some(self.writer.clone()),
                 version: Some(DIGEST_VERSION),
@@ -134,11 +139,12 @@ impl VolumeCache {
                 ..Metadata::default()
             };
             let mut is_unchanged = false;
-            let is_empty = if look {
+            let is_empty = if survey_first {
                 let content = Content::open(driver, volume, &transfer).await?;
                 let survey = pack::survey(self, content, known.clone(), &transfer).await?;
                 report.content_bytes = survey.bytes;
-                is_unchanged = current.contains(&survey.digest);
+                is_unchanged = beginning == Some(survey.digest)
+                    || (claimed == Some(survey.digest) && self.has(&key, survey.digest).await);
                 metadata.digest = Some(survey.digest.to_string());
                 metadata.entries = Some(survey.entries);
                 metadata.content_bytes = Some(survey.bytes);
@@ -157,6 +163,21 @@ impl VolumeCache {
             if is_unchanged {
                 return Ok(CacheOutcome::Unchanged);
             }
+            let downloading = transfer.enter(Stage::Download);
+            let compression = self.config.compression;
+            let condition = transfer
+                .bounded(replaceable(&*self.store, &key, seen.as_ref(), compression))
+                .await?;
+            drop(downloading);
+            let condition = match (condition, damaged) {
+                (Ok(_), Some(etag)) => PutCondition::Version(etag.clone()),
+                (Ok(condition), None) => condition,
+                (Err(error @ StoreError::Foreign { .. }), _) => {
+                    report.reason = error.to_string();
+                    return Ok(CacheOutcome::Skipped);
+                }
+                (Err(error), _) => return Err(error.to_string()),
+            };
             if compare {
                 self.events
                     .send(RunEvent::CachePersisting {
@@ -178,20 +199,23 @@ impl VolumeCache {
                 // Files have changed since the look at them. Another one would be no better: the object
                 // goes with what is known of it when it is packed.
                 pack::Outcome::Changing => compare = false,
-                pack::Outcome::Replaced => {
-                    report.reason = replaced(&key);
+                pack::Outcome::Kept(error) => {
+                    report.reason = match damaged {
+                        Some(_) => replaced(&key),
+                        None => error.to_string(),
+                    };
                     return Ok(CacheOutcome::Skipped);
                 }
             }
         }
     }
 
-    /// The digests of trees that need not be uploaded: the cache has them, or one that somebody made of
-    /// the same beginnings and that an unchanged volume must not replace.
-    fn current(&self, hit: Option<&Restored>, stored: Option<&ObjectInfo>) -> Vec<TreeDigest> {
-        let Some(stored) = stored else { return Vec::new() };
-        let digest = stored.metadata.digest.as_deref().and_then(|text| text.parse().ok());
-        digest.into_iter().chain(hit.and_then(|hit| hit.digest)).collect()
+    /// Whether the cache has a tree, found out by reading its archive to the end. What an archive and its
+    /// metadata say of themselves proves nothing: whoever has changed the one may have left the other.
+    async fn has(&self, key: &CacheKey, digest: TreeDigest) -> bool {
+        let transfer = Transfer::start(&self.config, &self.cancel);
+        // Whatever cannot be read now is replaced.
+        unpack::read(self, key, transfer).await.is_ok_and(|found| found == Some(digest))
     }
 }
 

@@ -142,7 +142,7 @@ impl VolumeCache {
                 misses.push(format!("no `{key}`"));
                 return Ok(None);
             };
-            if source.is_legacy && info.metadata.key_version.is_some() {
+            if source.is_legacy && !info.metadata.is_of_old_keys() {
                 misses.push(format!("`{key}` is of another volume"));
                 return Ok(None);
             }
