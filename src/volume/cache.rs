@@ -1,5 +1,6 @@
 //! The cache of a run's volumes: from the store into a volume and back.
 
+mod access;
 mod content;
 mod describe;
 mod download;
@@ -13,15 +14,16 @@ mod unpack;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::access::{Known, Need};
 pub use self::describe::describe;
 pub use self::download::{Downloaded, unpack_options};
 pub use self::restore::Restored;
 use super::VolumeName;
-use crate::cache::{CacheConfig, CacheStore, ObjectInfo, StoreError};
+use crate::cache::{CacheConfig, CacheStore, ObjectInfo};
 use crate::context::EventSink;
 use crate::event::{CacheOperation, CacheOutcome, CacheReport};
 use archive::Budget;
@@ -53,20 +55,12 @@ pub struct VolumeCache {
     cancel: CancellationToken,
     /// Who uploads, for the next one who wonders.
     writer: String,
-    access: OnceCell<Access>,
+    known: Known,
     turns: Semaphore,
     budget: Budget,
     failures: Mutex<Vec<String>>,
     /// Clears up what killed runs left in the store.
     sweep: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// What a store can be used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    Full,
-    ReadOnly,
-    None,
 }
 
 impl VolumeCache {
@@ -84,7 +78,7 @@ impl VolumeCache {
             events,
             cancel,
             writer,
-            access: OnceCell::new(),
+            known: Known::default(),
             turns: Semaphore::new(TURNS),
             budget: Budget::new(MEMORY),
             failures: Mutex::default(),
@@ -92,37 +86,10 @@ impl VolumeCache {
         }
     }
 
-    /// Asks the store once what it can be used for, and tells the user if that is less than wanted. Ends
-    /// with [`Access::None`] as soon as nothing is wanted of the cache any more.
-    pub async fn probe(&self) -> Access {
-        let probe = async || {
-            let writes = self.config.policy.pushes();
-            match self.store.probe(writes).await {
-                Ok(()) => {}
-                // It may still be good for reading.
-                Err(StoreError::Denied(reason))
-                    if writes
-                        && self.config.policy.pulls()
-                        && self.store.probe(false).await.is_ok() =>
-                {
-                    self.failed(format!("volumes are not persisted: {reason}"));
-                    return Access::ReadOnly;
-                }
-                Err(error) => {
-                    self.failed(format!("the cache is not used: {error}"));
-                    return Access::None;
-                }
-            }
-            if writes {
-                self.start_sweep();
-            }
-            Access::Full
-        };
-        tokio::select! {
-            biased;
-            access = self.access.get_or_init(probe) => *access,
-            () = self.cancel.cancelled() => Access::None,
-        }
+    /// Asks the store what it can be used for, so that the answer is there when it is needed.
+    pub async fn connect(&self) {
+        let need = if self.config.policy.pulls() { Need::Read } else { Need::Write };
+        self.access(need).await;
     }
 
     /// Begins to clear up what killed runs left, while volumes are restored.

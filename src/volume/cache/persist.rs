@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::access::{Access, Need};
 use super::content::Content;
 use super::describe::{look, replaceable};
 use super::failure::Replaces;
 use super::transfer::Transfer;
-use super::{Access, DIGEST_VERSION, Restored, UNUSED, VolumeCache, millis, pack, unpack};
+use super::{DIGEST_VERSION, Restored, UNUSED, VolumeCache, millis, pack, unpack};
 use crate::cache::{CacheKey, CacheWhen, KEY_VERSION, Metadata, PutCondition, StoreError};
 use crate::driver::{Driver, Volume};
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
@@ -29,12 +30,16 @@ impl VolumeCache {
         }
         let started = Instant::now();
         let mut report = self.report(&volume.name, CacheOperation::Persist);
-        if self.probe().await != Access::Full && !self.cancel.is_cancelled() {
+        let unwanted = self.unwanted(restored.as_deref(), &usage, ended);
+        if unwanted.is_none()
+            && self.access(Need::Write).await != Access::Full
+            && !self.cancel.is_cancelled()
+        {
             report.reason = UNUSED.to_owned();
             self.events.send(RunEvent::CacheFinished(report)).await;
             return;
         }
-        let result = match self.unwanted(restored.as_deref(), &usage, ended) {
+        let result = match unwanted {
             Some(reason) => {
                 report.reason = reason;
                 Ok(CacheOutcome::Skipped)

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::access::{Access, Need};
 use super::failure::{Replaces, RestoreError};
 use super::transfer::{self, Transfer};
-use super::{Access, UNUSED, VolumeCache, millis, unpack};
+use super::{UNUSED, VolumeCache, millis, unpack};
 use crate::cache::{ObjectInfo, RestoreSource};
 use crate::driver::{Driver, Volume};
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
@@ -62,13 +63,18 @@ impl VolumeCache {
         }
         let started = Instant::now();
         let mut report = self.report(&volume.name, CacheOperation::Restore);
-        if self.probe().await == Access::None {
+        let access = self.access(Need::Read).await;
+        if matches!(access, Access::None | Access::Unavailable) {
             let is_cancelled = self.cancel.is_cancelled();
             (report.reason, report.outcome) = match is_cancelled {
                 true => (transfer::CANCELLED.to_owned(), CacheOutcome::Skipped),
                 false => (UNUSED.to_owned(), CacheOutcome::Failed),
             };
-            let restored = Restored::nothing(report.outcome);
+            let mut restored = Restored::nothing(report.outcome);
+            if access == Access::Unavailable {
+                // The store may come back while the run goes on, and have the archive.
+                restored.replaces = Replaces::Nothing(UNUSED.to_owned());
+            }
             self.events.send(RunEvent::CacheFinished(report)).await;
             return restored;
         }
