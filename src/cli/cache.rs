@@ -10,6 +10,7 @@ mod verify;
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -96,10 +97,14 @@ impl StoreArgs {
         let config = config.ok_or_else(|| {
             wrong("no cache is given, name one as in `--store s3://bucket/prefix`".to_owned())
         })?;
-        let store = cache::open(&config, state::directory());
+        let store = cache::open_with(&config, PATIENCE, state::directory());
         Ok(Opened { config, store })
     }
 }
+
+/// How long a request is sent again that a store does not answer, or not well. Somebody waits for the
+/// command.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How archives or uploads are removed.
 #[derive(Args)]

@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use self::lock::DirectoryLock;
 use self::sidecar::{Identity, metadata_file, read_sidecar};
-use self::temporary::{Temporary, is_held, is_temporary, remove_unheld};
+use self::temporary::{Temporary, is_abandoned, is_held, is_temporary, remove_unheld};
 use super::{
     CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, PutCondition, StoreError,
     Stored, Upload, UploadInfo, UploadWriter,
@@ -181,8 +181,9 @@ impl DirectoryStore {
                 && let Some(key) = self.key(path)
             {
                 let writer = match is_held(path)? {
-                    true => UploadWriter::Alive,
-                    false => UploadWriter::Gone,
+                    Some(true) => UploadWriter::Alive,
+                    Some(false) if is_abandoned(metadata) => UploadWriter::Gone,
+                    Some(false) | None => UploadWriter::Unknown,
                 };
                 let begun = metadata.modified().map_err(io(path))?;
                 found.push(UploadInfo { key, id: String::new(), begun, writer });
@@ -308,7 +309,7 @@ impl CacheStore for DirectoryStore {
             runtime.block_on(async {
                 let write = async {
                     while let Some(part) = parts.next(&key).await? {
-                        object.write(&part)?;
+                        object.write(&part, &parts.progress)?;
                         size += part.len() as u64;
                     }
                     Ok(())
@@ -318,7 +319,7 @@ impl CacheStore for DirectoryStore {
                     _ = gone => Err(StoreError::Unfinished { key: key.clone() }),
                 }
             })?;
-            object.sync()?;
+            object.sync(&parts.progress)?;
             let metadata = parts.metadata.as_ref().unwrap_or(&metadata);
             let notice = store.publish(&key, object, metadata, &condition)?;
             Ok(Stored { size, notice })
@@ -376,12 +377,12 @@ impl CacheStore for DirectoryStore {
     async fn sweep(&self) -> Result<u64, StoreError> {
         self.blocking(|store| {
             let mut swept = 0;
-            Self::visit_files(&store.root, &mut |path, name, _| {
+            Self::visit_files(&store.root, &mut |path, name, metadata| {
                 if store.closing.load(Ordering::Relaxed) {
                     // The next run goes on with it.
                     return Err(StoreError::Other("the store is closed".to_owned()));
                 }
-                if is_temporary(name) {
+                if is_temporary(name) && is_abandoned(metadata) {
                     swept += u64::from(remove_unheld(path)?);
                 }
                 Ok(())

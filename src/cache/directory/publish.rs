@@ -1,6 +1,6 @@
 //! How an object takes its place.
 
-use super::super::{CacheKey, Metadata, PutCondition, StoreError};
+use super::super::{CacheKey, Metadata, Progress, PutCondition, StoreError};
 use super::DirectoryStore;
 use super::lock::DirectoryLock;
 use super::sidecar::{Identity, Sidecar, metadata_file};
@@ -23,7 +23,7 @@ impl DirectoryStore {
             .map_err(|error| StoreError::Other(error.to_string()))?;
         let beside = metadata_file(&path);
         let mut described = Temporary::new(&beside)?;
-        described.write(&text)?;
+        described.write(&text, &Progress::default())?;
         let lock = DirectoryLock::acquire(path.parent().unwrap_or(&self.root))?;
         loop {
             let found = self.open(key)?.map(|(_, info)| info);

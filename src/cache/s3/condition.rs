@@ -4,6 +4,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::super::{CacheKey, Metadata, PutCondition, StoreError};
 use super::S3Store;
@@ -11,7 +12,6 @@ use super::explain::is_failed_condition;
 use super::multipart::Multipart;
 use super::probe::probe_key;
 use super::remote::Remote;
-use super::retry::ATTEMPTS;
 
 /// The etag of no object.
 const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
@@ -124,7 +124,7 @@ async fn honours(store: &S3Store, publish: Publish) -> Result<bool, StoreError> 
         };
         if !refused {
             let request = remote.client.delete_object().bucket(remote.bucket()).key(key.as_str());
-            let deleted = remote.retried(remote.patience(), || request.clone().send()).await;
+            let deleted = remote.retried(&remote.patience(), || request.clone().send()).await;
             deleted.map_err(|error| remote.explain(&error))?;
         }
         Ok::<_, StoreError>(refused)
@@ -145,7 +145,7 @@ async fn put(remote: &Remote, key: &CacheKey) -> bool {
             .body(ByteStream::from_static(b"ci"))
             .send()
     };
-    let sent = remote.retried(remote.patience(), send).await;
+    let sent = remote.retried(&remote.patience(), send).await;
     sent.is_err_and(|error| {
         let status = error.raw_response().map(|answer| answer.status().as_u16());
         matches!(status, Some(404 | 412))
@@ -153,7 +153,8 @@ async fn put(remote: &Remote, key: &CacheKey) -> bool {
 }
 
 async fn complete(store: &S3Store, key: &CacheKey) -> Result<bool, StoreError> {
-    let mut upload = Multipart::begin(store, key, &Metadata::default(), ATTEMPTS).await?;
+    let until = Instant::now() + store.options.retry;
+    let mut upload = Multipart::begin(store, key, &Metadata::default(), until).await?;
     let part = upload.part(1, Bytes::from_static(b"ci")).await?;
     let condition = Header::Match(NO_ETAG.to_owned());
     match upload.complete(vec![part], &condition).await {

@@ -3,12 +3,13 @@
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use deno_core::futures::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
 
 use super::super::{CacheKey, Metadata, PutCondition, StoreError, Stored, Upload};
 use super::condition::{self, COMPARISONS, Header, Publish};
 use super::multipart::Multipart;
 use super::remote::TOKEN;
-use super::retry::ATTEMPTS;
+use super::sent::CountSent;
 use super::{S3Store, headers};
 
 /// The size of a part in bytes. S3 takes no less than 5 MiB but for the last one.
@@ -27,15 +28,16 @@ pub async fn put(
     metadata: &Metadata,
     condition: &PutCondition,
     mut chunks: Upload,
+    until: Instant,
 ) -> Result<Stored, StoreError> {
     let mut parts = Parts { chunks: &mut chunks, key, rest: Bytes::new(), ended: false };
     let first = parts.next(PART).await?;
     if parts.ended {
         let metadata = chunks.metadata.as_ref().unwrap_or(metadata);
-        return whole(store, key, metadata, condition, first).await;
+        return whole(store, key, metadata, condition, first, until).await;
     }
     let mut size = first.len() as u64;
-    let mut upload = Multipart::begin(store, key, metadata, ATTEMPTS).await?;
+    let mut upload = Multipart::begin(store, key, metadata, until).await?;
     let mut sent = Vec::new();
     let mut number = 1;
     let mut sending = FuturesUnordered::new();
@@ -109,12 +111,14 @@ async fn whole(
     metadata: &Metadata,
     condition: &PutCondition,
     bytes: Bytes,
+    until: Instant,
 ) -> Result<Stored, StoreError> {
     let size = bytes.len() as u64;
     let remote = store.remote().await?;
     let token = uuid::Uuid::new_v4().to_string();
     let mut headers = headers(metadata);
     headers.insert(TOKEN.to_owned(), token.clone());
+    let (patience, counting) = remote.patience_for_body(until);
     let send = |header: &Header| {
         let request = remote
             .client
@@ -125,7 +129,8 @@ async fn whole(
             .set_if_match(header.if_match())
             .set_if_none_match(header.if_none_match())
             .body(ByteStream::from(bytes.clone()))
-            .customize();
+            .customize()
+            .interceptor(CountSent(counting.0.clone()));
         match remote.signs_payload() {
             true => request.send(),
             false => request.disable_payload_signing().send(),
@@ -135,11 +140,10 @@ async fn whole(
     loop {
         comparisons += 1;
         let (mut header, notice) = condition::check(store, key, condition, Publish::Put).await?;
-        let patience = remote.patience_for(bytes.len());
-        let mut sent = remote.retried(patience, || send(&header)).await;
+        let mut sent = remote.retried(&patience, || send(&header)).await;
         if sent.as_ref().is_err_and(|error| header.is_refused(error)) {
             header = Header::None;
-            sent = remote.retried(patience, || send(&header)).await;
+            sent = remote.retried(&patience, || send(&header)).await;
         }
         let Err(error) = sent else { return Ok(Stored { size, notice }) };
         let is_replaced = header.has_failed(&error);

@@ -62,6 +62,7 @@ pub async fn from(
     transfer: Transfer,
 ) -> Result<Outcome, String> {
     let (sender, parts) = Upload::channel(WAITING);
+    transfer.follow(sender.progress());
     let (options, mut described) = (options(cache), metadata.clone());
     let over = transfer.over.child_token();
     let mut sink = Uploading { sender, over, runtime: Handle::current() };
