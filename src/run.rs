@@ -351,7 +351,7 @@ async fn connect_cache(
         stop.outside().clone(),
     ));
     let probed = cache.clone();
-    let probe = tokio::spawn(async move { probed.probe().await });
+    let probe = tokio::spawn(async move { probed.connect().await });
     if options.cache_strict {
         tokio::select! {
             biased;

@@ -47,8 +47,8 @@ pub struct RestoreSource {
     pub key: CacheKey,
     /// Whether the volume is persisted under this key.
     pub is_own: bool,
-    /// Whether the key is one of [`CacheKey::legacy`]. Its archive counts only if its metadata do not say
-    /// that its key was made otherwise: then it belongs to another volume.
+    /// Whether the key is one of [`CacheKey::legacy`]. Its archive counts only if its metadata say that a
+    /// version with such keys wrote it: any other one belongs to another volume.
     pub is_legacy: bool,
 }
 

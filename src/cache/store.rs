@@ -31,6 +31,13 @@ pub trait CacheStore: Send + Sync {
         bytes: u64,
     ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError>;
 
+    /// The same with the first bytes of the object.
+    async fn start(
+        &self,
+        key: &CacheKey,
+        bytes: u64,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError>;
+
     /// An object's content and what is known of it; `None` when there is none.
     ///
     /// All bytes of a download are of one version of the object, the one described.
@@ -43,7 +50,7 @@ pub trait CacheStore: Send + Sync {
     /// away, an error and a dropped future leave the old object and, once [`CacheStore::close`]
     /// has returned, nothing else; but a future that is dropped after that end may already have published.
     /// Of writers at the same time the last one to end wins, unless its `condition` does not hold any
-    /// more: then it fails with [`StoreError::Replaced`] and leaves what is there.
+    /// more: then it fails with [`StoreError::Replaced`] or [`StoreError::Foreign`] and leaves what is there.
     async fn put(
         &self,
         key: &CacheKey,
@@ -86,6 +93,9 @@ pub enum PutCondition {
     None,
     /// The version with this etag.
     Version(String),
+    /// Nothing, or what this program wrote: an object whose metadata say so, or the version with this etag,
+    /// whose content says so.
+    Ours(Option<String>),
 }
 
 /// What a `put` has done.
@@ -179,6 +189,11 @@ pub enum StoreError {
     /// The condition of a `put` does not hold any more; nothing was published.
     #[error("another run has replaced `{key}` since it was read")]
     Replaced { key: CacheKey },
+    /// Another program wrote what is under the key of a `put`; nothing was published.
+    #[error(
+        "`{key}` was not written by `ci`, remove it with `ci cache rm --include-foreign` or choose another `cache_prefix`"
+    )]
+    Foreign { key: CacheKey },
     /// Bytes are missing or too many.
     #[error("of `{key}` {got} bytes arrived instead of {expected}, read it again")]
     Length { key: CacheKey, expected: u64, got: u64 },
@@ -196,6 +211,12 @@ impl Metadata {
     /// digest is computed.
     pub fn is_ours(&self) -> bool {
         self.writer.is_some() && self.version.is_some()
+    }
+
+    /// Whether a version of this program wrote the object that had other keys, those of
+    /// [`CacheKey::legacy`]. An object without metadata may be of any version.
+    pub fn is_of_old_keys(&self) -> bool {
+        self.is_ours() && self.key_version.is_none()
     }
 
     /// As names and values.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{CacheKey, Metadata, StoreError};
+use super::{CacheKey, Metadata, Progress, StoreError};
 
 /// The content of an object, in order. Dropping it cancels the transfer.
 pub struct Download {
@@ -21,11 +21,14 @@ pub struct Upload {
     messages: mpsc::Receiver<Message>,
     /// What the sender has said at the end.
     pub(super) metadata: Option<Metadata>,
+    /// What the store does with what it was sent.
+    pub(super) progress: Progress,
 }
 
 /// The sending side of an upload. Dropping it without [`UploadSender::finish`] makes it fail.
 pub struct UploadSender {
     messages: mpsc::Sender<Message>,
+    progress: Progress,
 }
 
 /// The store has given the upload up; its `put` says why.
@@ -91,7 +94,9 @@ impl Upload {
     /// A channel that holds at most `chunks` chunks; larger chunks make it cheaper, and hold more.
     pub fn channel(chunks: usize) -> (UploadSender, Self) {
         let (sender, receiver) = mpsc::channel(chunks);
-        (UploadSender { messages: sender }, Self { messages: receiver, metadata: None })
+        let progress = Progress::default();
+        let upload = Self { messages: receiver, metadata: None, progress: progress.clone() };
+        (UploadSender { messages: sender, progress }, upload)
     }
 
     /// The next bytes, or `None` when the sender said that this was all.
@@ -108,6 +113,11 @@ impl Upload {
 }
 
 impl UploadSender {
+    /// What the store does with what it was sent, also after the end.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
     pub async fn send(&self, chunk: Bytes) -> Result<(), UploadClosed> {
         self.messages.send(Message::Chunk(chunk)).await.map_err(|_| UploadClosed)
     }

@@ -10,6 +10,7 @@ mod verify;
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
@@ -96,10 +97,14 @@ impl StoreArgs {
         let config = config.ok_or_else(|| {
             wrong("no cache is given, name one as in `--store s3://bucket/prefix`".to_owned())
         })?;
-        let store = cache::open(&config, state::directory());
+        let store = cache::open_with(&config, PATIENCE, state::directory());
         Ok(Opened { config, store })
     }
 }
+
+/// How long a request is sent again that a store does not answer, or not well. Somebody waits for the
+/// command.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How archives or uploads are removed.
 #[derive(Args)]
@@ -171,9 +176,9 @@ impl Opened {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// Shows archives and removes them if that is what the user wants. Each one is removed only if it is still the one
-    /// that was shown.
-    async fn remove(&self, archives: &[Archive], how: &RemovalArgs) -> Result<(), Failure> {
+    /// Shows archives and removes them if that is what the user wants, and returns whether it is. Each one is
+    /// removed only if it is still the one that was shown.
+    async fn remove(&self, archives: &[Archive], how: &RemovalArgs) -> Result<bool, Failure> {
         let bytes = archives.iter().map(|archive| archive.info.size).sum();
         let what = match archives {
             [one] => format!("`{}` ({})", one.info.key, human_size(bytes)),
@@ -188,10 +193,11 @@ impl Opened {
             false => archives::show(archives)?,
         }
         if how.dry_run {
-            return how.say(&format!("would remove {what}\n"));
+            how.say(&format!("would remove {what}\n"))?;
+            return Ok(false);
         }
-        if !how.yes && !confirmed(&format!("remove {what}?"), "remove")? {
-            return how.say("nothing was removed\n");
+        if !how.agreed(&what)? {
+            return Ok(false);
         }
         let mut kept = Vec::new();
         for archive in archives {
@@ -210,10 +216,20 @@ impl Opened {
                 ))
             }
         }
+        .map(|()| true)
     }
 }
 
 impl RemovalArgs {
+    /// Whether the user wants this to be removed.
+    fn agreed(&self, what: &str) -> Result<bool, Failure> {
+        if self.yes || confirmed(&format!("remove {what}?"), "remove")? {
+            return Ok(true);
+        }
+        self.say("nothing was removed\n")?;
+        Ok(false)
+    }
+
     /// For people, so not beside JSON.
     fn say(&self, text: &str) -> Result<(), Failure> {
         if self.json { Ok(()) } else { print(text) }

@@ -212,7 +212,7 @@ fn a_broken_archive_leaves_an_empty_volume_and_is_replaced() {
     let whole = std::fs::read(&archive).unwrap();
     let mut flipped = whole.clone();
     flipped[whole.len() / 2] ^= 1;
-    for broken in [b"".as_slice(), b"rubbish", &whole[..whole.len() - 1], &flipped] {
+    for broken in [b"".as_slice(), &whole[..whole.len() / 2], &whole[..whole.len() - 1], &flipped] {
         std::fs::write(&archive, broken).unwrap();
         run(BUILD, &cache, &["--cache-strict"])
             .exits(3)

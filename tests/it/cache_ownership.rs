@@ -154,8 +154,14 @@ fn a_temporary_file_is_cleared_up_only_if_its_name_and_lock_say_so() {
     for name in others {
         std::fs::write(dir.path().join(name), "of somebody else").unwrap();
     }
-    for path in [&left, &held] {
+    // One that somebody has just written to may be of a machine whose locks do not show here.
+    let fresh = dir.path().join(".ci-temp-5f0c9a52-7d6b-4c1e-9a55-0d9f6a1b2c3d");
+    for path in [&left, &held, &fresh] {
         std::fs::write(path, "half an archive").unwrap();
+    }
+    for path in [&left, &held] {
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7 * 3600);
+        std::fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
     }
     let lock = std::fs::File::open(&held).unwrap();
     lock.lock().unwrap();
@@ -163,8 +169,10 @@ fn a_temporary_file_is_cleared_up_only_if_its_name_and_lock_say_so() {
     let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
     assert_eq!(listed[0]["writer"], "killed on this machine");
     assert_eq!(listed[1]["writer"], "running on this machine");
+    assert_eq!(listed[2]["writer"], "unknown");
     run(BUILD, &url, &["--cache-strict"]).exits(0);
-    assert!(!left.exists() && held.exists());
+    assert!(!left.exists() && held.exists() && fresh.exists());
+    std::fs::remove_file(fresh).unwrap();
     for name in others {
         assert!(dir.path().join(name).exists(), "{name}");
     }
@@ -173,6 +181,50 @@ fn a_temporary_file_is_cleared_up_only_if_its_name_and_lock_say_so() {
     drop(lock);
     cache(&url, &["uploads", "--yes"]).exits(0).stdout_has("aborted 1 upload");
     assert!(!held.exists());
+}
+
+/// Somebody says no at a terminal, or only looks.
+#[test]
+fn pruning_sweeps_nothing_without_consent() {
+    use std::io::Write;
+    let dir = tempfile::tempdir().unwrap();
+    let url = file_cache(dir.path());
+    let left = dir.path().join(".ci-temp-3f0c9a52-7d6b-4c1e-9a55-0d9f6a1b2c3d");
+    let leave = || {
+        std::fs::write(&left, "half an archive").unwrap();
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(7 * 3600);
+        std::fs::File::options().write(true).open(&left).unwrap().set_modified(long_ago).unwrap();
+    };
+    let prune = |older_than: &str, answer: &str| {
+        let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+        let mut terminal = std::fs::File::from(rustix::pty::openpt(flags).unwrap());
+        rustix::pty::grantpt(&terminal).unwrap();
+        rustix::pty::unlockpt(&terminal).unwrap();
+        let theirs = rustix::pty::ioctl_tiocgptpeer(&terminal, flags).unwrap();
+        writeln!(terminal, "{answer}").unwrap();
+        let ci = Ci::new().args(["cache", "prune", "--older-than", older_than, "--store", &url]);
+        let output = ci.command().stdin(theirs).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    // With an archive that it asks about, and without one.
+    for older_than in ["0s", "1d"] {
+        leave();
+        run(BUILD, &format!("{url}&cache_policy=push&cache_prefix=fill"), &[]).exits(0);
+        leave();
+        let said = prune(older_than, "n");
+        assert!(said.contains("to be removed: 1 unfinished upload of killed runs"), "{said}");
+        assert!(said.contains("nothing was removed"), "{said}");
+        assert!(left.exists());
+        cache(&url, &["prune", "--older-than", older_than, "--dry-run"])
+            .exits(0)
+            .stdout_has("would remove 1 unfinished upload of killed runs");
+        cache(&url, &["prune", "--older-than", older_than]).exits(2).stderr_has("`--yes`");
+        assert!(left.exists());
+        let said = prune(older_than, "y");
+        assert!(said.contains("removed 1 unfinished upload of killed runs"), "{said}");
+        assert!(!left.exists());
+    }
 }
 
 /// A listing of uploads that began long ago, by whomever.

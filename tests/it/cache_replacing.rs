@@ -1,5 +1,8 @@
 //! When an archive in a cache may be replaced, and when it stays.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
 use ci::cache::{Metadata, PutCondition, StoreError};
 
 use crate::cache::{FILL, LIST, file_cache, run};
@@ -68,7 +71,7 @@ fn a_download_that_fails_does_not_cost_the_archive() {
             head.to_lowercase().contains("\nif-match:").then_some(fault)
         });
         let behind = cache.replace(&s3.address, &proxy.address.to_string());
-        is_skipped(run(TOUCH, &behind, &[]), "modules.tar.zst");
+        is_skipped(run(TOUCH, &format!("{behind}&cache_budget=8s"), &[]), "modules.tar.zst");
         is_untouched(&cache);
     }
 }
@@ -150,11 +153,17 @@ fn a_damaged_archive_in_a_bucket_is_replaced() {
         runtime.block_on(async {
             let store = open(&url, &state);
             let damaged = content(seed as u8, 20_000_000);
-            put(&*store, &key(&url, "modules.tar.zst"), damaged).await.unwrap();
+            let key = key(&url, "modules.tar.zst");
+            put_if(&*store, &key, &ours(), &PutCondition::None, damaged).await.unwrap();
         });
         run(body, &url, &[]).exits(0).stdout_has("the archive is corrupt").stdout_has("uploaded ");
         run(LIST, &url, &["--cache-strict"]).exits(0).stdout_has("hit ").stdout_has("[list] 1");
     }
+}
+
+/// What proves that this program wrote an object.
+pub fn ours() -> Metadata {
+    Metadata { writer: Some("a run".into()), version: Some(1), ..Metadata::default() }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,6 +191,96 @@ async fn a_condition_decides_what_is_replaced() {
         }
     })
     .await;
+}
+
+/// Nothing, what has our metadata, and what turned out to be ours.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_wrote_is_replaced_on_no_condition() {
+    on_each_store("foreign-condition", async |store, url| {
+        let key = key(&url, "volume.tar.zst");
+        let publish = async |condition: PutCondition, bytes: Bytes| {
+            put_if(&*store, &key, &ours(), &condition, bytes).await
+        };
+        for size in [10, 20_000_000] {
+            let (old, new) = (content(1, size), content(2, size + 1));
+            publish(PutCondition::Ours(None), old.clone()).await.unwrap();
+            publish(PutCondition::Ours(None), new.clone()).await.unwrap();
+            assert!(get(&*store, &key).await.unwrap().unwrap() == new);
+            put(&*store, &key, old.clone()).await.unwrap();
+            for known in [None, Some("another".to_owned())] {
+                let failed = publish(PutCondition::Ours(known), new.clone()).await.unwrap_err();
+                assert!(matches!(failed, StoreError::Foreign { .. }), "{failed}");
+                assert!(get(&*store, &key).await.unwrap().unwrap() == old);
+            }
+            let etag = store.stat(&key).await.unwrap().unwrap().etag;
+            publish(PutCondition::Ours(Some(etag)), new.clone()).await.unwrap();
+            assert!(get(&*store, &key).await.unwrap().unwrap() == new);
+            let etag = store.stat(&key).await.unwrap().unwrap().etag;
+            store.delete(&key, &etag).await.unwrap();
+        }
+    })
+    .await;
+}
+
+/// Another program puts its object there between the last look at the key and the upload.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_appears_in_the_last_moment_stays() {
+    let s3 = S3::from_environment();
+    let state = tempfile::tempdir().unwrap();
+    for size in [1000, 20_000_000] {
+        for is_foreign in [true, false] {
+            let name = format!("appears-{size}-{is_foreign}");
+            let direct = open(&s3.url(&name), &state);
+            let key = key(&s3.url(&name), "volume.tar.zst");
+            let metadata = if is_foreign { Metadata::default() } else { ours() };
+            put_if(&*direct, &key, &metadata, &PutCondition::None, content(1, 10)).await.unwrap();
+            let looks = AtomicUsize::new(0);
+            let proxy = Proxy::start(&s3.address, move |_, head| {
+                if head.starts_with("HEAD ") && looks.fetch_add(1, Ordering::SeqCst) == 0 {
+                    return Some(Fault::Answer(Answer::new(404, "")));
+                }
+                let absent = head.to_lowercase().contains("\nif-none-match: *");
+                let failed = Answer::new(412, "<Error><Code>PreconditionFailed</Code></Error>");
+                absent.then_some(Fault::Answer(failed))
+            });
+            let (store, _) = behind(&proxy, &name, &state);
+            let condition = PutCondition::Ours(None);
+            let sent = put_if(&*store, &key, &ours(), &condition, content(2, size)).await;
+            let found = get(&*direct, &key).await.unwrap().unwrap();
+            if is_foreign {
+                assert!(matches!(sent, Err(StoreError::Foreign { .. })), "{sent:?}");
+                assert!(found == content(1, 10));
+            } else {
+                // Of runs of this program, the last one wins.
+                sent.unwrap();
+                assert!(found == content(2, size));
+            }
+            store.close().await;
+        }
+    }
+}
+
+/// Servers that do not know the condition for objects that are not there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_condition_takes_the_archive() {
+    let s3 = S3::from_environment();
+    let state = tempfile::tempdir().unwrap();
+    for size in [1000, 20_000_000] {
+        for status in [400, 501] {
+            let name = format!("unknown-{size}-{status}");
+            let key = key(&s3.url(&name), "volume.tar.zst");
+            let proxy = Proxy::start(&s3.address, move |_, head| {
+                let absent = head.to_lowercase().contains("\nif-none-match: *");
+                let refused = "<Error><Code>NotImplemented</Code></Error>";
+                absent.then_some(Fault::Answer(Answer::new(status, refused)))
+            });
+            let (store, _) = behind(&proxy, &name, &state);
+            let condition = PutCondition::Ours(None);
+            put_if(&*store, &key, &ours(), &condition, content(2, size)).await.unwrap();
+            assert!(get(&*store, &key).await.unwrap().unwrap() == content(2, size));
+            store.close().await;
+        }
+    }
 }
 
 /// Of many that want to replace the same version, one does.
@@ -358,6 +457,10 @@ fn archives_with_keys_of_older_versions_are_still_read() {
     let text = std::fs::read_to_string(&sidecar).unwrap();
     let legacy = text.replace(r#",["key-version","2"]"#, "");
     assert_ne!(legacy, text);
+    run(&named("main/v", "new"), &url, &[]).exits(0).stdout_has("[t] new").stdout_has("uploaded ");
+    std::fs::remove_file(dir.path().join("main%2Fv.tar.zst")).unwrap();
+    // An archive of today that has lost its metadata is of nobody knows which version.
+    std::fs::remove_file(&sidecar).unwrap();
     run(&named("main/v", "new"), &url, &[]).exits(0).stdout_has("[t] new").stdout_has("uploaded ");
     std::fs::remove_file(dir.path().join("main%2Fv.tar.zst")).unwrap();
     std::fs::write(&sidecar, legacy).unwrap();

@@ -312,6 +312,7 @@ fn an_answer_without_end_is_not_read_to_its_end() {
             Some(Fault::Endless { status, bytes: 200_000_000 })
         });
         let url = s3.url("endless").replace(&s3.address, &proxy.address.to_string());
+        let url = format!("{url}&cache_budget=3s");
         Ci::new().args(["cache", "ls", "--store", &url]).run().exits(3);
         // What the system takes for a client that does not read is more than the client reads.
         let requests = proxy.requests().len() as u64;

@@ -140,6 +140,14 @@ impl CacheStore for StuckStore {
         self.0.tail(key, bytes).await
     }
 
+    async fn start(
+        &self,
+        key: &CacheKey,
+        bytes: u64,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
+        self.0.start(key, bytes).await
+    }
+
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
         self.0.get(key).await
     }

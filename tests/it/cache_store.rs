@@ -95,6 +95,7 @@ async fn what_is_put_is_got_whatever_its_size() {
         assert!(get(&*store, &key).await.unwrap().is_none());
         assert!(store.stat(&key).await.unwrap().is_none());
         assert!(store.tail(&key, 64).await.unwrap().is_none());
+        assert!(store.start(&key, 64).await.unwrap().is_none());
         for size in [0, 1, 8 << 20, (8 << 20) + 1, LARGE, 40_000_000, 5] {
             let bytes = content(1, size);
             assert_eq!(put(&*store, &key, bytes.clone()).await.unwrap(), size as u64);
@@ -106,6 +107,9 @@ async fn what_is_put_is_got_whatever_its_size() {
                 assert_eq!(found, info);
                 let start = size.saturating_sub(length as usize);
                 assert!(tail == bytes[start..], "{length} of {size}");
+                let (found, start) = store.start(&key, length).await.unwrap().unwrap();
+                assert_eq!(found, info);
+                assert!(start == bytes[..size.min(length as usize)], "{length} of {size}");
             }
         }
         let etag = store.stat(&key).await.unwrap().unwrap().etag;
@@ -316,9 +320,19 @@ pub fn behind(
     name: &str,
     state: &tempfile::TempDir,
 ) -> (Arc<dyn CacheStore>, String) {
+    behind_for("60s", proxy, name, state)
+}
+
+/// The same with this `cache_budget`.
+fn behind_for(
+    budget: &str,
+    proxy: &Proxy,
+    name: &str,
+    state: &tempfile::TempDir,
+) -> (Arc<dyn CacheStore>, String) {
     let s3 = S3::from_environment();
     let url = s3.url(name).replace(&s3.address, &proxy.address.to_string());
-    (open(&format!("{url}&cache_stall=5s&cache_budget=60s"), state), url)
+    (open(&format!("{url}&cache_stall=5s&cache_budget={budget}"), state), url)
 }
 
 /// An upload is begun, three parts are sent and it is completed; each of these five requests goes wrong
@@ -345,7 +359,10 @@ async fn put_with_fault(fault: Fault, number: usize, forever: bool) {
     let proxy = Proxy::start(&s3.address, move |n, _| {
         (n == number || (forever && n > number)).then_some(fault)
     });
-    let (store, url) = behind(&proxy, &name, &state);
+    let (store, url) = match forever {
+        true => behind_for("5s", &proxy, &name, &state),
+        false => behind(&proxy, &name, &state),
+    };
     let result = put(&*store, &key, new.clone()).await;
     store.close().await;
     let found = get(&*direct, &key).await.unwrap().unwrap();
@@ -387,10 +404,13 @@ async fn a_get_survives_any_fault_or_fails() {
             }
         }
     }
-    let proxy = Proxy::start(&s3.address, |n, _| (n > 0).then_some(Fault::Cut));
-    let (store, _) = behind(&proxy, "get", &state);
+    let proxy = Proxy::start(&s3.address, |n, _| (n > 0).then_some(Fault::Reset));
+    let (store, _) = behind_for("5s", &proxy, "get", &state);
     let error = get(&*store, &key).await.unwrap_err();
-    assert!(matches!(error, StoreError::Unavailable(_) | StoreError::Length { .. }), "{error:?}");
+    assert!(
+        matches!(error, StoreError::Unavailable(_) | StoreError::OverBudget { .. }),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,8 @@
 mod cache;
 mod cache_config;
 mod cache_faults;
+mod cache_foreign;
+mod cache_outage;
 mod cache_ownership;
 mod cache_replacing;
 mod cache_retry;

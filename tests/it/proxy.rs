@@ -32,6 +32,8 @@ pub enum Fault {
     Skewed(i64),
     /// A bit in the middle of the answer's body is another one.
     Flip,
+    /// No more than so much of the request's body is taken in a second.
+    Slow { bytes_per_second: usize },
     /// The request waits until [`Proxy::release`].
     Hold,
 }
@@ -121,6 +123,9 @@ impl Proxy {
         serve: impl Fn(TcpStream, &Shared) + Send + Sync + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // What a connection takes that nobody reads from is less than what the tests send.
+        let buffer = nix::sys::socket::sockopt::RcvBuf;
+        nix::sys::socket::setsockopt(&listener, buffer, &(256 << 10)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
@@ -244,7 +249,15 @@ impl Shared {
             client.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
         }
         let mut body = vec![0; header("content-length").map_or(0, |n| n.parse().unwrap())];
-        client.read_exact(&mut body)?;
+        match fault {
+            Some(Fault::Slow { bytes_per_second }) => {
+                for piece in body.chunks_mut(bytes_per_second.div_ceil(50)) {
+                    client.read_exact(piece)?;
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+            }
+            _ => client.read_exact(&mut body)?,
+        }
         match fault {
             Some(Fault::Hold) => {
                 let mut state = self.state.lock().unwrap();

@@ -30,6 +30,7 @@
 //! <https://www.rfc-editor.org/rfc/rfc8878>, and pzstd's README in the sources of Zstandard.
 
 mod ahead;
+mod announcement;
 mod budget;
 mod compress;
 mod compression;
@@ -75,6 +76,7 @@ mod worker;
 mod writer;
 mod xattr;
 
+pub use announcement::{START, is_announced};
 pub use budget::Budget;
 pub use compression::{Compression, UnknownCompression};
 pub use control::{Control, Stage, Stopped, Wake, Working};

@@ -1,11 +1,14 @@
 //! A store in a directory of this machine.
 
 mod lock;
+mod publish;
+mod sidecar;
 mod temporary;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +16,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use self::lock::DirectoryLock;
-use self::temporary::{Temporary, is_held, is_temporary, remove_unheld};
+use self::sidecar::{Identity, metadata_file, read_sidecar};
+use self::temporary::{Temporary, is_abandoned, is_held, is_temporary, remove_unheld};
 use super::{
     CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, PutCondition, StoreError,
     Stored, Upload, UploadInfo, UploadWriter,
@@ -42,9 +45,6 @@ pub struct DirectoryStore {
     closing: Arc<AtomicBool>,
 }
 
-/// What the name of a file with metadata starts with; a hash of the object's name follows.
-const METADATA: &str = ".ci-meta-";
-
 /// How much is read and handed over at once, in bytes.
 const CHUNK: usize = 1 << 20;
 
@@ -53,37 +53,6 @@ const CLEANUP: Duration = Duration::from_secs(10);
 
 /// How many chunks wait for whoever reads.
 const CHUNKS: usize = 4;
-
-/// How much of a file with metadata is read, in bytes.
-const MAX_SIDECAR: u64 = 64 << 10;
-
-/// What a file of metadata holds.
-#[derive(Serialize, Deserialize)]
-struct Sidecar {
-    /// Of the object that it belongs to.
-    identity: Identity,
-    pairs: Vec<(String, String)>,
-}
-
-/// One version of a file among all that ever have its name.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Identity {
-    inode: u64,
-    size: u64,
-    modified_seconds: i64,
-    modified_nanos: i64,
-}
-
-impl Identity {
-    fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            inode: metadata.ino(),
-            size: metadata.len(),
-            modified_seconds: metadata.mtime(),
-            modified_nanos: metadata.mtime_nsec(),
-        }
-    }
-}
 
 impl DirectoryStore {
     pub fn new(root: PathBuf) -> Self {
@@ -117,11 +86,12 @@ impl DirectoryStore {
             Ok((found, root)) if found.starts_with(&root) => Ok(true),
             Ok(_) => Err(io(path)(io::Error::other("it is outside of the store"))),
             Err(error) if is_absent(&error) => Ok(false),
-            Err(error) => Err(io(path)(error)),
+            Err(error) => Err(io(parent)(error)),
         }
     }
 
-    /// Opens an object, if there is one. Links are not followed.
+    /// Opens an object, if there is one. Whatever else has its name is an error: links are not followed, and
+    /// nothing but a regular file is ever taken for an object or replaced by one.
     fn open(&self, key: &CacheKey) -> Result<Option<(File, ObjectInfo)>, StoreError> {
         let path = self.path(key);
         if !self.has_parent(&path)? {
@@ -133,12 +103,18 @@ impl DirectoryStore {
             .open(&path);
         let file = match opened {
             Ok(file) => file,
-            Err(error) if is_absent(&error) => return Ok(None),
-            Err(error) => return Err(io(&path)(error)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                let found = fs::symlink_metadata(&path);
+                return Err(match found.is_ok_and(|found| !found.is_file()) {
+                    true => no_file(&path),
+                    false => io(&path)(error),
+                });
+            }
         };
         let found = file.metadata().map_err(io(&path))?;
         if !found.is_file() {
-            return Ok(None);
+            return Err(no_file(&path));
         }
         let info = self.info(key.clone(), &found)?;
         Ok(Some((file, info)))
@@ -205,8 +181,9 @@ impl DirectoryStore {
                 && let Some(key) = self.key(path)
             {
                 let writer = match is_held(path)? {
-                    true => UploadWriter::Alive,
-                    false => UploadWriter::Gone,
+                    Some(true) => UploadWriter::Alive,
+                    Some(false) if is_abandoned(metadata) => UploadWriter::Gone,
+                    Some(false) | None => UploadWriter::Unknown,
                 };
                 let begun = metadata.modified().map_err(io(path))?;
                 found.push(UploadInfo { key, id: String::new(), begun, writer });
@@ -217,41 +194,19 @@ impl DirectoryStore {
         Ok(found)
     }
 
-    /// Puts an object and its metadata in the place of what is there, if the condition holds.
-    fn publish(
+    /// A part of an object, and what is known of it.
+    fn part(
         &self,
         key: &CacheKey,
-        object: Temporary,
-        metadata: &Metadata,
-        condition: &PutCondition,
-    ) -> Result<Option<String>, StoreError> {
-        let path = self.path(key);
-        let identity = Identity::of(&object.metadata()?);
-        let pairs = metadata.pairs().into_iter();
-        let pairs = pairs.map(|(name, value)| (name.to_owned(), value)).collect();
-        let text = serde_json::to_vec(&Sidecar { identity, pairs })
-            .map_err(|error| StoreError::Other(error.to_string()))?;
-        let beside = metadata_file(&path);
-        let mut described = Temporary::new(&beside)?;
-        described.write(&text)?;
-        let lock = DirectoryLock::acquire(path.parent().unwrap_or(&self.root))?;
-        let mut notice = None;
-        if let PutCondition::Version(etag) = condition {
-            let found = self.open(key)?;
-            if found.is_none_or(|(_, info)| info.etag != *etag) {
-                return Err(StoreError::Replaced { key: key.clone() });
-            }
-            if !lock.is_held() {
-                notice = Some(format!(
-                    "the file system of `{}` has no locks, so what another machine wrote to `{key}` in \
-                     the same moment may have been replaced",
-                    self.root.display()
-                ));
-            }
-        }
-        described.publish(&beside)?;
-        object.publish(&path)?;
-        Ok(notice)
+        part: impl FnOnce(u64) -> Range<u64>,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
+        let Some((mut file, info)) = self.open(key)? else { return Ok(None) };
+        let Range { start, end } = part(info.size);
+        let mut bytes = Vec::new();
+        file.seek(SeekFrom::Start(start))
+            .and_then(|_| file.take(end - start).read_to_end(&mut bytes))
+            .map_err(io(&self.path(key)))?;
+        Ok(Some((info, bytes.into())))
     }
 }
 
@@ -290,15 +245,17 @@ impl CacheStore for DirectoryStore {
         bytes: u64,
     ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
         let key = key.clone();
-        self.blocking(move |store| {
-            let Some((mut file, info)) = store.open(&key)? else { return Ok(None) };
-            let mut tail = Vec::new();
-            file.seek(SeekFrom::Start(info.size.saturating_sub(bytes)))
-                .and_then(|_| file.take(bytes).read_to_end(&mut tail))
-                .map_err(io(&store.path(&key)))?;
-            Ok(Some((info, tail.into())))
-        })
-        .await
+        let part = move |size: u64| size.saturating_sub(bytes)..size;
+        self.blocking(move |store| store.part(&key, part)).await
+    }
+
+    async fn start(
+        &self,
+        key: &CacheKey,
+        bytes: u64,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
+        let key = key.clone();
+        self.blocking(move |store| store.part(&key, |size| 0..size.min(bytes))).await
     }
 
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
@@ -352,7 +309,7 @@ impl CacheStore for DirectoryStore {
             runtime.block_on(async {
                 let write = async {
                     while let Some(part) = parts.next(&key).await? {
-                        object.write(&part)?;
+                        object.write(&part, &parts.progress)?;
                         size += part.len() as u64;
                     }
                     Ok(())
@@ -362,7 +319,7 @@ impl CacheStore for DirectoryStore {
                     _ = gone => Err(StoreError::Unfinished { key: key.clone() }),
                 }
             })?;
-            object.sync()?;
+            object.sync(&parts.progress)?;
             let metadata = parts.metadata.as_ref().unwrap_or(&metadata);
             let notice = store.publish(&key, object, metadata, &condition)?;
             Ok(Stored { size, notice })
@@ -420,12 +377,12 @@ impl CacheStore for DirectoryStore {
     async fn sweep(&self) -> Result<u64, StoreError> {
         self.blocking(|store| {
             let mut swept = 0;
-            Self::visit_files(&store.root, &mut |path, name, _| {
+            Self::visit_files(&store.root, &mut |path, name, metadata| {
                 if store.closing.load(Ordering::Relaxed) {
                     // The next run goes on with it.
                     return Err(StoreError::Other("the store is closed".to_owned()));
                 }
-                if is_temporary(name) {
+                if is_temporary(name) && is_abandoned(metadata) {
                     swept += u64::from(remove_unheld(path)?);
                 }
                 Ok(())
@@ -458,33 +415,18 @@ impl CacheStore for DirectoryStore {
     }
 }
 
-/// The file with an object's metadata.
-fn metadata_file(object: &Path) -> PathBuf {
-    // The whole name may be as long as a file system allows.
-    let name = object.file_name().unwrap_or_default().as_encoded_bytes();
-    object.with_file_name(format!("{METADATA}{}", &blake3::hash(name).to_hex()[..32]))
-}
-
-fn read_sidecar(path: &Path) -> Option<Sidecar> {
-    // A larger one is none.
-    let mut text = Vec::new();
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-        .open(path)
-        .ok()?;
-    file.take(MAX_SIDECAR).read_to_end(&mut text).ok()?;
-    serde_json::from_slice(&text).ok()
-}
-
 fn make(directory: &Path) -> Result<(), StoreError> {
     DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(io(directory))
 }
 
-/// Nothing is there, or something that no object could be below of.
+/// Nothing is there, and nothing can be.
 fn is_absent(error: &io::Error) -> bool {
-    let link = error.raw_os_error() == Some(nix::libc::ELOOP);
-    link || matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}
+
+fn no_file(path: &Path) -> StoreError {
+    let what = "it is no regular file, move it away or choose another `cache_prefix`";
+    io(path)(io::Error::other(what))
 }
 
 fn io(path: &Path) -> impl FnOnce(io::Error) -> StoreError {

@@ -13,17 +13,16 @@ use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation, ResponseChecks
 use super::super::{S3Location, StoreError, StoreOptions};
 use super::answer::LimitAnswers;
 use super::authority;
-use super::clock::Clock;
 use super::remote::Remote;
 
 /// What servers of one's own answer to that do not care.
 const ANY_REGION: &str = "us-east-1";
 
 pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Remote, StoreError> {
+    // How long an answer may take is bounded for each request: a limit here would count the time in which a
+    // large body is sent.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(std::time::Duration::from_secs(3).min(options.stall))
-        // Until the first byte of the answer.
-        .read_timeout(options.stall)
         .build();
     let stalls =
         StalledStreamProtectionConfig::enabled().upload_enabled(true).grace_period(options.stall);
@@ -65,7 +64,6 @@ pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Re
             location.bucket
         )));
     }
-    let clock = Clock::default();
     let config = aws_sdk_s3::config::Builder::from(&config)
         .retry_config(RetryConfig::disabled())
         .interceptor(LimitAnswers)
@@ -76,5 +74,6 @@ pub async fn connect(location: &S3Location, options: &StoreOptions) -> Result<Re
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
         .build();
     let client = Client::from_conf(config);
-    Ok(Remote { client, location: location.clone(), clock, stall: options.stall })
+    let (stall, retry) = (options.stall, options.retry);
+    Ok(Remote { client, location: location.clone(), stall, retry })
 }

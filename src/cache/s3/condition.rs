@@ -1,14 +1,17 @@
 //! Whether a server publishes an object only if another one is still what it was.
 
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::super::{CacheKey, Metadata, PutCondition, StoreError};
 use super::S3Store;
+use super::explain::is_failed_condition;
 use super::multipart::Multipart;
 use super::probe::probe_key;
 use super::remote::Remote;
-use super::retry::ATTEMPTS;
 
 /// The etag of no object.
 const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
@@ -20,6 +23,49 @@ pub enum Publish {
     Complete,
 }
 
+/// What is sent along with the request that publishes an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Header {
+    None,
+    /// Only in the place of this version.
+    Match(String),
+    /// Only where nothing is. Servers that do not know this take it for nothing or refuse it.
+    Absent,
+}
+
+impl Header {
+    pub fn if_match(&self) -> Option<String> {
+        match self {
+            Self::Match(etag) => Some(etag.clone()),
+            Self::None | Self::Absent => None,
+        }
+    }
+
+    pub fn if_none_match(&self) -> Option<String> {
+        (*self == Self::Absent).then(|| "*".to_owned())
+    }
+
+    /// Whether an error says that the condition does not hold.
+    pub fn has_failed<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> bool {
+        match self {
+            Self::None => false,
+            Self::Absent => is_failed_condition(error),
+            Self::Match(_) => {
+                is_failed_condition(error) || matches!(error.code(), Some("NoSuchKey" | "NotFound"))
+            }
+        }
+    }
+
+    /// Whether an error may say that the server does not take the header.
+    pub fn is_refused<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> bool {
+        let status = error.raw_response().map(|answer| answer.status().as_u16());
+        *self == Self::Absent && matches!(status, Some(400 | 501))
+    }
+}
+
+/// How often an object is compared that others replace in the moment in which it is published.
+pub const COMPARISONS: usize = 4;
+
 /// Compares the object with what the condition asks for, right before it is replaced. Returns the condition to send
 /// along, and what the user should know if the server does not honour one.
 pub async fn check(
@@ -27,8 +73,22 @@ pub async fn check(
     key: &CacheKey,
     condition: &PutCondition,
     publish: Publish,
-) -> Result<(PutCondition, Option<String>), StoreError> {
-    let PutCondition::Version(etag) = condition else { return Ok((PutCondition::None, None)) };
+) -> Result<(Header, Option<String>), StoreError> {
+    let etag = match condition {
+        PutCondition::None => return Ok((Header::None, None)),
+        PutCondition::Ours(known) => {
+            let found = store.remote().await?.head(key).await?;
+            return match found {
+                None => Ok((Header::Absent, None)),
+                // Of runs that succeed, the last one wins.
+                Some((info, _)) if info.metadata.is_ours() || *known == Some(info.etag.clone()) => {
+                    Ok((Header::None, None))
+                }
+                Some(_) => Err(StoreError::Foreign { key: key.clone() }),
+            };
+        }
+        PutCondition::Version(etag) => etag,
+    };
     let honours = honours(store, publish).await?;
     let remote = store.remote().await?;
     let found = remote.head(key).await?;
@@ -36,11 +96,11 @@ pub async fn check(
         return Err(StoreError::Replaced { key: key.clone() });
     }
     if honours {
-        return Ok((condition.clone(), None));
+        return Ok((Header::Match(etag.clone()), None));
     }
     let server = super::explain::server(&remote.location);
     Ok((
-        PutCondition::None,
+        Header::None,
         Some(format!(
             "`{server}` has no conditional writes, so what another run wrote to `{key}` in the same moment \
              may have been replaced"
@@ -64,7 +124,7 @@ async fn honours(store: &S3Store, publish: Publish) -> Result<bool, StoreError> 
         };
         if !refused {
             let request = remote.client.delete_object().bucket(remote.bucket()).key(key.as_str());
-            let deleted = remote.retried(remote.patience(), || request.clone().send()).await;
+            let deleted = remote.retried(&remote.patience(), || request.clone().send()).await;
             deleted.map_err(|error| remote.explain(&error))?;
         }
         Ok::<_, StoreError>(refused)
@@ -85,7 +145,7 @@ async fn put(remote: &Remote, key: &CacheKey) -> bool {
             .body(ByteStream::from_static(b"ci"))
             .send()
     };
-    let sent = remote.retried(remote.patience(), send).await;
+    let sent = remote.retried(&remote.patience(), send).await;
     sent.is_err_and(|error| {
         let status = error.raw_response().map(|answer| answer.status().as_u16());
         matches!(status, Some(404 | 412))
@@ -93,9 +153,10 @@ async fn put(remote: &Remote, key: &CacheKey) -> bool {
 }
 
 async fn complete(store: &S3Store, key: &CacheKey) -> Result<bool, StoreError> {
-    let upload = Multipart::begin(store, key, &Metadata::default(), ATTEMPTS).await?;
+    let until = Instant::now() + store.options.retry;
+    let mut upload = Multipart::begin(store, key, &Metadata::default(), until).await?;
     let part = upload.part(1, Bytes::from_static(b"ci")).await?;
-    let condition = PutCondition::Version(NO_ETAG.to_owned());
+    let condition = Header::Match(NO_ETAG.to_owned());
     match upload.complete(vec![part], &condition).await {
         Ok(()) => Ok(false),
         Err(StoreError::Replaced { .. }) => Ok(true),

@@ -159,9 +159,26 @@ fn after(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(": {reason}") }
 }
 
+/// What is said of services that give credentials when they may do so later.
+const LATE: &[&str] = &[
+    "timed out",
+    "timeout",
+    "time out",
+    "connection",
+    "dns error",
+    "failed to lookup",
+    "throttl",
+    "too many requests",
+    "unavailable",
+    "internal server error",
+];
+
 /// What kept a request from being answered.
+#[derive(Debug, PartialEq, Eq)]
 pub enum Unreachable {
     NoCredentials,
+    /// The service that gives them does not answer now.
+    CredentialsLate,
     NoSuchName,
     NobodyListens,
     Certificate,
@@ -179,9 +196,20 @@ impl Unreachable {
         E: ProvideErrorMetadata + Error + Send + Sync + 'static,
     {
         let chain = DisplayErrorContext(error).to_string().to_lowercase();
+        Self::known(&chain).unwrap_or_else(|| Self::Other(causes(error)))
+    }
+
+    /// By a chain of errors in lower case.
+    fn known(chain: &str) -> Option<Self> {
         let has = |words: &[&str]| words.iter().any(|word| chain.contains(word));
-        if has(&["no providers in chain", "credentials", "identity"]) {
+        Some(if has(&["no providers in chain"]) {
             Self::NoCredentials
+        } else if has(&["credentials", "identity"]) {
+            // A service gives them that may answer next time.
+            match has(LATE) {
+                true => Self::CredentialsLate,
+                false => Self::NoCredentials,
+            }
         } else if has(&["dns error", "failed to lookup", "name or service not known"]) {
             Self::NoSuchName
         } else if has(&["connection refused"]) {
@@ -203,8 +231,8 @@ impl Unreachable {
         ]) {
             Self::CutOff
         } else {
-            Self::Other(causes(error))
-        }
+            return None;
+        })
     }
 
     /// Whether the next attempt may be answered.
@@ -218,6 +246,9 @@ impl Unreachable {
                 return StoreError::Denied(
                     "there are no credentials, set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AWS_PROFILE`".to_owned(),
                 );
+            }
+            Self::CredentialsLate => {
+                "the service that gives the credentials does not answer in time, check that service"
             }
             Self::NoSuchName => "its name cannot be resolved",
             Self::NobodyListens => "nothing listens there",
@@ -245,4 +276,37 @@ pub fn causes(error: &(dyn Error + 'static)) -> String {
         next = error.source();
     }
     texts.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_that_come_too_late_are_not_missing() {
+        for (chain, known) in [
+            ("no providers in chain provided credentials", Unreachable::NoCredentials),
+            (
+                "the credential provider was not enabled: no providers in chain provided credentials: connection refused",
+                Unreachable::NoCredentials,
+            ),
+            ("credentials provider timed out after 5 seconds", Unreachable::CredentialsLate),
+            ("identity resolver timed out after 5s", Unreachable::CredentialsLate),
+            (
+                "an error occurred while loading credentials: service error: throttling: rate exceeded",
+                Unreachable::CredentialsLate,
+            ),
+            (
+                "failed to load credentials: dispatch failure: dns error",
+                Unreachable::CredentialsLate,
+            ),
+            ("the credentials in the file are malformed", Unreachable::NoCredentials),
+            ("connection reset by peer", Unreachable::CutOff),
+        ] {
+            let found = Unreachable::known(chain).unwrap();
+            assert_eq!(found, known, "{chain}");
+            let is_lasting = found == Unreachable::NoCredentials;
+            assert_eq!(found.is_passing(), !is_lasting, "{chain}");
+        }
+    }
 }

@@ -2,18 +2,19 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use deno_core::futures::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::{CacheKey, Download, ObjectInfo, StoreError};
 use super::explain::{causes, is_absent, no_s3};
 use super::remote::Remote;
-use super::retry::{ATTEMPTS, Patience, pauses};
+use super::retry::{Patience, pause, pauses};
 use super::{S3Store, metadata, size, time};
 
 /// What one request asks for, in bytes.
@@ -32,7 +33,8 @@ pub async fn get(
         Found::Nothing => return Ok(None),
     };
     let info = info(key, &answer);
-    let fetch = Fetch { remote: store.remote().await?.clone(), info: info.clone() };
+    let remote = store.remote().await?.clone();
+    let fetch = Fetch { remote, info: info.clone(), until: Instant::now() + store.options.budget };
     // The first range comes as it arrives, later ones whole: they wait for their turn.
     let (sender, chunks) = mpsc::channel(2);
     let budget = store.options.budget;
@@ -49,28 +51,26 @@ pub async fn get(
     Ok(Some((info, download)))
 }
 
-pub async fn tail(
+/// What these bytes of an object are.
+pub async fn part(
     store: &S3Store,
     key: &CacheKey,
-    bytes: u64,
+    range: String,
 ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
-    let mut pauses = pauses(ATTEMPTS);
+    let (mut pauses, until) = (pauses(), Instant::now() + store.options.retry);
     loop {
-        let (info, body) = match first(store, key, format!("bytes=-{bytes}")).await? {
+        let (info, body) = match first(store, key, range.clone()).await? {
             Found::Part(answer) => (info(key, &answer), answer.body),
             Found::Empty(info) => return Ok(Some((info, Bytes::new()))),
             Found::Nothing => return Ok(None),
         };
-        if let Ok(Ok(tail)) = timeout(store.options.stall, body.collect()).await {
-            return Ok(Some((info, tail.into_bytes())));
+        if let Ok(Ok(part)) = timeout(store.options.stall, body.collect()).await {
+            return Ok(Some((info, part.into_bytes())));
         }
-        match pauses.next() {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None => {
-                return Err(StoreError::Unavailable(format!(
-                    "the end of `{key}` cannot be read, the connection is cut off each time"
-                )));
-            }
+        if !pause(&mut pauses, Duration::ZERO, until).await {
+            return Err(StoreError::Unavailable(format!(
+                "a part of `{key}` cannot be read, the connection is cut off each time"
+            )));
         }
     }
 }
@@ -86,7 +86,7 @@ async fn first(store: &S3Store, key: &CacheKey, range: String) -> Result<Found, 
     let remote = store.remote().await?;
     let request = remote.client.get_object().bucket(remote.bucket());
     let request = request.key(key.as_str()).range(range);
-    match remote.retried(remote.patience(), || request.clone().send()).await {
+    match remote.retried(&remote.patience(), || request.clone().send()).await {
         // Without it nobody could tell whether later ranges are of the same object.
         Ok(answer) if answer.e_tag().is_none() => {
             Err(no_s3(&store.location, "answers with something else", 200))
@@ -127,6 +127,8 @@ fn total(answer: &GetObjectOutput) -> u64 {
 struct Fetch {
     remote: Arc<Remote>,
     info: ObjectInfo,
+    /// When the transfer has to be over.
+    until: Instant,
 }
 
 type Chunks = mpsc::Sender<Result<Bytes, StoreError>>;
@@ -197,10 +199,13 @@ impl Fetch {
     async fn range(&self, range: Range<u64>) -> Result<Bytes, StoreError> {
         let expected = range.end - range.start;
         let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or(0));
-        let mut pauses = pauses(ATTEMPTS);
+        let mut pauses = pauses();
+        let until = self.until.min(Instant::now() + self.remote.retry);
+        let mut attempts = 0;
         loop {
+            attempts += 1;
             let at = range.start + bytes.len() as u64;
-            let error = match self.attempt(at..range.end, &mut bytes).await {
+            let error = match self.attempt(at..range.end, &mut bytes, attempts).await {
                 Ok(()) => return Ok(bytes.into()),
                 Err(error) => error,
             };
@@ -209,20 +214,20 @@ impl Fetch {
                 error,
                 StoreError::Unavailable(_) | StoreError::Stalled { .. } | StoreError::Length { .. }
             );
-            match pauses.next().filter(|_| passing) {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(error),
+            if !passing || !pause(&mut pauses, Duration::ZERO, until).await {
+                return Err(error);
             }
         }
     }
 
-    async fn attempt(&self, range: Range<u64>, bytes: &mut Vec<u8>) -> Result<(), StoreError> {
+    async fn attempt(
+        &self,
+        range: Range<u64>,
+        bytes: &mut Vec<u8>,
+        attempts: u32,
+    ) -> Result<(), StoreError> {
         let (remote, key) = (&self.remote, &self.info.key);
-        let stalled = || StoreError::Stalled {
-            key: key.clone(),
-            stall: remote.stall,
-            attempts: ATTEMPTS as u32,
-        };
+        let stalled = || StoreError::Stalled { key: key.clone(), stall: remote.stall, attempts };
         let request = remote
             .client
             .get_object()
@@ -232,8 +237,8 @@ impl Fetch {
             // All of it has to be of the same version.
             .if_match(&self.info.etag);
         // What fails for a passing reason is asked for again here, together with what is cut off later.
-        let patience = Patience { attempts: 1, ..remote.patience() };
-        let sent = remote.retried(patience, || request.clone().send()).await;
+        let patience = Patience::new(Instant::now(), remote.stall);
+        let sent = remote.retried(&patience, || request.clone().send()).await;
         let answer =
             sent.map_err(|error| match error.raw_response().map(|raw| raw.status().as_u16()) {
                 Some(404 | 412 | 416) => StoreError::Changed { key: key.clone() },

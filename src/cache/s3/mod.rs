@@ -3,7 +3,6 @@
 mod answer;
 mod authority;
 mod client;
-mod clock;
 mod condition;
 mod explain;
 mod get;
@@ -13,6 +12,7 @@ mod probe;
 mod put;
 mod remote;
 mod retry;
+mod sent;
 mod uploads;
 
 use std::collections::HashSet;
@@ -24,6 +24,7 @@ use aws_sdk_s3::primitives::DateTime;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use self::explain::is_absent;
@@ -88,7 +89,15 @@ impl CacheStore for S3Store {
         key: &CacheKey,
         bytes: u64,
     ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
-        get::tail(self, key, bytes).await
+        get::part(self, key, format!("bytes=-{bytes}")).await
+    }
+
+    async fn start(
+        &self,
+        key: &CacheKey,
+        bytes: u64,
+    ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
+        get::part(self, key, format!("bytes=0-{}", bytes.max(1) - 1)).await
     }
 
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
@@ -103,7 +112,7 @@ impl CacheStore for S3Store {
         parts: Upload,
     ) -> Result<Stored, StoreError> {
         let budget = self.options.budget;
-        let put = put::put(self, key, metadata, condition, parts);
+        let put = put::put(self, key, metadata, condition, parts, Instant::now() + budget);
         match tokio::time::timeout(budget, put).await {
             Ok(done) => done,
             Err(_) => Err(StoreError::OverBudget { key: key.clone(), budget }),
@@ -122,7 +131,7 @@ impl CacheStore for S3Store {
                 .bucket(remote.bucket())
                 .set_prefix(prefix_of(prefix))
                 .set_continuation_token(token.clone());
-            let page = remote.retried(remote.patience(), || request.clone().send()).await;
+            let page = remote.retried(&remote.patience(), || request.clone().send()).await;
             let page = page.map_err(|error| remote.explain(&error))?;
             for object in page.contents() {
                 // What has no proper key is none of this program's objects.
@@ -158,7 +167,7 @@ impl CacheStore for S3Store {
             return Ok(false);
         }
         let request = remote.client.delete_object().bucket(remote.bucket()).key(key.as_str());
-        match remote.retried(remote.patience(), || request.clone().send()).await {
+        match remote.retried(&remote.patience(), || request.clone().send()).await {
             Err(error) if !is_absent(&error) => Err(remote.explain(&error)),
             _ => Ok(true),
         }

@@ -7,13 +7,16 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::super::{CacheKey, Metadata, PutCondition, StoreError};
+use super::super::{CacheKey, Metadata, StoreError};
+use super::condition::Header;
 use super::explain::{is_absent, is_failed_condition, no_s3};
 use super::journal::Entry;
 use super::remote::{Remote, TOKEN};
-use super::retry::{ATTEMPTS, Patience};
+use super::retry::Patience;
+use super::sent::CountSent;
 use super::{S3Store, headers};
 
 /// An upload that has begun. Dropped before it was completed, it is taken back.
@@ -22,6 +25,8 @@ pub struct Multipart {
     key: CacheKey,
     upload: String,
     token: String,
+    /// How long its requests are sent again.
+    until: Instant,
     cleanup: TaskTracker,
     entry: Option<Entry>,
     /// Completed, or taken back.
@@ -38,7 +43,7 @@ impl Multipart {
         store: &S3Store,
         key: &CacheKey,
         metadata: &Metadata,
-        attempts: usize,
+        until: Instant,
     ) -> Result<Self, StoreError> {
         let remote = store.remote().await?.clone();
         let token = uuid::Uuid::new_v4().to_string();
@@ -50,17 +55,17 @@ impl Multipart {
             .bucket(remote.bucket())
             .key(key.as_str())
             .set_metadata(Some(headers));
-        let patience = Patience { attempts, ..remote.patience() };
+        let patience = Patience { until, ..remote.patience() };
         let (journal, cleanup) = (store.journal.clone(), store.cleanup.clone());
         let key = key.clone();
         let (sender, begun) = oneshot::channel();
         store.cleanup.spawn(async move {
-            let result = match remote.retried(patience, || request.clone().send()).await {
+            let result = match remote.retried(&patience, || request.clone().send()).await {
                 Ok(begun) => match begun.upload_id() {
                     Some(upload) => {
                         let (entry, upload) =
                             (journal.note(key.as_str(), upload), upload.to_owned());
-                        Ok(Self { remote, key, upload, token, cleanup, entry, ended: false })
+                        Ok(Self { remote, key, upload, token, until, cleanup, entry, ended: false })
                     }
                     None => Err(no_s3(&remote.location, "begins no upload", 200)),
                 },
@@ -76,6 +81,7 @@ impl Multipart {
     /// Sends a part; their numbers count from 1.
     pub async fn part(&self, number: i32, bytes: Bytes) -> Result<CompletedPart, StoreError> {
         let remote = &self.remote;
+        let (patience, counting) = remote.patience_for_body(self.until);
         let send = || {
             let request = remote
                 .client
@@ -85,13 +91,14 @@ impl Multipart {
                 .upload_id(&self.upload)
                 .part_number(number)
                 .body(ByteStream::from(bytes.clone()))
-                .customize();
+                .customize()
+                .interceptor(CountSent(counting.0.clone()));
             match remote.signs_payload() {
                 true => request.send(),
                 false => request.disable_payload_signing().send(),
             }
         };
-        let sent = remote.retried(remote.patience_for(bytes.len()), send).await;
+        let sent = remote.retried(&patience, send).await;
         let sent = sent.map_err(|error| remote.explain(&error))?;
         Ok(CompletedPart::builder()
             .part_number(number)
@@ -99,17 +106,14 @@ impl Multipart {
             .build())
     }
 
-    /// Publishes the object. `condition` is one that the server honours.
+    /// Publishes the object. After [`StoreError::Replaced`] it may be tried again.
     pub async fn complete(
-        mut self,
+        &mut self,
         parts: Vec<CompletedPart>,
-        condition: &PutCondition,
+        condition: &Header,
     ) -> Result<(), StoreError> {
+        let sent = parts.clone();
         let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
-        let if_match = match condition {
-            PutCondition::None => None,
-            PutCondition::Version(etag) => Some(etag.clone()),
-        };
         let remote = &self.remote;
         let request = remote
             .client
@@ -118,17 +122,17 @@ impl Multipart {
             .key(self.key.as_str())
             .upload_id(&self.upload)
             .multipart_upload(parts)
-            .set_if_match(if_match);
-        let patience = Patience { attempts: ATTEMPTS, limit: Some(COMPLETING) };
-        if let Err(error) = remote.retried(patience, || request.clone().send()).await {
+            .set_if_match(condition.if_match())
+            .set_if_none_match(condition.if_none_match());
+        let patience = Patience::new(self.until, COMPLETING);
+        if let Err(error) = remote.retried(&patience, || request.clone().send()).await {
             let is_ambiguous = is_absent(&error) || is_failed_condition(&error);
             // The answer to an earlier attempt may have been lost, and that may have been a success.
             if !(is_ambiguous && remote.is_written_with(&self.key, &self.token).await) {
-                let is_replaced = is_failed_condition(&error)
-                    || (*condition != PutCondition::None
-                        && aws_sdk_s3::error::ProvideErrorMetadata::code(&error)
-                            == Some("NoSuchKey"));
-                return Err(match is_replaced {
+                if condition.is_refused(&error) {
+                    return Box::pin(self.complete(sent, &Header::None)).await;
+                }
+                return Err(match condition.has_failed(&error) {
                     true => StoreError::Replaced { key: self.key.clone() },
                     false => remote.explain(&error),
                 });
@@ -156,7 +160,7 @@ impl Drop for Multipart {
 async fn abort(remote: Arc<Remote>, key: CacheKey, upload: String, entry: Option<Entry>) {
     let request = remote.client.abort_multipart_upload().bucket(remote.bucket());
     let request = request.key(key.as_str()).upload_id(upload);
-    let is_gone = match remote.retried(remote.patience(), || request.clone().send()).await {
+    let is_gone = match remote.retried(&remote.patience(), || request.clone().send()).await {
         Ok(_) => true,
         Err(error) => is_absent(&error),
     };

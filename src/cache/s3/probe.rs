@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aws_sdk_s3::error::ProvideErrorMetadata;
+use tokio::time::Instant;
 
 use super::super::{CacheKey, KeyPrefix, Metadata, StoreError};
 use super::S3Store;
@@ -13,11 +14,11 @@ use super::retry::Patience;
 /// How long the probe takes at most.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// For how long its requests are sent again: then there is still time to tell why they failed.
+const ANSWERS: Duration = Duration::from_millis(2500);
+
 /// When a second probe begins beside one that is not answered: its connection may be a dead one.
 const SECOND: Duration = Duration::from_secs(1);
-
-/// How often a request of the probe is sent, within its time.
-const ATTEMPTS: usize = 4;
 
 /// A name that no archive has.
 const NAME: &str = ".ci-probe";
@@ -47,8 +48,8 @@ async fn read(store: &S3Store) -> Result<(), StoreError> {
     let remote = store.remote().await?;
     let key = probe_key(&store.options.prefix, None)?;
     let request = remote.client.get_object().bucket(remote.bucket()).key(key.as_str());
-    let patience = Patience { attempts: ATTEMPTS, limit: None };
-    match remote.retried(patience, || request.clone().send()).await {
+    let patience = Patience { limit: None, ..Patience::new(Instant::now() + ANSWERS, PATIENCE) };
+    match remote.retried(&patience, || request.clone().send()).await {
         // S3 says what is not there. The SDK takes an answer of 404 without a word for the same.
         Err(error) if is_absent(&error) && error.code() != Some("NoSuchKey") => {
             Err(no_s3(&store.location, "answers as none does", 404))
@@ -74,7 +75,7 @@ async fn write(store: &S3Store, writes: bool) -> Result<(), StoreError> {
         return Ok(());
     }
     let key = probe_key(&store.options.prefix, None)?;
-    let begun = Multipart::begin(store, &key, &Metadata::default(), ATTEMPTS).await;
+    let begun = Multipart::begin(store, &key, &Metadata::default(), Instant::now() + ANSWERS).await;
     let begun = begun.map_err(|error| match error {
         StoreError::Denied(reason) => StoreError::Denied(format!(
             "the cache cannot be written to, allow that or use `cache_policy=pull`: {reason}"

@@ -3,13 +3,13 @@
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use deno_core::futures::stream::{FuturesUnordered, StreamExt};
+use tokio::time::Instant;
 
 use super::super::{CacheKey, Metadata, PutCondition, StoreError, Stored, Upload};
-use super::condition::{self, Publish};
-use super::explain::{is_absent, is_failed_condition};
+use super::condition::{self, COMPARISONS, Header, Publish};
 use super::multipart::Multipart;
 use super::remote::TOKEN;
-use super::retry::ATTEMPTS;
+use super::sent::CountSent;
 use super::{S3Store, headers};
 
 /// The size of a part in bytes. S3 takes no less than 5 MiB but for the last one.
@@ -28,15 +28,16 @@ pub async fn put(
     metadata: &Metadata,
     condition: &PutCondition,
     mut chunks: Upload,
+    until: Instant,
 ) -> Result<Stored, StoreError> {
     let mut parts = Parts { chunks: &mut chunks, key, rest: Bytes::new(), ended: false };
     let first = parts.next(PART).await?;
     if parts.ended {
         let metadata = chunks.metadata.as_ref().unwrap_or(metadata);
-        return whole(store, key, metadata, condition, first).await;
+        return whole(store, key, metadata, condition, first, until).await;
     }
     let mut size = first.len() as u64;
-    let upload = Multipart::begin(store, key, metadata, ATTEMPTS).await?;
+    let mut upload = Multipart::begin(store, key, metadata, until).await?;
     let mut sent = Vec::new();
     let mut number = 1;
     let mut sending = FuturesUnordered::new();
@@ -79,9 +80,18 @@ pub async fn put(
     }
     drop(sending);
     sent.sort_by_key(|part| part.part_number());
-    let (condition, notice) = condition::check(store, key, condition, Publish::Complete).await?;
-    upload.complete(sent, &condition).await?;
-    Ok(Stored { size, notice })
+    let mut comparisons = 0;
+    loop {
+        comparisons += 1;
+        let (header, notice) = condition::check(store, key, condition, Publish::Complete).await?;
+        match upload.complete(sent.clone(), &header).await {
+            Ok(()) => return Ok(Stored { size, notice }),
+            // It may be of another run of this program.
+            Err(StoreError::Replaced { .. })
+                if header == Header::Absent && comparisons < COMPARISONS => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 async fn send(
@@ -101,44 +111,53 @@ async fn whole(
     metadata: &Metadata,
     condition: &PutCondition,
     bytes: Bytes,
+    until: Instant,
 ) -> Result<Stored, StoreError> {
     let size = bytes.len() as u64;
-    let (condition, notice) = condition::check(store, key, condition, Publish::Put).await?;
     let remote = store.remote().await?;
     let token = uuid::Uuid::new_v4().to_string();
     let mut headers = headers(metadata);
     headers.insert(TOKEN.to_owned(), token.clone());
-    let if_match = match &condition {
-        PutCondition::None => None,
-        PutCondition::Version(etag) => Some(etag.clone()),
-    };
-    let send = || {
+    let (patience, counting) = remote.patience_for_body(until);
+    let send = |header: &Header| {
         let request = remote
             .client
             .put_object()
             .bucket(remote.bucket())
             .key(key.as_str())
             .set_metadata(Some(headers.clone()))
-            .set_if_match(if_match.clone())
+            .set_if_match(header.if_match())
+            .set_if_none_match(header.if_none_match())
             .body(ByteStream::from(bytes.clone()))
-            .customize();
+            .customize()
+            .interceptor(CountSent(counting.0.clone()));
         match remote.signs_payload() {
             true => request.send(),
             false => request.disable_payload_signing().send(),
         }
     };
-    if let Err(error) = remote.retried(remote.patience_for(bytes.len()), send).await {
-        let is_replaced =
-            condition != PutCondition::None && (is_failed_condition(&error) || is_absent(&error));
+    let mut comparisons = 0;
+    loop {
+        comparisons += 1;
+        let (mut header, notice) = condition::check(store, key, condition, Publish::Put).await?;
+        let mut sent = remote.retried(&patience, || send(&header)).await;
+        if sent.as_ref().is_err_and(|error| header.is_refused(error)) {
+            header = Header::None;
+            sent = remote.retried(&patience, || send(&header)).await;
+        }
+        let Err(error) = sent else { return Ok(Stored { size, notice }) };
+        let is_replaced = header.has_failed(&error);
         // The answer to an earlier attempt may have been lost, and that may have been a success.
-        if !(is_replaced && remote.is_written_with(key, &token).await) {
-            return Err(match is_replaced {
-                true => StoreError::Replaced { key: key.clone() },
-                false => remote.explain(&error),
-            });
+        if is_replaced && remote.is_written_with(key, &token).await {
+            return Ok(Stored { size, notice });
+        }
+        match is_replaced {
+            // It may be of another run of this program.
+            true if header == Header::Absent && comparisons < COMPARISONS => {}
+            true => return Err(StoreError::Replaced { key: key.clone() }),
+            false => return Err(remote.explain(&error)),
         }
     }
-    Ok(Stored { size, notice })
 }
 
 /// Chunks as parts of a given size.

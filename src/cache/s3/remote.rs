@@ -5,22 +5,21 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use tokio::time::Instant;
 
-use super::super::{CacheKey, ObjectInfo, S3Location, StoreError};
-use super::clock::Clock;
+use super::super::{CacheKey, ObjectInfo, Progress, S3Location, StoreError};
 use super::explain::{explain, is_absent_head};
-use super::retry::{ATTEMPTS, Patience, retried};
+use super::retry::{Patience, retried};
+use super::sent::CountSent;
 use super::{metadata, size, time};
-
-/// The slowest upload that is waited for, in bytes for each second.
-const SLOWEST: u64 = 64 << 10;
 
 pub struct Remote {
     pub client: Client,
     pub location: S3Location,
-    pub clock: Clock,
     /// How long nothing may happen.
     pub stall: Duration,
+    /// For how long a request is sent again that is not a part of a transfer with a time of its own.
+    pub retry: Duration,
 }
 
 impl Remote {
@@ -30,26 +29,27 @@ impl Remote {
 
     /// For requests whose answers are small.
     pub fn patience(&self) -> Patience {
-        Patience { attempts: ATTEMPTS, limit: Some(self.stall) }
+        Patience::new(Instant::now() + self.retry, self.stall)
     }
 
-    /// For requests that send so many bytes.
-    pub fn patience_for(&self, bytes: usize) -> Patience {
-        let sending = Duration::from_secs(bytes as u64 / SLOWEST);
-        Patience { attempts: ATTEMPTS, limit: Some(self.stall + sending) }
+    /// For requests of a transfer that has time until then and a large body. With what counts the body.
+    pub fn patience_for_body(&self, until: Instant) -> (Patience, CountSent) {
+        let progress = Progress::default();
+        let counting = CountSent(progress.clone());
+        (Patience { progress: Some(progress), ..Patience::new(until, self.stall) }, counting)
     }
 
     /// Sends a request until it succeeds, or fails for good.
     pub async fn retried<T, E, F>(
         &self,
-        patience: Patience,
+        patience: &Patience,
         send: impl Fn() -> F,
     ) -> Result<T, SdkError<E, HttpResponse>>
     where
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     {
-        retried(&self.clock, patience, send).await
+        retried(patience, send).await
     }
 
     pub fn explain<E>(&self, error: &SdkError<E, HttpResponse>) -> StoreError
@@ -67,7 +67,7 @@ impl Remote {
     /// What is known of an object, and the token of its writer.
     pub async fn head(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Token)>, StoreError> {
         let request = self.client.head_object().bucket(self.bucket()).key(key.as_str());
-        match self.retried(self.patience(), || request.clone().send()).await {
+        match self.retried(&self.patience(), || request.clone().send()).await {
             Ok(found) => {
                 let token = found.metadata().and_then(|pairs| pairs.get(TOKEN)).cloned();
                 let info = ObjectInfo {

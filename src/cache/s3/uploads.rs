@@ -35,7 +35,7 @@ pub async fn list(
             .set_prefix(prefix_of(prefix))
             .set_key_marker(key_marker)
             .set_upload_id_marker(id_marker);
-        let page = remote.retried(remote.patience(), || request.clone().send()).await;
+        let page = remote.retried(&remote.patience(), || request.clone().send()).await;
         let page = page.map_err(|error| remote.explain(&error))?;
         for upload in page.uploads() {
             let (Some(key), Some(id)) = (upload.key(), upload.upload_id()) else { continue };
@@ -96,7 +96,7 @@ pub async fn abort(
 pub async fn abort_named(remote: &Remote, key: &str, id: &str) -> Result<bool, StoreError> {
     let request = remote.client.abort_multipart_upload().bucket(remote.bucket());
     let request = request.key(key).upload_id(id);
-    match remote.retried(remote.patience(), || request.clone().send()).await {
+    match remote.retried(&remote.patience(), || request.clone().send()).await {
         Ok(_) => Ok(true),
         // Somebody else was faster, or it was completed in the last moment.
         Err(error) if is_absent(&error) => Ok(false),

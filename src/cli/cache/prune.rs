@@ -44,28 +44,32 @@ impl Prune {
                 "{foreign} would stay, pass `--include-foreign` to remove what other programs wrote\n"
             ))?;
         }
-        match archives.is_empty() {
-            true if self.how.json => json(&[(); 0])?,
-            true => {
-                let age = humantime::format_duration(self.older_than);
-                self.how.say(&format!("nothing is older than {age}\n"))?;
+        let left = opened.store.left_behind().await.map_err(failed)?;
+        if left > 0 {
+            let verb = if self.how.dry_run { "would remove" } else { "to be removed:" };
+            self.how.say(&format!("{verb} {} of killed runs\n", unfinished(left)))?;
+        }
+        if archives.is_empty() {
+            match self.how.json {
+                true => json(&[(); 0])?,
+                false => {
+                    let age = humantime::format_duration(self.older_than);
+                    self.how.say(&format!("nothing is older than {age}\n"))?;
+                }
             }
-            false => opened.remove(&archives, &self.how).await?,
+            if left == 0 || self.how.dry_run || !self.how.agreed(&unfinished(left))? {
+                return Ok(());
+            }
+        } else if !opened.remove(&archives, &self.how).await? {
+            return Ok(());
         }
-        self.sweep(&*opened.store).await
-    }
-
-    /// Clears up after killed runs of this machine, of which nobody has to be asked: nobody else can use
-    /// what they left.
-    async fn sweep(&self, store: &dyn crate::cache::CacheStore) -> Result<(), Failure> {
-        let text = |count| counted(count, "unfinished upload", "unfinished uploads");
-        let (verb, count) = match self.how.dry_run {
-            true => ("would remove", store.left_behind().await.map_err(failed)?),
-            false => ("removed", store.sweep().await.map_err(failed)?),
-        };
-        match count {
+        match opened.store.sweep().await.map_err(failed)? {
             0 => Ok(()),
-            count => self.how.say(&format!("{verb} {} of killed runs\n", text(count))),
+            swept => self.how.say(&format!("removed {} of killed runs\n", unfinished(swept))),
         }
     }
+}
+
+fn unfinished(count: u64) -> String {
+    counted(count, "unfinished upload", "unfinished uploads")
 }

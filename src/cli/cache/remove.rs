@@ -33,6 +33,6 @@ impl Remove {
                 printable(foreign.info.key.as_str())
             )));
         }
-        opened.remove(&archives, &self.how).await
+        opened.remove(&archives, &self.how).await.map(drop)
     }
 }

@@ -19,8 +19,8 @@ pub enum Outcome {
     Published(Packed),
     /// Files changed, so that the metadata would have been of another tree; nothing was published.
     Changing,
-    /// The condition of the upload does not hold any more; nothing was published.
-    Replaced,
+    /// The condition of the upload does not hold, as the error says; nothing was published.
+    Kept(StoreError),
 }
 
 /// How many compressed frames wait for the store.
@@ -62,6 +62,7 @@ pub async fn from(
     transfer: Transfer,
 ) -> Result<Outcome, String> {
     let (sender, parts) = Upload::channel(WAITING);
+    transfer.follow(sender.progress());
     let (options, mut described) = (options(cache), metadata.clone());
     let over = transfer.over.child_token();
     let mut sink = Uploading { sender, over, runtime: Handle::current() };
@@ -87,9 +88,15 @@ pub async fn from(
     };
     let put = transfer.bounded(cache.store.put(key, &metadata, condition, parts));
     let ((packed, _uploading), stored) = tokio::join!(pack, put);
-    let (mut packed, publish) = match (packed?, &stored) {
+    let is_kept = |error: &StoreError| {
+        matches!(error, StoreError::Replaced { .. } | StoreError::Foreign { .. })
+    };
+    let (packed, stored) = match (packed?, stored) {
+        (_, Ok(Err(error))) if is_kept(&error) => return Ok(Outcome::Kept(error)),
+        both => both,
+    };
+    let (mut packed, publish) = match (packed, &stored) {
         (Ok(packed), _) => packed,
-        (_, Ok(Err(StoreError::Replaced { .. }))) => return Ok(Outcome::Replaced),
         // The store's reason is why the sink failed.
         (Err(archive::PackError::Sink(_)), Ok(Err(error))) => return Err(error.to_string()),
         (Err(error), _) => return Err(error.to_string()),

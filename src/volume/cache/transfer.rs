@@ -1,14 +1,14 @@
 //! One look at a store, one restore or one persist: its time, and its early end.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{CacheConfig, StoreLocation};
+use crate::cache::{CacheConfig, Progress, StoreLocation};
 use archive::{Control, Stage, Wake, Working, message};
 
 pub const CANCELLED: &str = "it was cancelled";
@@ -17,23 +17,21 @@ pub const CANCELLED: &str = "it was cancelled";
 /// does not answer, may never end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A store on the network tries again itself: for how many stalls it is given time to do so, and for how
-/// long its pauses may be altogether.
-const ATTEMPTS: u32 = 6;
-const PAUSES: Duration = Duration::from_secs(20);
-
 /// Ends when it is dropped, whatever is still under way.
 pub struct Transfer {
     budget: Duration,
     stall: Duration,
-    /// How long the store may be silent.
-    patience: Duration,
+    /// Whether the store itself ends requests that stand still and sends them again, as one on the network
+    /// does. Then only the budget ends its work.
+    store_retries: bool,
     deadline: Instant,
     cancel: CancellationToken,
     /// For code that waits.
     pub over: CancellationToken,
     /// For threads.
     control: Control,
+    /// What stores do that is not seen here.
+    followed: Mutex<Vec<Progress>>,
     /// Why it has to end.
     reason: OnceLock<String>,
 }
@@ -45,21 +43,18 @@ impl Transfer {
 
     /// One of several attempts that began at this time and have one budget together.
     pub fn since(begun: Instant, config: &CacheConfig, cancel: &CancellationToken) -> Self {
-        let retries = match &config.location {
-            StoreLocation::S3(_) => config.stall.saturating_mul(ATTEMPTS).saturating_add(PAUSES),
-            StoreLocation::Directory(_) => config.stall,
-        };
         let over = CancellationToken::new();
         let control = Control::new();
         control.on_stop(Arc::new(Interrupt(over.clone())));
         Self {
             budget: config.budget,
             stall: config.stall,
-            patience: retries,
+            store_retries: matches!(config.location, StoreLocation::S3(_)),
             deadline: begun + config.budget,
             cancel: cancel.clone(),
             over,
             control,
+            followed: Mutex::default(),
             reason: OnceLock::new(),
         }
     }
@@ -80,6 +75,16 @@ impl Transfer {
     /// Marks that something other than a thread is in a stage.
     pub fn enter(&self, stage: Stage) -> Working {
         self.control.enter(stage)
+    }
+
+    /// Takes these steps for progress too.
+    pub fn follow(&self, progress: Progress) {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).push(progress);
+    }
+
+    fn steps(&self) -> u64 {
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.iter().map(Progress::steps).fold(self.control.steps(), u64::wrapping_add)
     }
 
     /// Runs something on a thread of its own, which is stopped when the transfer has to end.
@@ -144,14 +149,14 @@ impl Transfer {
     /// Looks are counted, not time, so that a process that was stopped for a while has all of it left.
     async fn stands_still(&self) -> Stage {
         let pause = (self.stall / 16).clamp(Duration::from_millis(5), Duration::from_secs(1));
-        let (mut steps, mut still) = (self.control.steps(), Duration::ZERO);
+        let (mut steps, mut still) = (self.steps(), Duration::ZERO);
         loop {
             tokio::time::sleep(pause).await;
-            let now = self.control.steps();
+            let now = self.steps();
             match self.control.stage() {
-                Some(stage) if now == steps => {
+                Some(stage) if now == steps && !self.is_left_to_store(stage) => {
                     still += pause;
-                    if still >= self.allowed(stage) {
+                    if still >= self.stall {
                         return stage;
                     }
                 }
@@ -161,11 +166,8 @@ impl Transfer {
         }
     }
 
-    fn allowed(&self, stage: Stage) -> Duration {
-        match stage {
-            Stage::Download | Stage::Upload => self.patience,
-            _ => self.stall,
-        }
+    fn is_left_to_store(&self, stage: Stage) -> bool {
+        self.store_retries && matches!(stage, Stage::Download | Stage::Upload)
     }
 
     fn stalled(&self, stage: Stage) -> String {
@@ -180,7 +182,7 @@ impl Transfer {
         };
         format!(
             "{what} made no progress for {}, {look} or raise `cache_stall`",
-            humantime::format_duration(self.allowed(stage))
+            humantime::format_duration(self.stall)
         )
     }
 }

@@ -7,10 +7,10 @@ use super::content::Sent;
 use super::download::{Downloaded, unpack_options};
 use super::failure::{RestoreError, confirmed};
 use super::transfer::{CANCELLED, Transfer};
-use crate::cache::{Download, Metadata};
+use crate::cache::{CacheKey, Download, Metadata};
 use crate::driver::{Driver, LocalDirectory, Volume};
 use crate::remove::remove;
-use archive::{self, Stage, UnpackError, UnpackOptions, Unpacked};
+use archive::{self, Stage, TreeDigest, UnpackError, UnpackOptions, Unpacked};
 
 /// Replaces an empty volume by what the archive holds, or leaves it as it is.
 pub async fn into(
@@ -26,6 +26,28 @@ pub async fn into(
         Some(directory) => into_directory(cache, directory, options, download, transfer).await,
         None => into_driver(cache, driver, volume, options, download, transfer).await,
     }
+}
+
+/// Reads an archive to its end, and returns the digest of the tree that it holds. `None` if there is no
+/// archive, or one of another program.
+pub async fn read(
+    cache: &VolumeCache,
+    key: &CacheKey,
+    transfer: Transfer,
+) -> Result<Option<TreeDigest>, RestoreError> {
+    let downloading = transfer.enter(Stage::Download);
+    let found = transfer.bounded(cache.store.get(key)).await?;
+    drop(downloading);
+    let Some((info, download)) = found.map_err(|error| error.to_string())? else {
+        return Ok(None);
+    };
+    let options = unpack_options(&cache.config, &info.metadata, cache.budget.clone());
+    let compression = cache.config.compression;
+    let mut source = Downloaded::until(download, transfer.over.clone());
+    let verified = transfer
+        .blocking(move |control| archive::verify(&mut source, compression, &options, control))
+        .await?;
+    verified.map(|verified| verified.digest).map_err(RestoreError::Unpack)
 }
 
 async fn into_directory(
