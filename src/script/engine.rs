@@ -13,11 +13,11 @@ use deno_error::JsErrorBox;
 use tokio::sync::oneshot;
 
 use super::error::{ScriptError, describe, describe_invalid, describe_js, place_in, relative};
-use super::exports;
 use super::guard;
 use super::heap::{HeapGuard, exhausted};
 use super::loader::Loader;
 use super::project::Project;
+use super::transpiler::plain_values_safely;
 use super::{buffers, extension, ops};
 use crate::context::RunContext;
 use crate::diagnostic::{Diagnostic, Place};
@@ -493,7 +493,7 @@ fn names_a_pipeline(
         return Err(ScriptError::invalid(not_exported(&file, None, &names)));
     }
     let Ok(source) = project.read(path) else { return Ok(()) };
-    let values = exports::plain_values(&source);
+    let values = plain_values_safely(&source, project.memory());
     let is_function = |name: &&str| {
         names.iter().any(|known| known == name) && !values.iter().any(|value| value.name == **name)
     };
@@ -503,7 +503,7 @@ fn names_a_pipeline(
     match values.into_iter().find(|value| candidates.contains(&value.name.as_str())) {
         Some(value) => {
             let mut problem =
-                not_exported(&file, Some((value.name, value.kind.to_owned())), &names);
+                not_exported(&file, Some((value.name, value.kind.into_owned())), &names);
             problem.place = place_in(project, path, value.line, value.column);
             Err(ScriptError::invalid(problem))
         }

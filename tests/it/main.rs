@@ -17,6 +17,7 @@ mod ending;
 mod examples;
 mod interruptions;
 mod isolate;
+mod isolate_limits;
 mod json;
 mod log;
 mod native;
