@@ -26,6 +26,7 @@ mod proxy;
 mod sandboxes;
 mod scenarios;
 mod secrets;
+mod settling;
 mod shells;
 mod store;
 mod support;
