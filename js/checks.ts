@@ -73,9 +73,29 @@ export const string: Check<string, string> = (field) => {
   return field.value;
 };
 
+/** The most letters that all texts of one kind may have, which is more than any kernel takes. */
+const MOST_LETTERS = 16 * 1024 * 1024;
+
+/** Refuses texts with more letters than `MOST_LETTERS`, before anybody copies them. */
+export class Letters {
+  #count = 0;
+
+  /** Counts a text that is found at `field`, or at a part of it. */
+  add(field: Field, text: string): void {
+    this.#count += text.length;
+    if (this.#count > MOST_LETTERS) {
+      throw field.error(
+        `expected at most ${MOST_LETTERS} letters, which is more than any kernel takes; hand it over ` +
+          "in a file or through stdin",
+      );
+    }
+  }
+}
+
 /** Text for the operating system, which ends a text at the first NUL. */
 export const systemString: Check<string, string> = (field) => {
   const text = string(field);
+  new Letters().add(field, text);
   if (text.includes("\0")) {
     throw field.error("expected a string without NUL characters");
   }
@@ -88,6 +108,16 @@ export const systemValue: Check<string, string> = (field) => {
     throw field.expected("string", `, write \`String(${field.value})\``);
   }
   return systemString(field);
+};
+
+/** Several of them. */
+export const systemValues: Check<readonly string[], string[]> = (field) => {
+  const letters = new Letters();
+  return list<string, string>((element) => {
+    const text = systemValue(element);
+    letters.add(field, text);
+    return text;
+  })(field);
 };
 
 /** Text for the operating system with something in it. */

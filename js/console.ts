@@ -3,6 +3,7 @@
 import { core } from "ext:core/mod.js";
 import { printable } from "ext:ci/inspect.ts";
 import { ops } from "ext:ci/ops.ts";
+import { printing } from "ext:ci/printing.ts";
 
 const web = core.loadExtScript("ext:deno_web/01_console.js");
 
@@ -66,17 +67,18 @@ function never(
   write: (...args: unknown[]) => void,
 ): (...args: unknown[]) => void {
   const named = {
-    [method]: (...args: unknown[]): void => {
-      try {
-        write(...args.map(safe));
-      } catch {
+    [method]: (...args: unknown[]): void =>
+      printing(() => {
         try {
-          write(...args.map((value) => printable(value)));
+          write(...args.map(safe));
         } catch {
-          print(`console.${method}: the arguments cannot be shown\n`, WARN);
+          try {
+            write(...args.map((value) => printable(value)));
+          } catch {
+            print(`console.${method}: the arguments cannot be shown\n`, WARN);
+          }
         }
-      }
-    },
+      }),
   };
   return named[method] as (...args: unknown[]) => void;
 }

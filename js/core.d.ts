@@ -27,6 +27,9 @@ declare module "ext:core/mod.js" {
     /** Lets errors of Rust arrive as what the builder returns. */
     registerErrorBuilder(name: string, builder: (message: string) => Error): void;
 
+    /** Lets the event loop end although a timer goes on. */
+    unrefTimer(timer: object): void;
+
     /** Ends the run with an error that nobody caught. */
     reportUnhandledException(error: unknown): void;
 

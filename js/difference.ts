@@ -12,6 +12,9 @@ const EXCERPT = 1_000;
 /** The same for a diff, which is read line by line. */
 const LONG_DIFF = 10_000;
 
+/** How much memory a diff may need for each letter of both texts, in bytes: each may be a line. */
+const PER_LETTER = 100;
+
 /** What tells two unequal values apart. */
 export function difference(actual: unknown, expected: unknown): string {
   const found = inspected(actual);
@@ -27,9 +30,13 @@ export function difference(actual: unknown, expected: unknown): string {
     return `expected ${wanted}, got ${found}`;
   }
   // Two texts are compared by their own lines and not as literals full of `\n`.
-  const diff = texts
-    ? ops.op_text_diff(actual, expected)
-    : ops.op_text_diff(inspectedByLine(actual), inspectedByLine(expected));
+  const [after, before] = texts
+    ? [actual, expected]
+    : [inspectedByLine(actual), inspectedByLine(expected)];
+  if ((after.length + before.length) * PER_LETTER > ops.op_memory_left()) {
+    return `expected ${excerpt(expected)}, got ${excerpt(actual)}`;
+  }
+  const diff = ops.op_text_diff(after, before);
   return `expected equal values\n\n${shortened(diff.trimEnd(), LONG_DIFF)}`;
 }
 

@@ -1,23 +1,30 @@
-// Results of failed tasks, and whether the pipeline has looked at them.
+// Failed tasks and rejected calls, and whether the pipeline has looked at them.
 //
-// A pipeline that goes on after a failed task without knowing that it failed must not end as a
-// success. So the result of a failed task remembers whether its outcome was read, and the host asks
-// for those that were not read when the pipeline has settled.
+// A pipeline that goes on after a failure without knowing of it must not end as a success. So the result
+// of a failed task remembers whether its outcome was read, and an error that a call rejects with
+// whether it was. The host asks for those that were not read when the pipeline has settled.
 
+import { core } from "ext:core/mod.js";
 import type { CallSite } from "ext:ci/call_site.ts";
 import type { TaskResult } from "ext:ci/ops.gen.ts";
+import { isPrinting } from "ext:ci/printing.ts";
 
 /** The fields that say how a task ended. Reading one of them is looking at the outcome. */
 const OUTCOME = ["code", "status", "message"] as const satisfies ReadonlyArray<keyof RunResult>;
 
+/** The fields of an error. Reading one of them is looking at it. */
+const ERROR = ["name", "message", "stack", "cause", "code"] as const;
+
 /** What `console` and `assert` look for when they print an object. */
 const INSPECT = Symbol.for("Deno.privateCustomInspect");
 
-/** A failed task whose outcome nobody has read so far. */
+/** A failure that the pipeline has not looked at so far. */
 interface Failure {
   readonly site: CallSite;
-  /** The task's name and how it ended. */
+  /** What failed, and how. */
   readonly text: string;
+  /** Whether there is a result that says so, and not an error. */
+  readonly hasResult: boolean;
 }
 
 const unread = new Set<Failure>();
@@ -27,12 +34,13 @@ const running = new Set<Failure>();
 
 /** Remembers a task until `settled` is called with the same value. */
 export function started(name: string, site: CallSite): Failure {
-  const task = { site, text: `\`${name}\` has not ended: its \`onOutput\` never returned` };
+  const text = `\`${name}\` has not ended: its \`onOutput\` never returned`;
+  const task = { site, text, hasResult: true };
   running.add(task);
   return task;
 }
 
-/** The task has a result, or its call rejects. A rejection needs no watching: it ends the run. */
+/** The task has a result, or its call rejects. */
 export function settled(task: Failure): void {
   running.delete(task);
 }
@@ -52,13 +60,15 @@ export function tracked(name: string, result: TaskResult, site: CallSite): RunRe
     return plain;
   }
   const how = result.message === "" ? `exit code ${result.code}` : result.message;
-  const failure = { site, text: `\`${name}\` did not succeed: ${how}` };
+  const failure = { site, text: `\`${name}\` did not succeed: ${how}`, hasResult: true };
   unread.add(failure);
   const watched = { ...plain };
   for (const field of OUTCOME) {
     Object.defineProperty(watched, field, {
       get: () => {
-        unread.delete(failure);
+        if (!isPrinting()) {
+          unread.delete(failure);
+        }
         return plain[field];
       },
       enumerable: true,
@@ -73,7 +83,70 @@ export function tracked(name: string, result: TaskResult, site: CallSite): RunRe
   return watched;
 }
 
-/** Each failure that the pipeline has not looked at, as an error at the place of its call. */
-export function unreadFailures(): Error[] {
-  return [...running, ...unread].map(({ site, text }) => site.adopt(new Error(text)) as Error);
+/**
+ * The error that a call rejects with, as the pipeline gets it. `what` is what failed, where the message
+ * does not say that.
+ *
+ * A rejection that nobody handles ends the run, and so does one that the pipeline passes on. But
+ * `Promise.allSettled`, `Promise.any`, `Promise.race` and an empty `catch` handle one without a look at
+ * it. So the fields of the error are accessors until one of them is read, and then as of any error.
+ */
+export function rejection(what: string | null, reason: unknown, site: CallSite): unknown {
+  if (!core.isNativeError(reason)) {
+    return reason;
+  }
+  const error = reason;
+  const text = what === null ? error.message : `\`${what}\`: ${error.message}`;
+  const failure = { site, text, hasResult: false };
+  unread.add(failure);
+  const own = ERROR
+    .map((field) => ({ field, property: Object.getOwnPropertyDescriptor(error, field) }))
+    .filter(({ field, property }) => field === "name" || property !== undefined);
+  const look = () => {
+    if (isPrinting() || !unread.delete(failure)) {
+      return;
+    }
+    for (const { field, property } of own) {
+      if (property === undefined) {
+        Reflect.deleteProperty(error, field);
+      } else {
+        Object.defineProperty(error, field, property);
+      }
+    }
+  };
+  for (const { field, property } of own) {
+    const inherited = property === undefined ? error[field as "name"] : undefined;
+    Object.defineProperty(error, field, {
+      get: () => {
+        look();
+        if (property === undefined) {
+          return inherited;
+        }
+        const { get, value } = property;
+        return get === undefined ? value : Reflect.apply(get, error, []);
+      },
+      set: (value: unknown) => {
+        look();
+        Object.defineProperty(error, field, {
+          value,
+          writable: true,
+          enumerable: property?.enumerable ?? true,
+          configurable: true,
+        });
+      },
+      enumerable: property?.enumerable ?? false,
+      configurable: true,
+    });
+  }
+  return error;
+}
+
+/**
+ * Each failure that the pipeline has not looked at: an error at the place of its call, and whether it is
+ * about a result.
+ */
+export function unreadFailures(): Array<[error: unknown, hasResult: boolean]> {
+  return [...running, ...unread].map((
+    { site, text, hasResult },
+  ) => [site.adopt(new Error(text)), hasResult]);
 }

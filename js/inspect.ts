@@ -1,6 +1,7 @@
 // Values as text: in the console, and in the messages of failed checks.
 
 import { core } from "ext:core/mod.js";
+import { printing } from "ext:ci/printing.ts";
 
 const { inspect } = core.loadExtScript("ext:deno_web/01_console.js");
 
@@ -26,11 +27,13 @@ export function inspectedByLine(value: unknown): string {
 }
 
 function shown(value: unknown, options: Readonly<Record<string, unknown>>): string {
-  try {
-    return text(value, options);
-  } catch {
-    return inspect(printable(value), options);
-  }
+  return printing(() => {
+    try {
+      return text(value, options);
+    } catch {
+      return inspect(printable(value), options);
+    }
+  });
 }
 
 /** How deno_web shows a value of which a part has thrown: with its own stack instead of the value. */

@@ -7,6 +7,7 @@ import { call } from "ext:ci/call.ts";
 import { core } from "ext:core/mod.js";
 import { disposal, message, startErrors } from "ext:ci/errors.ts";
 import { unreadFailures } from "ext:ci/failures.ts";
+import { intervalsLeft, longWait, pipelineSettled } from "ext:ci/pending.ts";
 import { classes, startGlobals, values } from "ext:ci/globals.ts";
 import { interpret } from "ext:ci/plan/interpret.ts";
 import { runtime } from "ext:ci/runtime.ts";
@@ -44,8 +45,7 @@ define("__ciInterpret", { value: interpret, configurable: true });
 
 // The host evaluates this once, after it registered its ops and before it evaluates a pipeline. What
 // is left of the engine's own setup goes away with it, so that a pipeline has no way to an op. The
-// result is what the host calls: the first with the pipeline, the second when that has settled, the
-// third when it has failed.
+// result is what the host calls, by the names of `Entry` in `src/script/engine.rs`.
 define("__ciStart", {
   value: () => {
     startGlobals();
@@ -68,7 +68,7 @@ define("__ciStart", {
     ) {
       Reflect.deleteProperty(globalThis, name);
     }
-    return [call, unreadFailures, disposal];
+    return { call, disposal, intervalsLeft, longWait, pipelineSettled, unreadFailures };
   },
   configurable: true,
 });

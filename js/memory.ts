@@ -31,68 +31,47 @@ Object.defineProperty(TextEncoder.prototype, "encode", {
   configurable: true,
 });
 
-/** Resizable buffers, whose memory V8 reserves by itself, and the bytes that each may grow to. */
-let resizable: Array<{ readonly buffer: WeakRef<ArrayBuffer>; readonly bytes: number }> = [];
+// As the platform has them: a pipeline may replace any of these.
+const PlainBuffer = ArrayBuffer;
+const { apply, construct } = Reflect;
+const { transfer } = PlainBuffer.prototype;
+const isResizable = getter("resizable");
+const maximum = getter("maxByteLength");
 
-/** Takes `bytes` from the memory of the pipeline, after giving back those of collected buffers. */
-function reserve(bytes: number): void {
-  if (ops.op_memory_take(bytes)) {
-    return;
-  }
-  resizable = resizable.filter(({ buffer, bytes }) => {
-    const lives = buffer.deref() !== undefined;
-    if (!lives) {
-      ops.op_memory_give_back(bytes);
-    }
-    return lives;
-  });
-  if (!ops.op_memory_take(bytes)) {
-    throw new RangeError(
-      "Array buffer allocation failed: the pipeline needs more memory than its limit, " +
-        "keep less or raise it with `--js-heap`",
-    );
-  }
+function getter(name: keyof ArrayBuffer): () => unknown {
+  const property = Object.getOwnPropertyDescriptor(PlainBuffer.prototype, name);
+  return property?.get as () => unknown;
 }
 
-const PlainBuffer = ArrayBuffer;
+/**
+ * Counts a resizable buffer with all that it may grow to, until it is collected or detached. V8 reserves
+ * its memory by itself.
+ */
+function held(buffer: ArrayBuffer): ArrayBuffer {
+  const counts = apply(isResizable, buffer, []) as boolean;
+  if (counts && !ops.op_memory_hold(buffer, apply(maximum, buffer, []) as number)) {
+    throw exhausted();
+  }
+  return buffer;
+}
 
-/** Every resizable buffer counts with all that it may grow to. */
+function exhausted(): RangeError {
+  return new RangeError(
+    "Array buffer allocation failed: the pipeline needs more memory than its limit, " +
+      "keep less or raise it with `--js-heap`",
+  );
+}
+
 const LimitedBuffer = new Proxy(PlainBuffer, {
-  construct(target, args: [number, { maxByteLength?: unknown }?], newTarget): ArrayBuffer {
-    const maximum = args[1]?.maxByteLength;
-    if (maximum === undefined) {
-      return Reflect.construct(target, [args[0]], newTarget) as ArrayBuffer;
-    }
-    const bytes = Math.trunc(Number(maximum));
-    if (bytes >= 0 && bytes <= Number.MAX_SAFE_INTEGER) {
-      reserve(bytes);
-    }
-    let buffer: ArrayBuffer;
-    try {
-      buffer = Reflect.construct(target, [args[0], { maxByteLength: bytes }], newTarget);
-    } catch (error) {
-      ops.op_memory_give_back(bytes);
-      throw error;
-    }
-    resizable.push({ buffer: new WeakRef(buffer), bytes });
-    return buffer;
-  },
+  construct: (target, args, newTarget) =>
+    held(construct(target, args, newTarget) as ArrayBuffer),
 });
 PlainBuffer.prototype.constructor = LimitedBuffer;
 
-const transfer = PlainBuffer.prototype.transfer;
 Object.defineProperty(PlainBuffer.prototype, "transfer", {
   value: function (this: ArrayBuffer, ...args: [number?]): ArrayBuffer {
-    // A copy of a resizable buffer is resizable too, and the memory of both counts.
-    const bytes = this.resizable ? this.maxByteLength : 0;
-    if (bytes > 0) {
-      reserve(bytes);
-    }
-    const moved = Reflect.apply(transfer, this, args);
-    if (bytes > 0) {
-      resizable.push({ buffer: new WeakRef(moved), bytes });
-    }
-    return moved;
+    // What comes out of a resizable buffer is resizable too.
+    return held(apply(transfer, this, args) as ArrayBuffer);
   },
   writable: true,
   configurable: true,
@@ -103,9 +82,8 @@ Object.defineProperty(PlainBuffer.prototype, "transfer", {
  * cannot be seen from outside, and neither can for how long their copies live.
  */
 export function reserveForClone(): void {
-  const bytes = resizable.reduce((sum, { bytes }) => sum + bytes, 0);
-  if (bytes > 0) {
-    reserve(bytes);
+  if (!ops.op_memory_hold_clone()) {
+    throw exhausted();
   }
 }
 

@@ -1,6 +1,6 @@
 // The two forms of `mounts`, and the paths in them.
 
-import { list, nonEmpty, record, type Shape, string, volumeName } from "ext:ci/checks.ts";
+import { Letters, list, nonEmpty, record, type Shape, string, volumeName } from "ext:ci/checks.ts";
 import { type Field, quoted } from "ext:ci/field.ts";
 import type { MountRequest } from "ext:ci/ops.gen.ts";
 
@@ -19,7 +19,9 @@ export function mounts(field: Field<Mounts>): MountRequest[] {
     : Object.keys(field.value).map((path) => keyed(field, path));
 
   const fields = new Map<string, string>();
+  const letters = new Letters();
   for (const mount of placed) {
+    letters.add(field, mount.path);
     const other = fields.get(mount.path);
     if (other !== undefined) {
       const problem = `expected a path of its own, ${quoted(mount.path)} is taken by \`${other}\``;

@@ -69,8 +69,9 @@ export interface Ops {
   op_task_output(task: number): Promise<OutputChunk | null>;
   op_task_wait(task: number): Promise<TaskResult>;
   op_task_cancel(task: number, listens: boolean): void;
-  op_memory_take(bytes: number): boolean;
-  op_memory_give_back(bytes: number): void;
+  op_memory_hold(buffer: ArrayBuffer, bytes: number): boolean;
+  op_memory_hold_clone(): boolean;
+  op_memory_left(): number;
   op_utf8_length(text: string): number;
   op_duration_ms(text: string): number | null;
   op_size_bytes(text: string): number | null;

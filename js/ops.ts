@@ -9,8 +9,9 @@ import type { Ops } from "ext:ci/ops.gen.ts";
 const NAMES: Record<keyof Ops, true> = {
   op_console_write: true,
   op_duration_ms: true,
-  op_memory_give_back: true,
-  op_memory_take: true,
+  op_memory_hold: true,
+  op_memory_hold_clone: true,
+  op_memory_left: true,
   op_pipeline_context: true,
   op_random_fill: true,
   op_random_uuid: true,
@@ -33,6 +34,9 @@ const NAMES: Record<keyof Ops, true> = {
 
 type Op = (...args: readonly unknown[]) => unknown;
 
+// As the platform has it. A spread would ask the iterator of arrays, which a pipeline may replace.
+const { apply } = Reflect;
+
 /**
  * The ops of this project.
  *
@@ -44,7 +48,7 @@ export const ops = Object.fromEntries(
     name,
     (...args: readonly unknown[]) => {
       const op = (core.ops as Record<string, Op>)[name] as Op;
-      return op(...args);
+      return apply(op, undefined, args);
     },
   ]),
 ) as unknown as Ops;

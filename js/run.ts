@@ -2,6 +2,7 @@
 
 import { CallSite, type Entry } from "ext:ci/call_site.ts";
 import { nonEmpty, record, type Shape } from "ext:ci/checks.ts";
+import { rejection } from "ext:ci/failures.ts";
 import { Field } from "ext:ci/field.ts";
 import { ops } from "ext:ci/ops.ts";
 import { commandShape, containerRequest, containerShape, execute } from "ext:ci/task.ts";
@@ -27,6 +28,6 @@ export function run(options: RunOptions): Promise<RunResult> {
       (execution) => ops.op_task_start({ name: checked.name, container, execution }),
     );
   } catch (error) {
-    return Promise.reject(error);
+    return Promise.reject(rejection(null, error, site));
   }
 }

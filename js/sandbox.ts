@@ -3,6 +3,7 @@
 import { CallSite, type Entry } from "ext:ci/call_site.ts";
 import { nonEmpty, optional, record, type Shape } from "ext:ci/checks.ts";
 import { environment } from "ext:ci/env.ts";
+import { rejection } from "ext:ci/failures.ts";
 import { Field } from "ext:ci/field.ts";
 import { ops } from "ext:ci/ops.ts";
 import type { SandboxRequest } from "ext:ci/ops.gen.ts";
@@ -38,7 +39,7 @@ export function startSandbox(options: SandboxOptions): Promise<Sandbox> {
     const { name, user } = checked;
     return opened({ name, user, container: containerRequest(checked) }, site);
   } catch (error) {
-    return Promise.reject(error);
+    return Promise.reject(rejection(null, error, site));
   }
 }
 
@@ -47,7 +48,7 @@ async function opened(request: SandboxRequest, site: CallSite): Promise<Sandbox>
     const { number, id } = await ops.op_sandbox_open(request);
     return sandbox(number, id, request.name);
   } catch (error) {
-    throw site.adopt(error);
+    throw rejection(request.name, site.adopt(error), site);
   }
 }
 
@@ -68,7 +69,7 @@ function sandbox(number: number, id: string, sandboxName: string): Sandbox {
         (execution) => ops.op_sandbox_exec(number, { name, env, workDir, execution }),
       );
     } catch (error) {
-      return Promise.reject(error);
+      return Promise.reject(rejection(null, error, site));
     }
   }
 

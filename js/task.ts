@@ -10,7 +10,6 @@ import {
   type Check,
   type Checked,
   duration,
-  list,
   nonEmpty,
   optional,
   positiveNumber,
@@ -18,10 +17,10 @@ import {
   type Shape,
   signal,
   size,
-  systemValue,
+  systemValues,
 } from "ext:ci/checks.ts";
 import { environment } from "ext:ci/env.ts";
-import { settled, started, tracked } from "ext:ci/failures.ts";
+import { rejection, settled, started, tracked } from "ext:ci/failures.ts";
 import { encoded } from "ext:ci/memory.ts";
 import { mounts } from "ext:ci/mounts.ts";
 import { ops } from "ext:ci/ops.ts";
@@ -43,7 +42,7 @@ core.registerErrorBuilder("AbortError", (message) => new AbortError(message));
 const command: Check<Command, CommandRequest> = (field) => {
   const checked = record(field, {
     path: nonEmpty("the path or the name of a program"),
-    args: optional(list(systemValue)),
+    args: optional(systemValues),
     user: optional(user),
   } satisfies Shape<Command>);
   return { ...checked, args: checked.args ?? [] };
@@ -97,6 +96,7 @@ export function execute(
   start: (execution: ExecutionRequest) => number,
 ): Promise<RunResult> {
   const { command, stdin, timeout, signal, cleanup, willRetry, onOutput } = options;
+  const failing = { name, mayFail: options.allowFailure === true, site };
   let task: number;
   try {
     task = start({
@@ -108,25 +108,39 @@ export function execute(
       streamOutput: onOutput !== null,
     });
   } catch (error) {
-    throw site.adopt(error);
+    return Promise.reject(failed(error, failing));
   }
-  const ended = watchedResult(task, name, options, site);
+  const ended = watchedResult(task, onOutput, failing);
   return signal === null ? ended : cancellable(task, ended, signal);
+}
+
+/** What there is to say of a task that fails, and to whom. */
+interface Failing {
+  readonly name: string;
+  /** Whether the pipeline need not look. */
+  readonly mayFail: boolean;
+  readonly site: CallSite;
+}
+
+/** The error of a task without a result, at which the pipeline has to look unless it has allowed it. */
+function failed(reason: unknown, { name, mayFail, site }: Failing): unknown {
+  const error = site.adopt(reason);
+  return mayFail ? error : rejection(name, error, site);
 }
 
 /** The result, whose failure the pipeline has to look at unless it has allowed it. */
 async function watchedResult(
   task: number,
-  name: string,
-  { onOutput, allowFailure }: Checked<typeof commandShape>,
-  site: CallSite,
+  onOutput: OnOutput | null,
+  failing: Failing,
 ): Promise<RunResult> {
+  const { name, mayFail, site } = failing;
   const watch = started(name, site);
   try {
     const ended = onOutput === null
-      ? await result(task, site)
-      : await streamedResult(task, onOutput, site);
-    return allowFailure === true ? { ...ended } : tracked(name, ended, site);
+      ? await result(task, failing)
+      : await streamedResult(task, onOutput, failing);
+    return mayFail ? { ...ended } : tracked(name, ended, site);
   } finally {
     settled(watch);
   }
@@ -150,11 +164,11 @@ async function cancellable(
   }
 }
 
-async function result(task: number, site: CallSite): Promise<TaskResult> {
+async function result(task: number, failing: Failing): Promise<TaskResult> {
   try {
     return await ops.op_task_wait(task);
   } catch (error) {
-    throw site.adopt(error);
+    throw failed(error, failing);
   }
 }
 
@@ -162,7 +176,7 @@ async function result(task: number, site: CallSite): Promise<TaskResult> {
 async function streamedResult(
   task: number,
   onOutput: OnOutput,
-  site: CallSite,
+  failing: Failing,
 ): Promise<TaskResult> {
   try {
     let chunk = await ops.op_task_output(task);
@@ -177,5 +191,5 @@ async function streamedResult(
     await ops.op_task_wait(task).catch(() => undefined);
     throw error;
   }
-  return result(task, site);
+  return result(task, failing);
 }

@@ -4,6 +4,15 @@
 // more. A longer time is waited for in parts here.
 
 import { core } from "ext:core/mod.js";
+import {
+  forgetSignal,
+  forgetTimer,
+  hasSettled,
+  rememberInterval,
+  rememberSignal,
+  rememberTimeout,
+  unrefSignals,
+} from "ext:ci/pending.ts";
 
 type Callback = (...args: unknown[]) => unknown;
 
@@ -20,11 +29,13 @@ const startInterval = web.setInterval;
 const stopPart = web.clearTimeout;
 const refPart = web.refTimer;
 const unrefPart = web.unrefTimer;
-const { AbortSignal: WebSignal, AbortController } = core.loadExtScript(
+const { AbortSignal: WebSignal, AbortController, add, timerId } = core.loadExtScript(
   "ext:deno_web/03_abort_signal.js",
 ) as {
   readonly AbortSignal: { prototype: AbortSignal; timeout: (delay: unknown) => AbortSignal };
   readonly AbortController: new () => AbortController;
+  readonly add: symbol;
+  readonly timerId: symbol;
 };
 const { DOMException } = core.loadExtScript("ext:deno_web/01_dom_exception.js") as {
   readonly DOMException: new (message: string, name: string) => Error;
@@ -47,6 +58,15 @@ const long = new Map<number, LongTimer>();
 /** Whether deno_web's timers cannot wait for so long. What it makes of other values is its business. */
 function isLong(delay: unknown): delay is number {
   return typeof delay === "number" && delay > LONGEST;
+}
+
+/** Lets the event loop end although a timer goes on. */
+function unref(id: number): void {
+  const timer = long.get(id);
+  if (timer !== undefined) {
+    timer.isReferenced = false;
+  }
+  unrefPart(timer?.part ?? id);
 }
 
 /** Starts to wait, and calls `fire` at the end. */
@@ -75,20 +95,26 @@ function called(callback: unknown, args: unknown[]): void {
 }
 
 export function setTimeout(callback: unknown, delay: unknown = 0, ...args: unknown[]): number {
-  if (!isLong(delay)) {
-    return startPart(callback, delay, ...args);
-  }
-  const { id } = start(delay, () => {
+  const code = typeof callback === "function" ? callback : `${callback as string}`;
+  const fire = () => {
     long.delete(id);
-    called(callback, args);
-  });
+    forgetTimer(id);
+    called(code, args);
+  };
+  const id: number = isLong(delay) ? start(delay, fire).id : startPart(fire, delay);
+  rememberTimeout(id, { name: "setTimeout", function: setTimeout }, delay);
   return id;
 }
 
 export function setInterval(callback: unknown, delay: unknown = 0, ...args: unknown[]): number {
-  if (!isLong(delay)) {
-    return startInterval(callback, delay, ...args);
-  }
+  const id = isLong(delay)
+    ? startLongInterval(callback, delay, args)
+    : startInterval(callback, delay, ...args);
+  rememberInterval(id, { name: "setInterval", function: setInterval }, () => unref(id));
+  return id;
+}
+
+function startLongInterval(callback: unknown, delay: number, args: unknown[]): number {
   const { id } = start(delay, function fire() {
     const timer = long.get(id);
     const again = start(delay, fire);
@@ -97,12 +123,16 @@ export function setInterval(callback: unknown, delay: unknown = 0, ...args: unkn
       // The pipeline knows the interval by its first number only.
       long.set(id, again.timer);
     }
+    if (hasSettled()) {
+      unref(id);
+    }
     called(callback, args);
   });
   return id;
 }
 
 export function clearTimeout(id: unknown = 0): void {
+  forgetTimer(Number(id));
   const timer = long.get(id as number);
   if (timer === undefined) {
     stopPart(id);
@@ -112,7 +142,34 @@ export function clearTimeout(id: unknown = 0): void {
   stopPart(timer.part);
 }
 
-const shortTimeout = WebSignal.timeout;
+const shortSignal = WebSignal.timeout;
+
+function shortTimeout(delay: unknown): AbortSignal {
+  const signal = shortSignal(delay) as AbortSignal & Record<symbol, unknown>;
+  // An algorithm, unlike a listener, does not keep the event loop alive.
+  Reflect.apply(signal[add] as Callback, signal, [() => forgetSignal(signal)]);
+  rememberSignal(signal, () => {
+    const timer = signal[timerId] as object | null;
+    if (timer !== null) {
+      core.unrefTimer(timer);
+    }
+  });
+  return signal;
+}
+
+const { addEventListener } = WebSignal.prototype;
+Object.defineProperty(WebSignal.prototype, "addEventListener", {
+  value: function (this: AbortSignal, ...args: Parameters<typeof addEventListener>): void {
+    Reflect.apply(addEventListener, this, args);
+    // That may have referenced timers of any signal that this one comes from.
+    if (hasSettled()) {
+      unrefSignals();
+    }
+  },
+  writable: true,
+  enumerable: true,
+  configurable: true,
+});
 
 /** As deno_web's, which keeps the event loop alive only while somebody listens. */
 function timeout(delay: unknown): AbortSignal {
@@ -122,21 +179,23 @@ function timeout(delay: unknown): AbortSignal {
   const controller = new AbortController();
   const { signal } = controller;
   const { timer } = start(delay, () => {
+    forgetSignal(signal);
     controller.abort(new DOMException("The operation was aborted due to timeout", "TimeoutError"));
   });
   const setReferenced = (isReferenced: boolean) => {
     timer.isReferenced = isReferenced;
     (isReferenced ? refPart : unrefPart)(timer.part);
   };
+  rememberSignal(signal, () => setReferenced(false));
   setReferenced(false);
   const listeners = new Set<unknown>();
-  const { addEventListener, removeEventListener } = WebSignal.prototype;
+  const { removeEventListener } = WebSignal.prototype;
   Object.defineProperty(signal, "addEventListener", {
     value: (...args: Parameters<typeof addEventListener>) => {
       Reflect.apply(addEventListener, signal, args);
       if (args[0] === "abort" && args[1]) {
         listeners.add(args[1]);
-        setReferenced(true);
+        setReferenced(!hasSettled());
       }
     },
     configurable: true,

@@ -2,6 +2,7 @@
 
 import { CallSite, type Entry } from "ext:ci/call_site.ts";
 import { optional, record, type Shape, size, volumeName } from "ext:ci/checks.ts";
+import { rejection } from "ext:ci/failures.ts";
 import { Field } from "ext:ci/field.ts";
 import { ops } from "ext:ci/ops.ts";
 import type { VolumeRequest } from "ext:ci/ops.gen.ts";
@@ -19,7 +20,7 @@ export function createVolume(options: VolumeOptions = {}): Promise<Volume> {
   try {
     return created(record(new Field<VolumeOptions>(entry, options), shape), site);
   } catch (error) {
-    return Promise.reject(error);
+    return Promise.reject(rejection(null, error, site));
   }
 }
 
@@ -27,6 +28,6 @@ async function created(request: VolumeRequest, site: CallSite): Promise<Volume> 
   try {
     return Object.freeze({ ...await ops.op_volume_create(request) });
   } catch (error) {
-    throw site.adopt(error);
+    throw rejection(entry.name, site.adopt(error), site);
   }
 }

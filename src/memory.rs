@@ -52,8 +52,17 @@ impl Memory {
         self.outside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
     }
 
+    /// Gives back what `take` has given. To give back more is a mistake, which must not become a limit
+    /// that is none.
     pub fn give_back(&self, bytes: usize) {
-        self.outside.fetch_sub(bytes, Ordering::Relaxed);
+        let give = |outside: usize| Some(outside.saturating_sub(bytes));
+        _ = self.outside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
+    }
+
+    /// How much is left, in bytes.
+    pub fn left(&self) -> usize {
+        let used = self.heap.load(Ordering::Relaxed);
+        self.limit.saturating_sub(used.saturating_add(self.outside.load(Ordering::Relaxed)))
     }
 
     /// The same as `take`, given back by itself.
@@ -93,6 +102,11 @@ impl Share {
         taken
     }
 
+    /// How much it is.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Says that there is too little for what the pipeline does.
     pub fn exceed(&self) {
         self.memory.exceed();
@@ -102,5 +116,33 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         self.memory.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn giving_back_too_much_does_not_lift_the_limit() {
+        let memory = Memory::new(100);
+        assert!(memory.take(60));
+        memory.give_back(usize::MAX);
+        assert!(memory.take(100));
+        assert!(!memory.take(1));
+        memory.give_back(100);
+        assert!(!memory.take(101));
+    }
+
+    #[test]
+    fn what_is_left_is_what_neither_heap_nor_others_use() {
+        let memory = Memory::new(100);
+        assert!(memory.set_heap(30));
+        let share = memory.share(50).unwrap();
+        assert_eq!((memory.left(), share.bytes()), (20, 50));
+        drop(share);
+        assert_eq!(memory.left(), 70);
+        assert!(!memory.set_heap(200));
+        assert_eq!(memory.left(), 0);
     }
 }

@@ -53,6 +53,13 @@ fn incomplete_tail(bytes: &[u8]) -> usize {
     0
 }
 
+/// A chunk with fewer bytes is copied behind the one before: kept by itself, it would take several times
+/// its size.
+const SMALL: usize = 4 * 1024;
+
+/// How large a chunk becomes by that, in bytes.
+const JOINED: usize = 64 * 1024;
+
 /// Keeps the beginning and the end of a stream of text within a budget.
 pub struct Capture {
     /// In bytes, for each of the two ends.
@@ -83,16 +90,20 @@ impl Capture {
             0
         };
         self.head.push_str(&text[..cut]);
-        let rest = match cut {
-            0 => text.clone(),
-            _ => Arc::new(text[cut..].to_owned()),
-        };
+        let rest = &text[cut..];
         if rest.is_empty() {
             return;
         }
         self.after_head += rest.len();
         self.tail_len += rest.len();
-        self.tail.push_back(rest);
+        let small = rest.len() < SMALL;
+        let last = self.tail.back_mut().filter(|last| small && last.len() + rest.len() <= JOINED);
+        match last.and_then(Arc::get_mut) {
+            Some(last) => last.push_str(rest),
+            // The log has the same text for as long as it is large enough to be worth it.
+            None if cut == 0 && !small => self.tail.push_back(text.clone()),
+            None => self.tail.push_back(Arc::new(rest.to_owned())),
+        }
         while let Some(first) = self.tail.front() {
             if self.tail_len - first.len() < self.half {
                 break;
@@ -158,6 +169,23 @@ mod tests {
     #[test]
     fn text_within_the_limit_is_kept_whole() {
         assert_eq!(capture(8, &["abc", "def", "gh"]), ("abcdefgh".into(), false));
+    }
+
+    #[test]
+    fn small_chunks_are_kept_together() {
+        let mut capture = Capture::new(1 << 20);
+        let large = Arc::new("x".repeat(SMALL));
+        for index in 0..(2 << 20) {
+            capture.push(&Arc::new("y".to_owned()));
+            if index % (1 << 18) == 0 {
+                capture.push(&large);
+            }
+        }
+        // Half of the limit in parts of `JOINED` bytes, and what is between large chunks.
+        assert!(capture.tail.len() < 32, "{} chunks", capture.tail.len());
+        assert!(capture.held() <= (1 << 20) + JOINED, "{} bytes", capture.held());
+        let (text, is_cut) = capture.finish();
+        assert!(is_cut && text.len() <= (1 << 20) + 100, "{} bytes", text.len());
     }
 
     #[test]

@@ -16,7 +16,10 @@
  *
  * The run succeeds when the promise resolves and fails when it rejects. A task that exits with a
  * code other than 0 does not reject by itself: check {@link RunResult.code}. The run also fails when
- * the pipeline never looks at how a failed task ended.
+ * the pipeline never looks at how a failed task ended, or at an error that a call rejected with.
+ *
+ * What the promise does not wait for is a part of the run too: calls of {@link runtime} and of a sandbox,
+ * imports, and `setTimeout`. The run goes on until all of these have ended.
  *
  * @example
  * export const pipeline: Pipeline = async () => {
@@ -279,9 +282,10 @@ interface CommandOptions {
   willRetry?: boolean | undefined;
 
   /**
-   * Whether the task may fail without the pipeline looking at its result. Off by default: a task that
-   * ends with a code other than 0, by a signal or early fails the run unless the pipeline reads
-   * `code`, `status` or `message` of its {@link RunResult}.
+   * Whether the task may fail without the pipeline looking at that. Off by default: a task that ends
+   * with a code other than 0, by a signal or early fails the run unless the pipeline reads `code`,
+   * `status` or `message` of its {@link RunResult}, and so does one that could not be started unless
+   * the pipeline reads the error.
    *
    * @example true
    */
@@ -391,6 +395,11 @@ interface ExecOptions extends CommandOptions {
  * `structuredClone`, `Object.entries` and `assert.equal` read them. Reading `stdout` or `stderr`
  * alone, `Object.keys`, and printing the result with `console` do not count. Nor does a promise that
  * nobody waits for.
+ *
+ * The same holds for an error that a call rejects with and that does not end the pipeline: it is looked at
+ * when its `message`, `name`, `stack`, `cause` or `code` is read, or when it is made text (`${error}`).
+ * `Promise.allSettled`, `Promise.any`, `Promise.race`, an empty `catch` and printing the error do not
+ * count. What `onOutput` throws is the pipeline's own error, and is not watched.
  *
  * @example
  * const { code, status, message } = await runtime.run(options);
@@ -538,7 +547,7 @@ interface Runtime {
    *
    * Resolves for every exit code. Rejects with a `TypeError` that names the field when an option is
    * wrong (it never throws at once), with an `Error` when the command could not be started, and
-   * with whatever `onOutput` threw.
+   * with whatever `onOutput` threw. Whoever catches the error has to read it, see {@link RunResult}.
    *
    * @param options What to run, where, and with what.
    * @returns How the task ended and what it wrote.

@@ -375,7 +375,8 @@ declare namespace CiGlobals {
     /** A signal that aborts with the first of these. */
     any(signals: Iterable<globalThis.AbortSignal>): globalThis.AbortSignal;
     /**
-     * A signal that aborts after this many milliseconds.
+     * A signal that aborts after this many milliseconds. It does not keep the run going once the
+     * pipeline has settled.
      *
      * @example AbortSignal.timeout(5_000);
      */
@@ -533,8 +534,9 @@ declare function queueMicrotask(callback: () => void): void;
 declare function reportError(error: unknown): void;
 
 /**
- * Calls a function again and again, every so many milliseconds. The run goes on until
- * `clearInterval`.
+ * Calls a function again and again, every so many milliseconds, until `clearInterval`. An interval does
+ * not keep the run going: when the pipeline has settled, and everything that it did not wait for, an
+ * interval that nobody has cleared fails the run.
  *
  * @example const id = setInterval(() => console.log("still building"), 30_000);
  */
@@ -545,7 +547,8 @@ declare function setInterval<A extends unknown[]>(
 ): number;
 
 /**
- * Calls a function after so many milliseconds.
+ * Calls a function after so many milliseconds. The run goes on until then, also when the pipeline has
+ * settled; `clearTimeout` takes that back.
  *
  * @example await new Promise<void>((resolve) => setTimeout(resolve, 1_000));
  */

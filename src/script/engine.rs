@@ -4,7 +4,6 @@ use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::url::Url;
@@ -12,13 +11,14 @@ use deno_core::{JsRuntime, ModuleSpecifier, PollEventLoopOptions, RuntimeOptions
 use deno_error::JsErrorBox;
 use tokio::sync::oneshot;
 
-use super::error::{ScriptError, describe, describe_invalid, describe_js, place_in, relative};
-use super::exports;
+use super::entry::{self, Entry};
+use super::error::{ScriptError, describe, describe_invalid, place_in, relative};
 use super::guard;
 use super::heap::{HeapGuard, exhausted};
 use super::loader::Loader;
 use super::project::Project;
-use super::{buffers, extension, ops};
+use super::transpiler::plain_values_safely;
+use super::{buffers, extension, ops, settled};
 use crate::context::RunContext;
 use crate::diagnostic::{Diagnostic, Place};
 use crate::memory::Memory;
@@ -257,8 +257,7 @@ async fn evaluate(
     js.with_event_loop_promise(Box::pin(call), PollEventLoopOptions::default())
         .await
         .map_err(Failure::Thrown)?;
-    drain(js).await.map_err(Failure::Thrown)?;
-    let problem = unread_failures(js, loader.project(), &entry.unread_failures);
+    let problem = settled::problem(js, loader.project(), entry).await;
     match problem.map_err(Failure::Thrown)? {
         Some(problem) => Err(ScriptError::failed(problem).into()),
         None => Ok(()),
@@ -268,85 +267,14 @@ async fn evaluate(
 /// The errors behind a `SuppressedError`, by the number in its message.
 fn disposal(js: &mut JsRuntime, entry: &Entry, number: u32) -> Vec<JsError> {
     deno_core::scope!(scope, js);
-    let ask = v8::Local::new(scope, &entry.disposal);
-    let this = v8::undefined(scope);
-    let number = v8::Integer::new_from_unsigned(scope, number);
-    let errors = ask.call(scope, this.into(), &[number.into()]);
-    let errors = errors.and_then(|errors| v8::Local::<v8::Array>::try_from(errors).ok());
-    let Some(errors) = errors else { return Vec::new() };
-    let mut found = Vec::new();
-    for index in 0..errors.length() {
-        if let Some(error) = errors.get_index(scope, index) {
-            found.push(*JsError::from_v8_exception(scope, error));
-        }
-    }
-    found
+    let number = v8::Integer::new_from_unsigned(scope, number).into();
+    let errors = entry::list(scope, &entry.disposal, &[number]).unwrap_or_default();
+    errors.into_iter().map(|error| *JsError::from_v8_exception(scope, error)).collect()
 }
 
 /// Where no code has run that could dispose of something.
-fn no_disposals(_: u32) -> Vec<JsError> {
+pub fn no_disposals(_: u32) -> Vec<JsError> {
     Vec::new()
-}
-
-/// What the runtime's own scripts hand over when a run starts.
-struct Entry {
-    /// Calls a pipeline.
-    call: v8::Global<v8::Function>,
-    /// Returns an error for each failed task that the pipeline has not looked at.
-    unread_failures: v8::Global<v8::Function>,
-    /// Returns the errors behind a `SuppressedError`.
-    disposal: v8::Global<v8::Function>,
-}
-
-/// How many failures are shown with the line of their call. The others are listed.
-const MAX_SHOWN_FAILURES: usize = 8;
-
-/// The problem of a pipeline that has settled without looking at the failure of a task.
-fn unread_failures(
-    js: &mut JsRuntime,
-    project: &Project,
-    ask: &v8::Global<v8::Function>,
-) -> Result<Option<Diagnostic>, CoreError> {
-    deno_core::scope!(scope, js);
-    let ask = v8::Local::new(scope, ask);
-    let this = v8::undefined(scope);
-    let errors = ask.call(scope, this.into(), &[]);
-    let errors = errors.and_then(|errors| v8::Local::<v8::Array>::try_from(errors).ok());
-    let Some(errors) = errors else {
-        return Err(JsErrorBox::generic("cannot tell which tasks have failed").into());
-    };
-    let mut failures: Vec<Diagnostic> = Vec::new();
-    for index in 0..errors.length() {
-        let Some(error) = errors.get_index(scope, index) else { continue };
-        let error = JsError::from_v8_exception(scope, error);
-        let mut failure = describe_js(project, &error, &mut no_disposals, 0);
-        failure.message = failure.message.trim_start_matches("Error: ").to_owned();
-        failure.label = Some("failure");
-        failures.push(failure);
-    }
-    Ok(unread(failures))
-}
-
-fn unread(mut failures: Vec<Diagnostic>) -> Option<Diagnostic> {
-    const HELP: &str = "read `result.code`, or pass `allowFailure: true`";
-    if failures.len() <= 1 {
-        let mut failure = failures.pop()?;
-        failure.label = None;
-        failure.message.push_str(", and the pipeline never looked at its result");
-        return Some(failure.help(HELP));
-    }
-    let count = failures.len();
-    let mut message =
-        format!("{count} tasks did not succeed, and the pipeline never looked at their results");
-    let listed = failures.split_off(count.min(MAX_SHOWN_FAILURES));
-    for Diagnostic { message: text, place, .. } in listed {
-        message.push_str("\n    ");
-        message.push_str(&text);
-        if let Some(Place { path, line, column, .. }) = place {
-            message.push_str(&format!(" ({path}:{line}:{column})"));
-        }
-    }
-    Some(Diagnostic { causes: failures, ..Diagnostic::new(message) }.help(HELP))
 }
 
 fn url_of(file: &Path) -> Result<Url, ScriptError> {
@@ -365,7 +293,7 @@ async fn begin(
         return Err(ScriptError::Terminated);
     };
     js.op_state().borrow_mut().put(context);
-    Ok(start(js))
+    Ok(Entry::start(js))
 }
 
 /// The pipeline that a plan describes.
@@ -424,25 +352,6 @@ pub fn check(file: &Path) -> Result<(), ScriptError> {
 /// For reading modules, in bytes.
 const CHECK_HEAP: u64 = 2 * 1024 * 1024 * 1024;
 
-/// Takes the engine's own names off the global object.
-fn start(js: &mut JsRuntime) -> Result<Entry, CoreError> {
-    let functions = js.execute_script("ext:ci/start", "__ciStart()")?;
-    deno_core::scope!(scope, js);
-    let functions = v8::Local::<v8::Array>::try_from(v8::Local::new(scope, functions))
-        .map_err(|error| JsErrorBox::type_error(error.to_string()))?;
-    let function = |index| {
-        let function = functions.get_index(scope, index)?;
-        let function = v8::Local::<v8::Function>::try_from(function).ok()?;
-        Some(v8::Global::new(scope, function))
-    };
-    match (function(0), function(1), function(2)) {
-        (Some(call), Some(unread_failures), Some(disposal)) => {
-            Ok(Entry { call, unread_failures, disposal })
-        }
-        _ => Err(JsErrorBox::type_error("`__ciStart` returns three functions").into()),
-    }
-}
-
 /// The function that the module exports as its pipeline.
 fn exported(
     js: &mut JsRuntime,
@@ -493,7 +402,7 @@ fn names_a_pipeline(
         return Err(ScriptError::invalid(not_exported(&file, None, &names)));
     }
     let Ok(source) = project.read(path) else { return Ok(()) };
-    let values = exports::plain_values(&source);
+    let values = plain_values_safely(&source, project.memory());
     let is_function = |name: &&str| {
         names.iter().any(|known| known == name) && !values.iter().any(|value| value.name == **name)
     };
@@ -503,7 +412,7 @@ fn names_a_pipeline(
     match values.into_iter().find(|value| candidates.contains(&value.name.as_str())) {
         Some(value) => {
             let mut problem =
-                not_exported(&file, Some((value.name, value.kind.to_owned())), &names);
+                not_exported(&file, Some((value.name, value.kind.into_owned())), &names);
             problem.place = place_in(project, path, value.line, value.column);
             Err(ScriptError::invalid(problem))
         }
@@ -543,27 +452,6 @@ fn article(kind: &str) -> String {
         "object" | "undefined" => format!("an {kind}, not a function"),
         _ => format!("a {kind}, not a function"),
     }
-}
-
-/// Goes on until the tasks have ended that the pipeline did not wait for, so that their failures
-/// count. Timers alone do not keep a run alive.
-async fn drain(js: &mut JsRuntime) -> Result<(), CoreError> {
-    let state = js.op_state();
-    std::future::poll_fn(|cx| {
-        // What the last result sets off still has its turn before anybody looks at the number.
-        let idle = state.borrow().borrow::<ops::Tasks>().is_empty();
-        match js.poll_event_loop(cx, PollEventLoopOptions::default()) {
-            Poll::Pending if idle && state.borrow().borrow::<ops::Tasks>().is_empty() => {
-                Poll::Ready(Ok(()))
-            }
-            Poll::Pending if state.borrow().borrow::<ops::Tasks>().is_empty() => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            turn => turn,
-        }
-    })
-    .await
 }
 
 /// How V8 words what `stalled` says, for an `await` outside of any function.

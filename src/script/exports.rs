@@ -1,7 +1,9 @@
 //! What a module exports, as far as its text tells.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
+use serde::{Deserialize, Serialize};
 use swc_core::common::sync::Lrc;
 use swc_core::common::{FileName, SourceMap, Span, Spanned};
 use swc_core::ecma::ast::{
@@ -11,10 +13,11 @@ use swc_core::ecma::ast::{
 use swc_core::ecma::parser::{Parser, StringInput, Syntax, TsSyntax, lexer::Lexer};
 
 /// An export that is no function.
+#[derive(Deserialize, Serialize)]
 pub struct PlainValue {
     pub name: String,
     /// As `typeof` has it.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Counted from 1.
     pub line: usize,
     /// In characters, counted from 1.
@@ -22,7 +25,7 @@ pub struct PlainValue {
 }
 
 /// The exports of a module that are certainly no functions, by how they are written: constants with
-/// a literal, an object, an array or a template.
+/// a literal, an object, an array or a template. The stack has to be large enough for the source.
 pub fn plain_values(source: &str) -> Vec<PlainValue> {
     let sources: Lrc<SourceMap> = Lrc::default();
     let file = sources.new_source_file(FileName::Anon.into(), source.to_owned());
@@ -39,7 +42,7 @@ pub fn plain_values(source: &str) -> Vec<PlainValue> {
         .into_iter()
         .map(|(name, kind, span)| {
             let place = sources.lookup_char_pos(span.lo);
-            PlainValue { name, kind, line: place.line, column: place.col.0 + 1 }
+            PlainValue { name, kind: kind.into(), line: place.line, column: place.col.0 + 1 }
         })
         .collect()
 }

@@ -17,8 +17,9 @@ use deno_error::JsErrorBox;
 use super::error::{place_in, place_of_import, relative};
 use super::packages::Packages;
 use super::project::{Project, ReadError};
-use super::transpiler::{deepest, transpile_safely};
+use super::transpiler::{LARGEST_SOURCE, Refusal, deepest, transpile_safely};
 use crate::diagnostic::Diagnostic;
+use crate::memory::Share;
 
 /// What a module may import, for errors that refuse something else.
 const SUPPORTED: &str = "a pipeline imports files by relative path (`./build.ts`), JSON with \
@@ -34,7 +35,7 @@ const MAX_SCRIPT: usize = (1 << 29) - 24;
 pub struct Loader {
     project: Project,
     packages: OnceCell<Packages>,
-    source_maps: RefCell<HashMap<String, Vec<u8>>>,
+    source_maps: RefCell<HashMap<String, (Vec<u8>, Share)>>,
     /// The module that was read last, which is the one that V8 compiles next.
     last: RefCell<Option<PathBuf>>,
     /// What made the last load fail, with more than an exception's text can carry, and that text.
@@ -188,15 +189,42 @@ impl Loader {
     }
 
     fn strip(&self, url: &Url, source: String) -> Result<String, Problem> {
-        let script = transpile_safely(url.as_str(), source).map_err(|error| {
-            let path = url.to_file_path().unwrap_or_default();
-            Problem(Box::new(Diagnostic {
-                message: format!("syntax error: {}", error.message),
-                place: place_in(&self.project, &path, error.line, error.column),
-                ..Diagnostic::default()
-            }))
-        })?;
-        self.source_maps.borrow_mut().insert(url.to_string(), script.source_map);
+        let path = url.to_file_path().unwrap_or_default();
+        if source.len() > LARGEST_SOURCE {
+            let shown = |bytes: usize| bytesize::ByteSize(bytes as u64).display().iec();
+            return Err(Problem::new(format!(
+                "`{}` has {}, and TypeScript may have {}",
+                relative(&path),
+                shown(source.len()),
+                shown(LARGEST_SOURCE)
+            ))
+            .help(
+                "keep data in JSON files, and let the compiler write large modules as JavaScript",
+            ));
+        }
+        let memory = self.project.memory();
+        let out_of_memory = || {
+            Problem::new(format!(
+                "cannot transpile `{}`: the pipeline needs more memory than its limit",
+                relative(&path)
+            ))
+            .help("split the module, or raise the limit with `--js-heap`")
+        };
+        // The source lives on in the transpiler until there is code.
+        let transpiling = memory.share(source.len()).ok_or_else(out_of_memory)?;
+        let script =
+            transpile_safely(url.as_str(), source, memory).map_err(|refusal| match refusal {
+                Refusal::Memory => out_of_memory(),
+                Refusal::Syntax(error) => Problem(Box::new(Diagnostic {
+                    message: format!("syntax error: {}", error.message),
+                    place: place_in(&self.project, &path, error.line, error.column),
+                    ..Diagnostic::default()
+                })),
+            })?;
+        drop(transpiling);
+        // Each import with another query keeps a map of its own.
+        let share = memory.share(script.source_map.len()).ok_or_else(out_of_memory)?;
+        self.source_maps.borrow_mut().insert(url.to_string(), (script.source_map, share));
         Ok(script.code)
     }
 
@@ -253,7 +281,7 @@ impl ModuleLoader for Loader {
     }
 
     fn get_source_map(&self, file_name: &str) -> Option<Cow<'_, [u8]>> {
-        self.source_maps.borrow().get(file_name).map(|map| map.clone().into())
+        self.source_maps.borrow().get(file_name).map(|(map, _)| map.clone().into())
     }
 }
 

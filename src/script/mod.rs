@@ -2,6 +2,7 @@
 
 mod buffers;
 mod engine;
+mod entry;
 pub mod error;
 mod exports;
 mod extension;
@@ -11,6 +12,7 @@ mod loader;
 mod ops;
 mod packages;
 mod project;
+mod settled;
 mod transpile;
 pub mod transpiler;
 

@@ -6,7 +6,8 @@ use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, readlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, lstat, openat, readlinkat};
+use rustix::process::geteuid;
 
 use crate::memory::Memory;
 
@@ -42,9 +43,16 @@ pub enum ReadError {
 impl Project {
     /// The project of a pipeline's file: the top of the git work tree that holds it, or else the
     /// file's directory. `file` is absolute and without symbolic links.
+    ///
+    /// Whoever can make a `.git` somewhere above could make a project of what is around it. So only those
+    /// count that this user, root or the owner of the pipeline's file has made. The root directory is
+    /// nobody's project.
     pub fn of(file: &Path, memory: Arc<Memory>) -> Self {
         let directory = file.parent().unwrap_or(file);
-        let top = directory.ancestors().find(|above| above.join(".git").symlink_metadata().is_ok());
+        let mut trusted = vec![geteuid().as_raw(), 0];
+        trusted.extend(lstat(file).ok().map(|stat| stat.st_uid));
+        let mut above = directory.ancestors().filter(|above| above.parent().is_some());
+        let top = above.find(|above| is_work_tree(above, &trusted));
         Self { root: Some(top.unwrap_or(directory).to_owned()), memory }
     }
 
@@ -127,10 +135,31 @@ impl Project {
         if real.starts_with(root) { Ok((handle, real)) } else { Err(outside(root)) }
     }
 
+    /// The memory of the pipeline, which its files are a part of.
+    pub fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
     /// In bytes. A module's source is several times as large in memory as on disk.
     pub fn largest_file(&self) -> u64 {
         (self.memory.limit() / 8).min(LARGEST_FILE)
     }
+}
+
+/// Whether a directory is the top of a work tree that one of `trusted` has made.
+fn is_work_tree(directory: &Path, trusted: &[u32]) -> bool {
+    let Ok(git) = lstat(directory.join(".git")) else { return false };
+    let Ok(around) = lstat(directory) else { return false };
+    // A work tree that was added to another has a file there.
+    let kind = FileType::from_raw_mode(git.st_mode);
+    let is_git = matches!(kind, FileType::Directory | FileType::RegularFile);
+    let mode = Mode::from_raw_mode(around.st_mode);
+    // Whoever may write to a directory may move things into it that others have made. In one with a
+    // sticky bit they may not take the place of what is there. The group is that of the user alone,
+    // or of people who work together.
+    let others_write = mode.contains(Mode::WOTH);
+    let is_kept = mode.contains(Mode::SVTX) && around.st_uid == geteuid().as_raw();
+    is_git && trusted.contains(&git.st_uid) && (!others_write || is_kept)
 }
 
 fn too_large(size: u64, limit: u64) -> ReadError {

@@ -32,7 +32,18 @@ pub struct TaskSpec {
     pub keep: bool,
 }
 
+/// What a text takes beside its bytes.
+const PER_TEXT: usize = 64;
+
 impl TaskSpec {
+    /// How much memory its texts take, in bytes, without what the command reads.
+    pub fn size(&self) -> usize {
+        let Command { path, args, user } = &self.command;
+        let texts = [path, &self.name, &self.image].into_iter();
+        let texts = texts.chain(args).chain(user).chain(&self.work_dir);
+        size_of_texts(texts) + size_of_env(&self.env) + size_of_mounts(&self.mounts)
+    }
+
     /// What a sandbox for this task alone would be.
     pub fn surroundings(&self) -> SandboxSpec {
         SandboxSpec {
@@ -62,6 +73,29 @@ pub struct SandboxSpec {
     pub work_dir: Option<String>,
     pub privileged: bool,
     pub limits: Limits,
+}
+
+impl SandboxSpec {
+    /// How much memory its texts take, in bytes.
+    pub fn size(&self) -> usize {
+        let texts = [&self.name, &self.image].into_iter().chain(&self.user).chain(&self.work_dir);
+        size_of_texts(texts) + size_of_env(&self.env) + size_of_mounts(&self.mounts)
+    }
+}
+
+fn size_of_texts<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
+    texts.map(|text| text.len() + PER_TEXT).sum()
+}
+
+fn size_of_env(env: &[(String, String)]) -> usize {
+    size_of_texts(env.iter().flat_map(|(name, value)| [name, value]))
+}
+
+fn size_of_mounts(mounts: &[Mount]) -> usize {
+    let size = |Mount { volume, path }: &Mount| {
+        volume.as_str().len() + path.as_os_str().len() + 2 * PER_TEXT
+    };
+    mounts.iter().map(size).sum()
 }
 
 /// One command in a sandbox.

@@ -16,6 +16,7 @@ mod yaml;
 #[cfg(test)]
 mod declarations;
 
+use memory::Resizable;
 use sandboxes::Sandboxes;
 pub use tasks::Tasks;
 
@@ -33,8 +34,9 @@ deno_core::extension!(
         tasks::op_task_output,
         tasks::op_task_wait,
         tasks::op_task_cancel,
-        memory::op_memory_take,
-        memory::op_memory_give_back,
+        memory::op_memory_hold,
+        memory::op_memory_hold_clone,
+        memory::op_memory_left,
         memory::op_utf8_length,
         text::op_duration_ms,
         text::op_size_bytes,
@@ -48,5 +50,6 @@ deno_core::extension!(
     state = |state| {
         state.put(Tasks::default());
         state.put(Sandboxes::default());
+        state.put(Resizable::default());
     },
 );

@@ -6,9 +6,10 @@ use deno_core::{OpState, op2};
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
-use super::tasks::{ContainerRequest, ExecutionRequest, join, not_started, start};
+use super::tasks::{ContainerRequest, ExecutionRequest, join, not_started, start, too_much};
 use crate::context::RunContext;
 use crate::driver::Sandbox;
+use crate::memory::{Memory, Share};
 use crate::task::{ExecSpec, SandboxSpec};
 
 #[derive(Deserialize)]
@@ -45,6 +46,8 @@ pub struct Sandboxes(Vec<Open>);
 struct Open {
     spec: Arc<SandboxSpec>,
     sandbox: Arc<dyn Sandbox>,
+    /// What the pipeline's memory holds of it, for as long as commands may be started in it.
+    _memory: Arc<Share>,
 }
 
 #[op2]
@@ -55,6 +58,8 @@ pub async fn op_sandbox_open(
 ) -> Result<SandboxInfo, JsErrorBox> {
     let context = state.borrow().borrow::<Arc<RunContext>>().clone();
     let spec = Arc::new(request.container.sandbox(request.name, request.user)?);
+    let memory = state.borrow().borrow::<Arc<Memory>>().share(spec.size());
+    let memory = Arc::new(memory.ok_or_else(too_much)?);
     let (tasks, asked) = (context.tasks.clone(), spec.clone());
     let opening = context.runtime.spawn(async move { tasks.open_sandbox(&asked).await });
     let sandbox = join(opening).await?.map_err(not_started)?;
@@ -63,7 +68,7 @@ pub async fn op_sandbox_open(
     let known = &mut state.borrow_mut::<Sandboxes>().0;
     let number = u32::try_from(known.len())
         .map_err(|_| JsErrorBox::generic("too many sandboxes in one run"))?;
-    known.push(Open { spec, sandbox });
+    known.push(Open { spec, sandbox, _memory: memory });
     Ok(SandboxInfo { number, id })
 }
 
@@ -75,7 +80,7 @@ pub fn op_sandbox_exec(
     #[smi] sandbox: u32,
     #[serde] request: ExecRequest,
 ) -> Result<u32, JsErrorBox> {
-    let Open { spec, sandbox } = find(state, sandbox)?;
+    let Open { spec, sandbox, .. } = find(state, sandbox)?;
     let ExecRequest { name, env, work_dir, execution } = request;
     start(state, Some(sandbox), execution, |id, command, stdin| {
         ExecSpec { name, command, env, work_dir, stdin }.task(id, &spec)

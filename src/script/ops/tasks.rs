@@ -168,15 +168,13 @@ pub fn start(
     let CommandRequest { path, args, user } = command;
     // Before the copy is made, so that there is none when it would be too much.
     let memory = state.borrow::<Arc<Memory>>();
-    let held = stdin.as_ref().map_or(0, |bytes| bytes.len()) + path.len() + total(&args);
-    let memory = memory.share(held).ok_or_else(|| {
-        JsErrorBox::range_error(
-            "the pipeline needs more memory than its limit for what its tasks read, start fewer \
-             at a time or raise the limit with `--js-heap`",
-        )
-    })?;
+    let read = stdin.as_ref().map_or(0, |bytes| bytes.len());
+    let mut memory = memory.share(read).ok_or_else(too_much)?;
     let stdin = stdin.map(|bytes| bytes.to_vec());
     let spec = task(id, Command { path, args, user }, stdin);
+    if !memory.grow(spec.size()) {
+        return Err(too_much());
+    }
     let options =
         TaskOptions { timeout, cleanup, will_retry, sandbox, listener, memory: Some(memory) };
     let task = context.runtime.spawn(context.tasks.start(spec, options));
@@ -184,9 +182,12 @@ pub fn start(
     Ok(key)
 }
 
-/// In bytes.
-fn total(texts: &[String]) -> usize {
-    texts.iter().map(String::len).sum()
+/// The error of a pipeline that asks for more tasks than it has memory for.
+pub fn too_much() -> JsErrorBox {
+    JsErrorBox::range_error(
+        "the pipeline needs more memory than its limit for what its tasks read, start fewer at a time \
+         or raise the limit with `--js-heap`",
+    )
 }
 
 /// The next chunk of a task's output; `null` when there will be no more.

@@ -219,7 +219,8 @@ fn nothing_stays_when_the_supervisor_and_a_reaper_are_killed() {
     let pipeline = format!(
         r#"export const pipeline = async () => {{
             const command = {{ path: "sh", args: ["{}/work.sh"] }};
-            await runtime.run({{ name: "work", image: "busybox", command }}).catch(() => undefined);
+            const run = runtime.run({{ name: "work", image: "busybox", command }});
+            await run.catch((error) => console.log(error.message));
         }};"#,
         ci.dir().display()
     );
