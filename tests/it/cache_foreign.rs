@@ -81,15 +81,7 @@ fn an_archive_of_another_program_is_restored_and_not_replaced() {
             assert!(found == tar, "{url}");
             // What the reason says helps.
             Ci::new()
-                .args([
-                    "cache",
-                    "rm",
-                    key.as_str(),
-                    "--include-foreign",
-                    "--yes",
-                    "--store",
-                    &cache,
-                ])
+                .args(["cache", "rm", key.as_str(), "--include-foreign", "--yes", "--store", &url])
                 .run()
                 .exits(0);
             run(ADD, &cache, &["--cache-strict"]).exits(0).stdout_has("uploaded ");

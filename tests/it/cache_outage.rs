@@ -103,10 +103,10 @@ async fn a_slow_upload_is_no_stalled_one() {
     let s3 = S3::from_environment();
     let state = tempfile::tempdir().unwrap();
     let proxy = Proxy::start(&s3.address, |_, head| {
-        head.starts_with("PUT ").then_some(Fault::Slow { bytes_per_second: 1 << 20 })
+        head.starts_with("PUT ").then_some(Fault::Slow { bytes_per_second: 3 << 19 })
     });
     let url = s3.url("slow").replace(&s3.address, &proxy.address.to_string());
-    let store = open(&format!("{url}&cache_stall=4s&cache_budget=100s"), &state);
+    let store = open(&format!("{url}&cache_stall=5s&cache_budget=100s"), &state);
     let key = key(&url, "volume.tar.zst");
     put(&*store, &key, content(1, 20_000_000)).await.unwrap();
     let parts = proxy.requests().iter().filter(|line| line.starts_with("PUT ")).count();

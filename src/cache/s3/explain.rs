@@ -106,7 +106,10 @@ where
             "`{server}` denies access to bucket `{bucket}`, check the rights of the credentials{}",
             after(&said)
         )),
-        ("", Some(status @ (404 | 405))) => no_s3(location, "answers as none does", status),
+        // The SDK takes an answer of 404 without a word for this code.
+        ("" | "NotFound", Some(status @ (404 | 405))) if said.is_empty() => {
+            no_s3(location, "answers as none does", status)
+        }
         ("", Some(200..=299)) => {
             StoreError::Unavailable(format!("an answer of `{server}` cannot be read"))
         }
