@@ -59,9 +59,10 @@ fn the_supervisor_has_none_of_the_variables() {
 
 #[test]
 fn the_way_to_an_engine_has_none_of_the_secrets() {
-    let ci = look()
-        .file("bin/ssh", "#!/bin/sh\nenv > ssh.env\nexit 255\n")
-        .env("CI_DRIVER", "docker://?host=ssh://far&cache=s3://KEY-ID:HIDDEN-1@h/b");
+    let ci = look().file("bin/ssh", "#!/bin/sh\nenv > ssh.env\nexit 255\n").env(
+        "CI_DRIVER",
+        "docker://?host=ssh://far&cache=s3://KEY-ID:HIDDEN-1@h/bucket?region=us-east-1",
+    );
     let ssh = ci.dir().join("bin/ssh");
     std::fs::set_permissions(&ssh, PermissionsExt::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", ssh.parent().unwrap().display());

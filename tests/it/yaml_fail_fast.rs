@@ -252,6 +252,11 @@ jobs:
     ci.run().exits(0);
 }
 
+/// The step, asking for its slot after all others: the steps around it take a moment.
+fn later(step: Value) -> Value {
+    (0..8).fold(step, |step, _| json!({ "in_parallel": [step] }))
+}
+
 /// What of a step decides that all of it fails, while the rest of it runs: the rest ends, and nothing starts.
 /// The hooks are those of a step that has failed.
 #[test]
@@ -269,7 +274,7 @@ fn a_part_that_fails_decides_for_the_whole_step() {
     for step in [copies, across, inner, deep] {
         let mut step = hooks(step);
         step["on_abort"] = task("on-abort", "true");
-        let beside = task("beside", "true");
+        let beside = later(task("beside", "true"));
         let text = json!({
             "jobs": [{
                 "name": "a",
@@ -288,11 +293,12 @@ fn a_part_that_fails_decides_for_the_whole_step() {
 fn the_rest_of_a_step_goes_on_without_fail_fast() {
     let meets = "until [ -e meet/up ]; do sleep 0.01; done; exit 1";
     let parts = [task("fails", meets), task("waits", "touch meet/up"), task("last", "true")];
+    let beside = later(task("beside", "true"));
     let text = json!({
         "jobs": [{
             "name": "a",
             "max_in_flight": 2,
-            "plan": [{ "try": { "in_parallel": [{ "in_parallel": parts }, task("beside", "true")] } }],
+            "plan": [{ "try": { "in_parallel": [{ "in_parallel": parts }, beside] } }],
             "assert": { "execution": ["fails", "waits", "last", "beside"] },
         }],
     });
@@ -345,7 +351,8 @@ fn other_steps_that_fail_keep_tasks_from_starting() {
             let mut make = task("make", "true");
             make["config"]["outputs"] = json!([{ "name": "made" }]);
             job["plan"] = json!([make, { "try": { "in_parallel": parallel } }]);
-            let resource = json!({ "name": "wrong", "type": "registry-image", "source": {} });
+            let resource =
+                json!({ "name": "wrong", "type": "file", "source": { "path": "/dev/null/x" } });
             let text = json!({ "resources": [resource], "jobs": [job] });
             Ci::new().file("p.yml", text.to_string()).args(["run", "p.yml"]).run().exits(0);
         }

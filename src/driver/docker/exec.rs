@@ -19,7 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::attend::{Process, Signal, Streams};
 use super::init;
+use super::output::content;
 use crate::driver::NoticeSink;
+use crate::task;
 
 const SCRIPT: &str = include_str!("end.sh");
 
@@ -28,6 +30,13 @@ const COMPLAINTS: [&[u8]; 3] = [b"OCI runtime ", b"unable to find ", b"cannot ex
 
 /// How long to try to end a command before its whole container has to go.
 const PERSISTENCE: Duration = Duration::from_secs(10);
+
+/// Where the kernel counts in a container, by both versions of control groups.
+const OOM_KILLS: [&str; 2] =
+    ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
+
+/// More than these files hold, in bytes.
+const LONGEST: usize = 64 * 1024;
 
 /// A container that is running.
 #[derive(Clone)]
@@ -85,14 +94,7 @@ impl Place {
         let words = ["/bin/sh", "-c", SCRIPT, "end"].map(str::to_owned);
         let arguments = [Some(signal), mark].into_iter().flatten().map(str::to_owned);
         let words = words.into_iter().chain(arguments).collect();
-        // Whoever runs the command, and whatever its variables are.
-        let options = CreateExecOptions {
-            user: Some("0".to_owned()),
-            env: Some(vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()]),
-            working_dir: Some("/".to_owned()),
-            ..Default::default()
-        };
-        let (id, mut streams) = self.open(words, options).await?;
+        let (id, mut streams) = self.open(words, as_root()).await?;
         streams.output.next().await.transpose()?;
         Ok(Script { id, streams })
     }
@@ -101,6 +103,27 @@ impl Place {
     async fn finish(&self, mut script: Script) -> Result<bool, Error> {
         while script.streams.output.next().await.transpose()?.is_some() {}
         Ok(self.code(&script.id).await? == 0)
+    }
+
+    /// How many processes of the container the system has ended so far for want of memory. The engine hears
+    /// of them a moment later, and the kernel counts at once.
+    pub async fn oom_kills(&self) -> Option<u64> {
+        let words = ["cat"].iter().chain(&OOM_KILLS).map(|&word| word.to_owned()).collect();
+        let count = async {
+            let (_, mut streams) = self.open(words, as_root()).await.ok()?;
+            let mut text = Vec::new();
+            while let Some(frame) = streams.output.next().await {
+                if let Some((task::Stream::Stdout, bytes)) = content(frame.ok()?) {
+                    text.extend_from_slice(&bytes);
+                }
+                if text.len() > LONGEST {
+                    return None;
+                }
+            }
+            let text = String::from_utf8_lossy(&text);
+            text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+        };
+        tokio::time::timeout(PERSISTENCE, count).await.ok().flatten()
     }
 
     async fn open(
@@ -153,6 +176,16 @@ impl Place {
             until: until.map(|at| at.to_string()),
             filters: Some(filters),
         }))
+    }
+}
+
+/// Whoever runs the command, and whatever its variables are.
+fn as_root() -> CreateExecOptions<String> {
+    CreateExecOptions {
+        user: Some("0".to_owned()),
+        env: Some(vec!["PATH=/usr/local/bin:/usr/bin:/bin".to_owned()]),
+        working_dir: Some("/".to_owned()),
+        ..Default::default()
     }
 }
 

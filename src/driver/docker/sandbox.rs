@@ -304,8 +304,13 @@ impl Inner {
         self.shared.unless_lost(lost, exit).await
     }
 
-    /// Whether the engine has ended something in the sandbox so far for want of memory.
+    /// Whether the system has ended something in the sandbox so far for want of memory.
     async fn was_out_of_memory(&self) -> bool {
+        if self.plan.spec.limits.memory.is_some()
+            && let Some(kills) = self.place.oom_kills().await
+        {
+            return kills > 0;
+        }
         let Place { docker, container, .. } = &self.place;
         let found = docker.inspect_container(container, None::<InspectContainerOptions>).await;
         found.ok().and_then(|found| found.state?.oom_killed).unwrap_or(false)

@@ -174,7 +174,8 @@ fn a_wait_for_a_mount_point_is_told_and_can_be_interrupted() {
         "#,
         project.path()
     );
-    let mut child = Ci::pipeline(&body).args(["--driver", "native://?mounts=bind"]).spawn();
+    let ci = Ci::pipeline(&body).args(["--driver", "native://?mounts=bind"]);
+    let mut child = ci.spawn();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let told = lines.find(|line| {
         let line = line.as_deref().unwrap();
