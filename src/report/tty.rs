@@ -14,7 +14,7 @@ use super::plain::Plain;
 use super::reporter::Report;
 use super::status::Status;
 use super::style::{self, Paint};
-use crate::event::RunEvent;
+use crate::event::{Event, RunEvent};
 
 /// Fifteen frames a second.
 const INTERVAL: Duration = Duration::from_millis(66);
@@ -144,7 +144,7 @@ mod tests {
 
     use super::super::reporter::events::*;
     use super::*;
-    use crate::event::{Event, RunStatus, TaskStatus};
+    use crate::event::{RunStatus, TaskStatus};
     use crate::task::Stream;
 
     /// A reporter and the terminal that it writes to.

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use ci::driver::docker::DockerConfig;
 use ci::driver::Driver;
+use ci::driver::docker::DockerConfig;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
