@@ -14,7 +14,7 @@ use ci::cache::{
     self, CacheConfig, CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo,
     PutCondition, StoreError, Stored, Upload, UploadInfo,
 };
-use ci::context::{EventSink, Stop};
+use ci::context::EventSink;
 use ci::driver::{
     Driver, DriverError, LocalDirectory, OutputSink, Sandbox, Terminal, Volume, VolumeArchive,
 };
@@ -198,7 +198,7 @@ struct Case {
     cache: VolumeCache,
     volume: Volume,
     /// Takes what would be shown to a user.
-    _events: mpsc::Receiver<ci::context::Message>,
+    _events: mpsc::Receiver<ci::event::Message>,
 }
 
 impl Case {
