@@ -29,8 +29,17 @@ interface Failure {
 
 const unread = new Set<Failure>();
 
+/** How many errors the pipeline has looked at. */
+let errorsRead = 0;
+
 /** The tasks that have started and have no result yet. */
 const running = new Set<Failure>();
+
+/** Forgets the calls that were made while the snapshot was built, when there were no ops. */
+export function startFailures(): void {
+  unread.clear();
+  running.clear();
+}
 
 /** Remembers a task until `settled` is called with the same value. */
 export function started(name: string, site: CallSite): Failure {
@@ -106,6 +115,7 @@ export function rejection(what: string | null, reason: unknown, site: CallSite):
     if (isPrinting() || !unread.delete(failure)) {
       return;
     }
+    errorsRead += 1;
     for (const { field, property } of own) {
       if (property === undefined) {
         Reflect.deleteProperty(error, field);
@@ -142,11 +152,22 @@ export function rejection(what: string | null, reason: unknown, site: CallSite):
 }
 
 /**
+ * What `copy` returns. A copy of an error lacks what was an accessor, so it is made again if it was the
+ * first look at the error.
+ */
+export function copyOfRead<T>(copy: () => T): T {
+  const before = errorsRead;
+  const copied = copy();
+  return errorsRead === before ? copied : copy();
+}
+
+/**
  * Each failure that the pipeline has not looked at: an error at the place of its call, and whether it is
  * about a result.
  */
 export function unreadFailures(): Array<[error: unknown, hasResult: boolean]> {
-  return [...running, ...unread].map((
-    { site, text, hasResult },
-  ) => [site.adopt(new Error(text)), hasResult]);
+  const left = [...running, ...unread];
+  // The errors get other messages, and have to keep them when they are read.
+  unread.clear();
+  return left.map(({ site, text, hasResult }) => [site.adopt(new Error(text)), hasResult]);
 }

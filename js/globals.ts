@@ -6,6 +6,7 @@
 import { core } from "ext:core/mod.js";
 import { newConsole } from "ext:ci/console.ts";
 import { crypto } from "ext:ci/crypto.ts";
+import { copyOfRead } from "ext:ci/failures.ts";
 import { LimitedBuffer, reserveForClone } from "ext:ci/memory.ts";
 import { clearTimeout, setInterval, setTimeout } from "ext:ci/timers.ts";
 
@@ -30,7 +31,7 @@ function structuredClone(value: unknown, options?: { readonly transfer?: unknown
   if (value !== null && typeof value === "object") {
     reserveForClone();
   }
-  return copied(value);
+  return copyOfRead(() => copied(value));
 }
 
 const copied = message["structuredClone"] as (value: unknown) => unknown;

@@ -6,7 +6,7 @@ import { pipelineContext } from "ext:ci/context.ts";
 import { call } from "ext:ci/call.ts";
 import { core } from "ext:core/mod.js";
 import { disposal, message, startErrors } from "ext:ci/errors.ts";
-import { unreadFailures } from "ext:ci/failures.ts";
+import { startFailures, unreadFailures } from "ext:ci/failures.ts";
 import { intervalsLeft, longWait, pipelineSettled } from "ext:ci/pending.ts";
 import { classes, startGlobals, values } from "ext:ci/globals.ts";
 import { interpret } from "ext:ci/plan/interpret.ts";
@@ -50,6 +50,7 @@ define("__ciStart", {
   value: () => {
     startGlobals();
     startErrors();
+    startFailures();
     // Not part of the snapshot.
     (core.ops as { op_set_format_exception_callback(format: typeof message): void })
       .op_set_format_exception_callback(message);

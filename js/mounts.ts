@@ -14,14 +14,13 @@ export function mounts(field: Field<Mounts>): MountRequest[] {
   if (field.value === null || typeof field.value !== "object") {
     throw field.expected("array or object");
   }
+  const letters = new Letters();
   const placed = Array.isArray(field.value)
-    ? list(listed)(field as Field<readonly Mount[]>)
-    : Object.keys(field.value).map((path) => keyed(field, path));
+    ? list<Mount, Placed>((mount) => listed(mount, letters))(field as Field<readonly Mount[]>)
+    : Object.keys(field.value).map((path) => keyed(field, path, letters));
 
   const fields = new Map<string, string>();
-  const letters = new Letters();
   for (const mount of placed) {
-    letters.add(field, mount.path);
     const other = fields.get(mount.path);
     if (other !== undefined) {
       const problem = `expected a path of its own, ${quoted(mount.path)} is taken by \`${other}\``;
@@ -33,13 +32,19 @@ export function mounts(field: Field<Mounts>): MountRequest[] {
 }
 
 /** `{ name: cache.name, path: "node_modules" }` */
-function listed(field: Field<Mount>): Placed {
-  const mount = record(field, { name: volumeName, path: mountPath } satisfies Shape<Mount>);
+function listed(field: Field<Mount>, letters: Letters): Placed {
+  const path = (field: Field<string>) => {
+    const path = nonEmptyPath(field);
+    letters.add(field, path);
+    return normalized(field, path);
+  };
+  const mount = record(field, { name: volumeName, path } satisfies Shape<Mount>);
   return { volume: mount.name, path: mount.path, field: field.keyPath("path") };
 }
 
 /** `node_modules: cache` */
-function keyed(mounts: Field<Mounts>, path: string): Placed {
+function keyed(mounts: Field<Mounts>, path: string, letters: Letters): Placed {
+  letters.add(mounts, path);
   const field = mounts.key<Volume>(path);
   if (field.value === null || typeof field.value !== "object") {
     throw field.expected("a volume from `runtime.createVolume`");
@@ -49,10 +54,6 @@ function keyed(mounts: Field<Mounts>, path: string): Placed {
 }
 
 const nonEmptyPath = nonEmpty("a path such as `node_modules`");
-
-function mountPath(field: Field<string>): string {
-  return normalized(field, nonEmptyPath(field));
-}
 
 /** The path without `.`, `..` and empty parts, so that two spellings of it are one path. */
 function normalized(field: Field, path: string): string {

@@ -1,6 +1,7 @@
 //! A pipeline that needs more memory than it may have ends with an error, not with the process.
 
 use std::ffi::{c_char, c_void};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,6 +9,7 @@ use deno_core::{JsRuntime, v8};
 
 use super::error::ScriptError;
 use super::guard::give_up;
+use super::ops::Resizable;
 use crate::diagnostic::Diagnostic;
 use crate::memory::Memory;
 
@@ -62,13 +64,15 @@ unsafe extern "C" fn out_of_memory(_location: *const c_char, _details: &v8::OomD
 struct Watch {
     full: Arc<AtomicBool>,
     memory: Arc<Memory>,
+    resizable: Rc<Resizable>,
 }
 
 /// Looks at the heap after each full collection, so that it and the memory outside of it stay within
 /// one limit.
 fn watch(js: &mut JsRuntime, full: Arc<AtomicBool>, memory: Arc<Memory>) {
     // Never freed: V8 may call for as long as the isolate lives, which is as long as the process.
-    let watch: &'static Watch = Box::leak(Box::new(Watch { full, memory }));
+    let resizable = js.op_state().borrow().borrow::<Rc<Resizable>>().clone();
+    let watch: &'static Watch = Box::leak(Box::new(Watch { full, memory, resizable }));
     js.v8_isolate().add_gc_epilogue_callback(
         collected,
         std::ptr::from_ref(watch).cast_mut().cast(),
@@ -82,10 +86,12 @@ unsafe extern "C" fn collected(
     _: v8::GCCallbackFlags,
     data: *mut c_void,
 ) {
-    // SAFETY: `watch` registered a `Watch` that is never freed, and nobody has it exclusively.
+    // SAFETY: `watch` registered a `Watch` that is never freed, and nobody has it exclusively. V8 calls
+    // this on the isolate's thread, which is where it was made.
     let watch = unsafe { &*data.cast::<Watch>() };
     // SAFETY: V8 calls this on the isolate's thread with a pointer to the isolate, which is alive.
     let mut isolate = unsafe { v8::Isolate::from_raw_isolate_ptr(isolate) };
+    watch.resizable.forget_collected();
     let used = isolate.get_heap_statistics().used_heap_size();
     if !watch.memory.set_heap(used) && !watch.full.swap(true, Ordering::Relaxed) {
         isolate.terminate_execution();

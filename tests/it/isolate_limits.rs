@@ -93,7 +93,6 @@ fn tasks_that_wait_count_with_all_their_texts() {
         "command: { path: 'sleep', args: many.map(() => text) }",
         "name: text.repeat(50), command: { path: 'sleep', args: ['60'] }",
         "workDir: text.repeat(50), command: { path: 'sleep', args: ['60'] }",
-        "mounts: many.map((name) => ({ name, path: `${name}/${text}` })), command: { path: 'sleep', args: ['60'] }",
     ] {
         let body = format!(
             "{text} const tasks = []; for (let i = 0; i < 100; i++) tasks.push(runtime.run({{ name: 't', image: 'x', {options} }})); await Promise.all(tasks);"
@@ -109,7 +108,7 @@ fn texts_that_no_kernel_takes_are_refused_before_they_are_copied() {
         "env: Object.fromEntries(many.map((name) => [name, text])), command: { path: 'true' }",
         "command: { path: 'true', args: many.map(() => text) }",
         "command: { path: text.repeat(20) }",
-        "mounts: many.map((name) => ({ name, path: `${name}/${text}` })), command: { path: 'true' }",
+        "mounts: many.map((name) => ({ name, path: text })), command: { path: 'true' }",
     ] {
         let body = format!("{text} await runtime.run({{ name: 't', image: 'x', {options} }});");
         let outcome = Ci::pipeline(&body).run();
@@ -124,7 +123,7 @@ fn text_of_values_is_within_the_limit() {
     let body = "YAML.stringify(Array(100_000).fill('x'.repeat(1 << 20)));";
     is_exhausted("stringify", limited(body));
     let outcome = limited("assert.equal('a\\n'.repeat(2_000_000), 'b\\n'.repeat(2_000_000));");
-    outcome.exits(1).stderr_has("uncaught AssertionError: expected 'b\\nb\\n");
+    outcome.exits(1).stderr_has("uncaught AssertionError: expected \"b\\n\" +");
 }
 
 #[test]

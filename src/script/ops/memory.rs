@@ -1,3 +1,5 @@
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use deno_core::{OpState, op2, v8};
@@ -6,14 +8,38 @@ use crate::memory::{Memory, Share};
 
 /// Buffers that can grow, each with the memory that it may grow to.
 #[derive(Default)]
-pub struct Resizable(Vec<(v8::Weak<v8::ArrayBuffer>, Share)>);
+pub struct Resizable(RefCell<Vec<(v8::Weak<v8::ArrayBuffer>, Share)>>);
 
 impl Resizable {
-    /// Gives back what collected and detached buffers have held.
-    fn sweep(&mut self, scope: &mut v8::PinScope<'_, '_>) {
-        self.0.retain(|(buffer, _)| {
+    /// Gives back what buffers have held that V8 has collected.
+    pub fn forget_collected(&self) {
+        if let Ok(mut held) = self.0.try_borrow_mut() {
+            held.retain(|(buffer, _)| !buffer.is_empty());
+        }
+    }
+
+    /// The same for those whose memory has gone to another buffer, too.
+    fn sweep(&self, scope: &mut v8::PinScope<'_, '_>) {
+        // A handle that is left keeps its buffer from being collected.
+        v8::scope!(let scope, scope);
+        self.0.borrow_mut().retain(|(buffer, _)| {
             buffer.to_local(scope).is_some_and(|buffer| !buffer.was_detached())
         });
+    }
+
+    fn push(&self, buffer: v8::Weak<v8::ArrayBuffer>, share: Share) {
+        self.0.borrow_mut().push((buffer, share));
+    }
+
+    /// Whether the list has no room for one more.
+    fn is_full(&self) -> bool {
+        let held = self.0.borrow();
+        held.len() == held.capacity()
+    }
+
+    /// In bytes.
+    fn total(&self) -> usize {
+        self.0.borrow().iter().map(|(_, share)| share.bytes()).sum()
     }
 }
 
@@ -34,10 +60,10 @@ pub fn op_memory_hold(
         return false;
     }
     let bytes = bytes as usize;
-    let memory = state.borrow::<Arc<Memory>>().clone();
-    let held = state.borrow_mut::<Resizable>();
+    let memory = state.borrow::<Arc<Memory>>();
+    let held = state.borrow::<Rc<Resizable>>();
     // So that the list does not grow with the buffers that are gone.
-    if held.0.len() == held.0.capacity() {
+    if held.is_full() {
         held.sweep(scope);
     }
     let share = memory.share(bytes).or_else(|| {
@@ -50,16 +76,15 @@ pub fn op_memory_hold(
         held.sweep(scope);
         memory.share(bytes)
     });
-    share.map(|share| held.0.push((v8::Weak::new(scope, buffer), share))).is_some()
+    share.map(|share| held.push(v8::Weak::new(scope, buffer), share)).is_some()
 }
 
 /// Counts a copy of all resizable buffers for good. Returns whether there is so much left.
 #[op2(fast)]
 pub fn op_memory_hold_clone(state: &mut OpState, scope: &mut v8::PinScope<'_, '_>) -> bool {
-    let memory = state.borrow::<Arc<Memory>>().clone();
-    let held = state.borrow_mut::<Resizable>();
+    let held = state.borrow::<Rc<Resizable>>();
     held.sweep(scope);
-    memory.take(held.0.iter().map(|(_, share)| share.bytes()).sum())
+    state.borrow::<Arc<Memory>>().take(held.total())
 }
 
 /// How much memory the pipeline has left, in bytes: what would need more is not even begun.

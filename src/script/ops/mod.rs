@@ -16,7 +16,9 @@ mod yaml;
 #[cfg(test)]
 mod declarations;
 
-use memory::Resizable;
+use std::rc::Rc;
+
+pub use memory::Resizable;
 use sandboxes::Sandboxes;
 pub use tasks::Tasks;
 
@@ -50,6 +52,6 @@ deno_core::extension!(
     state = |state| {
         state.put(Tasks::default());
         state.put(Sandboxes::default());
-        state.put(Resizable::default());
+        state.put(Rc::new(Resizable::default()));
     },
 );
