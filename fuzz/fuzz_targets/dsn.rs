@@ -70,7 +70,7 @@ mod driver {
         #[path = "../../src/driver/docker/destination.rs"]
         mod destination;
 
-        pub use config::{DockerConfig, HOST, Pull, parse};
+        pub use config::{DockerConfig, parse};
     }
 
     #[path = "."]
@@ -78,7 +78,7 @@ mod driver {
         #[path = "../../src/driver/native/config.rs"]
         mod config;
 
-        pub use config::{MountMode, NativeConfig, parse};
+        pub use config::{NativeConfig, parse};
     }
 }
 
