@@ -51,15 +51,31 @@ fn nothing_switches_the_limit_off() {
         ),
         ("apply", "Reflect.apply = (() => 0) as never; Math.trunc = () => 0;"),
     ] {
-        let fill = "const kept = []; while (true) kept.push(new Uint8Array(1 << 20).fill(1));";
+        let fill = "const kept = []; while (kept.length < 1000) kept.push(new Uint8Array(1 << 20).fill(1));";
         is_exhausted(name, limited(&format!("{trick}\n{fill}")));
-        let fill = "const kept = []; while (true) { const b = new ArrayBuffer(0, { maxByteLength: 1 << 20 }); b.resize(1 << 20); new Uint8Array(b).fill(1); kept.push(b); }";
+        let fill = "const kept = []; while (kept.length < 1000) { const b = new ArrayBuffer(0, { maxByteLength: 1 << 20 }); b.resize(1 << 20); new Uint8Array(b).fill(1); kept.push(b); }";
         is_exhausted(name, limited(&format!("{trick}\n{fill}")));
+    }
+    for (name, trick) in [
+        // Together these would give back 1 MiB, if what fails gave back anything.
+        ("sums beyond 2^64", "for (const max of [2 ** 63, 2 ** 62, 2 ** 62 + 2 ** 20])"),
+        (
+            "a buffer of its own",
+            "Array.prototype.filter = function (f: any) { f({ buffer: { deref() {} }, bytes: 1 << 20 }); return []; } as never; for (const max of [2 ** 40])",
+        ),
+    ] {
+        let body = format!(
+            "const kept = []; while (kept.length < 1000) {{
+                kept.push(new Uint8Array(1 << 20).fill(1));
+                {trick} try {{ new ArrayBuffer(1, {{ maxByteLength: max }}); }} catch {{}}
+            }}"
+        );
+        is_exhausted(name, limited(&body));
     }
     is_exhausted(
         "a buffer that denies that it can grow",
         limited(
-            "const kept = []; while (true) {
+            "const kept = []; while (kept.length < 1000) {
                 const b = new ArrayBuffer(1 << 20, { maxByteLength: 1 << 20 });
                 Object.defineProperty(b, 'resizable', { value: false });
                 Object.defineProperty(b, 'maxByteLength', { value: 0 });
@@ -164,6 +180,10 @@ fn javascript_of_any_depth_ends_no_process() {
         (
             "member",
             format!("export const a = {{}}; export const x = () => a{};", around(".b", "", "")),
+        ),
+        (
+            "millions of members",
+            format!("export const a = {{}}; export const x = () => a{};", ".b".repeat(4_000_000)),
         ),
         (
             "optional",
