@@ -24,9 +24,12 @@ pub struct Registration {
     pub lists: &'static [&'static str],
     pub capabilities: Capabilities,
     /// Checks the values of its keys.
-    pub parse: fn(Vec<Setting>) -> Result<Arc<dyn Setup>, DriverConfigError>,
+    pub parse: Parse,
     pub interrupted: Interrupted,
 }
+
+/// From checked keys to a driver that can be connected to.
+pub type Parse = fn(Vec<Setting>) -> Result<Arc<dyn Setup>, DriverConfigError>;
 
 /// What pipelines may ask of a driver.
 #[derive(Clone, Copy, Debug)]
