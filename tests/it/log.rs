@@ -104,7 +104,7 @@ fn no_line_is_lost_at_the_end() {
     for format in FORMATS {
         let outcome = Ci::pipeline(body).args(["--output", format]).run().exits(0);
         let (last, end) = match format {
-            "json" => (r#"last","#, r#""text":"end 499\n""#),
+            "json" => (r#"last"}"#, r#""text":"end 499\n""#),
             _ => ("] last\n", "end 499\n"),
         };
         assert_eq!(outcome.stdout.matches(last).count(), 30, "{format}");

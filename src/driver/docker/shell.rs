@@ -191,8 +191,8 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
         // A size that is wrong is no reason to end.
         _ = docker.resize_container_tty(id, options).await;
     };
+    let first_size = *size.borrow_and_update();
     let sizes = async {
-        size.mark_changed();
         while size.changed().await.is_ok() {
             let now = *size.borrow_and_update();
             resize(now).await;
@@ -200,6 +200,8 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
         std::future::pending::<()>().await;
     };
     let feed = async {
+        // Before the keys that were typed early: what they start may ask for the size.
+        resize(first_size).await;
         while let Some(bytes) = input.recv().await {
             // A shell that does not read has ended, which its output shows.
             if keys.write_all(&bytes).await.is_err() || keys.flush().await.is_err() {
