@@ -63,6 +63,14 @@ impl Log {
         self.broken.clone()
     }
 
+    /// Waits for room, until the run has to stop and this log would hold that up.
+    async fn send(&mut self, delivery: Delivery, stop: &Stop) {
+        tokio::select! {
+            _ = self.sender.send(delivery) => {}
+            () = patience(stop) => self.is_abandoned = true,
+        }
+    }
+
     /// A warning about this log, once.
     fn complaint(&mut self) -> Option<RunEvent> {
         let reason = self.broken.get().filter(|_| self.is_optional)?;
@@ -79,8 +87,8 @@ pub async fn dispatch(mut events: mpsc::Receiver<Message>, mut logs: Vec<Log>, s
             Message::Event(event) => event,
             Message::Pause(pause) => {
                 // Without a log there, its sender sees at once that it is over.
-                if let Some(log) = logs.iter().find(|log| log.is_output && !log.is_abandoned) {
-                    _ = log.sender.send(Delivery::Pause(pause)).await;
+                if let Some(log) = logs.iter_mut().find(|log| log.is_output && !log.is_abandoned) {
+                    log.send(Delivery::Pause(pause), &stop).await;
                 }
                 continue;
             }
@@ -108,13 +116,7 @@ async fn deliver(logs: &mut [Log], event: Arc<Event>, stop: &Stop) {
             full.push((log, delivery));
         }
     }
-    let waits = full.into_iter().map(async |(log, delivery)| {
-        tokio::select! {
-            _ = log.sender.send(delivery) => {}
-            () = patience(stop) => log.is_abandoned = true,
-        }
-    });
-    join_all(waits).await;
+    join_all(full.into_iter().map(|(log, delivery)| log.send(delivery, stop))).await;
 }
 
 /// Ends a while after the run was asked to stop from outside.
@@ -186,6 +188,30 @@ mod tests {
         }
         drop(events);
         dispatching.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_nobody_begins_does_not_hold_up_a_run_that_has_to_stop() {
+        let (events, source) = EventSink::new();
+        let (stuck, _stuck_log) = Log::output();
+        let (good, mut good_log) = Log::file("a file".to_owned(), true);
+        let stop = Arc::new(Stop::default());
+        let dispatching = tokio::spawn(dispatch(source, vec![stuck, good], stop.clone()));
+        for number in 1..=CAPACITY {
+            events.send(notice(number)).await;
+        }
+        let pausing = events.clone();
+        let pausing = tokio::spawn(async move { pausing.pause().await });
+        // The pause is in the queue, and its log has no room for it.
+        while received(&mut good_log).is_empty() {
+            tokio::task::yield_now().await;
+        }
+        stop.request(StopReason::Interrupted);
+        drop(pausing.await.unwrap());
+        events.send(notice(0)).await;
+        drop(events);
+        dispatching.await.unwrap();
+        assert_eq!(received(&mut good_log).last().map(|(_, text)| text.as_str()), Some("0"));
     }
 
     #[tokio::test]

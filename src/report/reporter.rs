@@ -103,14 +103,17 @@ impl Reporter {
         Ok(Self { output, files: writers })
     }
 
-    /// Waits until every event is written.
+    /// Waits until every event is written, whatever has become of one of the logs.
     pub fn finish(self) -> Result<(), ReportError> {
-        for (path, writer) in self.files {
-            finish(writer).map_err(|error| ReportError::File { path, error })?;
+        let files: Vec<_> =
+            self.files.into_iter().map(|(path, writer)| (path, finish(writer))).collect();
+        let output = finish(self.output);
+        for (path, written) in files {
+            written.map_err(|error| ReportError::File { path, error })?;
         }
-        match finish(self.output) {
+        match output {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(ReportError::Closed),
-            result => result.map_err(ReportError::Write),
+            output => output.map_err(ReportError::Write),
         }
     }
 }
