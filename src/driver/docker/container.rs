@@ -7,15 +7,16 @@ use std::sync::Arc;
 use bollard::body_full;
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error;
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, ContainerStateStatusEnum};
 use bollard::query_parameters::{
-    AttachContainerOptions, CreateContainerOptions, StartContainerOptions, UploadToContainerOptions,
+    AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, StartContainerOptions,
+    UploadToContainerOptions,
 };
 use bytes::Bytes;
 
 use super::attend::Streams;
 use super::engine::patient;
-use super::failure::{failed, is_missing, is_no_directory, no_such_user};
+use super::failure::{failed, is_conflict, is_missing, is_no_directory, no_such_user};
 use super::plan::Plan;
 use super::shared::Shared;
 use super::sweep::remove_container;
@@ -31,7 +32,7 @@ pub struct Container {
 
 /// How often to create a container anew that somebody removes before it has started, or for which somebody
 /// removes the image or the network.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 8;
 
 /// Starts a command in a container of its own. `None` if `stopped` came first.
 pub async fn start(
@@ -140,16 +141,16 @@ async fn attach_and_start(
     as_user: bool,
 ) -> Result<Streams, Failed> {
     let docker = &shared.docker;
-    let context = |what: &str, error: Error| {
-        let is_missing = is_missing(&error);
+    let context = async |what: &str, error: Error| {
+        let is_missing = is_removed(shared, id, &error).await;
         let context = format!("cannot {what} the container of `{}`", plan.spec.name);
         Failed { error: failed(context, error), is_missing }
     };
     if as_user {
         // The engine would make them for root alone.
-        make_directories(shared, id, plan.writable())
-            .await
-            .map_err(|error| context("prepare", error))?;
+        if let Err(error) = make_directories(shared, id, plan.writable()).await {
+            return Err(context("prepare", error).await);
+        }
     }
     let options = AttachContainerOptions {
         stream: true,
@@ -159,9 +160,11 @@ async fn attach_and_start(
         ..Default::default()
     };
     // Before it starts, so that nothing is missed.
-    let attached = docker.attach_container(id, Some(options)).await;
     let AttachContainerResults { output, input } =
-        attached.map_err(|error| context("attach to", error))?;
+        match docker.attach_container(id, Some(options)).await {
+            Ok(attached) => attached,
+            Err(error) => return Err(context("attach to", error).await),
+        };
     match docker.start_container(id, None::<StartContainerOptions>).await {
         Ok(()) => Ok(Streams { output, input }),
         Err(error) => Err(match (&plan.spec.user, no_such_user(&error)) {
@@ -171,8 +174,24 @@ async fn attach_and_start(
             ))
             .into(),
             _ if is_no_directory(&error) => plan.no_directory().into(),
-            _ => context("start", error),
+            _ => context("start", error).await,
         }),
+    }
+}
+
+/// Whether an error means that somebody has removed a container, or is removing it. The engine answers then
+/// that there is none, that it is marked for removal, or with what the removal has broken.
+pub async fn is_removed(shared: &Shared, id: &str, error: &Error) -> bool {
+    if is_missing(error) || is_conflict(error) {
+        return true;
+    }
+    match shared.docker.inspect_container(id, None::<InspectContainerOptions>).await {
+        Ok(found) => {
+            let status = found.state.and_then(|state| state.status);
+            let removed = [ContainerStateStatusEnum::REMOVING, ContainerStateStatusEnum::DEAD];
+            status.is_some_and(|status| removed.contains(&status))
+        }
+        Err(error) => is_missing(&error),
     }
 }
 

@@ -41,7 +41,7 @@ const WAITING: usize = 4;
 
 /// How often to make another container when somebody removes the one that is not started, as
 /// `docker container prune` does.
-const ATTEMPTS: usize = 4;
+const ATTEMPTS: usize = 8;
 
 /// How much of an archive is kept to be sent again, in bytes.
 const KEPT: usize = 1 << 20;
@@ -93,7 +93,12 @@ async fn send(
             () = shared.lost.cancelled() => None,
         };
         let chunk = match next {
-            Some(Some(Err(error))) if is_first && again && is_missing(&error) => return false,
+            Some(Some(Err(error))) => {
+                if is_first && again && container::is_removed(shared, holder, &error).await {
+                    return false;
+                }
+                Err(error)
+            }
             Some(Some(chunk)) => chunk,
             // A volume stays for as long as a container has it. Without that, files may have gone while the
             // engine was reading, which it does not tell.
@@ -131,11 +136,14 @@ pub async fn write(
     for attempt in 1.. {
         let holder = create(shared, name, volume).await?;
         let written = write_once(shared, &holder, source.clone()).await;
+        let is_removed = match &written {
+            Err(error) => container::is_removed(shared, &holder, error).await,
+            Ok(()) => false,
+        };
         container::remove(shared, &holder).await;
         match written {
             // What it has taken is lost, but may be at hand.
-            Err(error)
-                if is_missing(&error) && attempt < ATTEMPTS && source.lock().await.is_whole() => {}
+            Err(_) if is_removed && attempt < ATTEMPTS && source.lock().await.is_whole() => {}
             written => {
                 let context = "the engine does not take the content of the volume";
                 return written.map_err(|error| failed(context, error));
