@@ -11,8 +11,9 @@
 
 use std::str::FromStr;
 
-use crate::cache::{CacheConfig, CacheConfigError, is_cache_key, masked};
 use crate::driver::{DriverConfig, DriverConfigError};
+use spec::masked;
+use store::{CacheConfig, CacheConfigError, is_cache_key};
 
 /// What a DSN says, parsed and checked.
 #[derive(Clone, Debug)]

@@ -2,11 +2,10 @@
 //!
 //! The way of a run: [`cli`] parses the command line and calls [`run`], which starts a driver from
 //! [`driver`], hosts the pipeline in [`script`] and shows what happens through [`report`]. [`volume`]
-//! keeps volumes from run to run in a [`cache`], as an [`archive`] each.
+//! keeps volumes from run to run in a [`store`], as an [`archive`] each.
 //! ARCHITECTURE.md tells more.
 
 pub mod allocator;
-pub mod cache;
 pub mod cli;
 mod clock;
 mod closing;
@@ -20,7 +19,6 @@ pub mod memory;
 pub mod output;
 mod panic;
 pub mod pipeline;
-mod remove;
 pub mod report;
 pub mod run;
 pub mod script;
@@ -30,7 +28,6 @@ mod state;
 mod stop;
 pub mod task_runner;
 mod terminal;
-mod trust;
 pub mod volume;
 
 pub use spec::task;

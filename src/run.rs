@@ -11,7 +11,6 @@ use nix::libc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::cache::{self, CacheConfig};
 use crate::closing::{close, within};
 use crate::context::{EventSink, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
@@ -24,6 +23,7 @@ use crate::script::{Engine, EngineOptions, ScriptError};
 use crate::shell::{FailureShell, Seat};
 use crate::state;
 use crate::volume::{Ended, VolumeCache};
+use store::CacheConfig;
 
 /// How long a pipeline's own code may go on after its tasks were ended, to handle that.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -342,7 +342,7 @@ async fn connect_cache(
     if !config.policy.pulls() && !config.policy.pushes() {
         return Ok(None);
     }
-    let store = cache::open(config, state::directory());
+    let store = store::open(config, state::directory());
     let cache = Arc::new(VolumeCache::new(
         config.clone(),
         store,

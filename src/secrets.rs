@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::libc;
 
-use crate::cache::masked;
+use spec::masked;
 
 /// Overwrites secrets in the memory that the system shows. `std::env` still has the variables, but no
 /// longer the arguments.

@@ -9,26 +9,6 @@ mod dsn;
 use spec::{duration, suggest};
 
 #[path = "."]
-mod cache {
-    #[path = "../../src/cache/config.rs"]
-    mod config;
-    #[path = "../../src/cache/key.rs"]
-    mod key;
-    #[path = "../../src/cache/location.rs"]
-    mod location;
-    #[path = "../../src/cache/mask.rs"]
-    mod mask;
-    #[path = "../../src/cache/settings.rs"]
-    mod settings;
-
-    pub use config::{CacheConfig, CachePolicy, CacheWhen, is_cache_key};
-    pub use key::{CacheKey, CacheKeyError, KeyPrefix};
-    pub use location::StoreLocation;
-    pub use mask::masked;
-    pub use settings::CacheConfigError;
-}
-
-#[path = "."]
 mod driver {
     #[path = "../../src/driver/settings.rs"]
     pub mod settings;
@@ -107,7 +87,7 @@ fuzz_target!(|text: &str| {
     let (before, after) = text.split_at(text.ceil_char_boundary(text.len() / 2));
     for credentials in [format!("AKIA:{SECRET}@"), format!("{SECRET}:x@")] {
         let text = format!("{before}s3://{credentials}{after}");
-        assert!(!cache::masked(&text).contains(SECRET), "{text}");
+        assert!(!spec::masked(&text).contains(SECRET), "{text}");
         if let Err(error) = text.parse::<dsn::Dsn>() {
             let told = error.to_string();
             assert!(!told.contains(SECRET), "{text}: {told}");

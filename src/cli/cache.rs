@@ -18,9 +18,9 @@ use deno_core::futures::stream::{StreamExt, TryStreamExt, iter};
 
 use self::archives::{Archive, describe_all};
 use super::{Failure, Problem};
-use crate::cache::{self, CacheConfig, CacheStore, StoreError, printable};
 use crate::report::{counted, human_size};
 use crate::{dsn, state};
+use store::{CacheConfig, CacheStore, StoreError, printable};
 
 /// Looks into a cache of volumes, or clears it.
 #[derive(Args)]
@@ -97,7 +97,7 @@ impl StoreArgs {
         let config = config.ok_or_else(|| {
             wrong("no cache is given, name one as in `--store s3://bucket/prefix`".to_owned())
         })?;
-        let store = cache::open_with(&config, PATIENCE, state::directory());
+        let store = store::open_with(&config, PATIENCE, state::directory());
         Ok(Opened { config, store })
     }
 }

@@ -15,11 +15,9 @@ mod settings;
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -29,7 +27,7 @@ pub use settings::DriverConfigError;
 
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
-use archive::Root;
+use transfer::VolumeAccess;
 
 /// Runs tasks and keeps their volumes, for one run of one pipeline.
 ///
@@ -47,23 +45,6 @@ pub trait Driver: Send + Sync {
         name: &VolumeName,
         size: Option<u64>,
     ) -> Result<Volume, DriverError>;
-
-    /// The content of a volume, for volumes that have no [directory](Volume::directory).
-    ///
-    /// The archive has owners and modes, and times and attributes as far as the driver can read them.
-    async fn read_volume(&self, name: &VolumeName) -> Result<VolumeArchive, DriverError> {
-        Err(has_directories(self.name(), name))
-    }
-
-    /// Fills a volume that is empty and that no task has mounted yet, for volumes that have no
-    /// directory. It has all of the archive's content when this has succeeded, and is empty otherwise.
-    async fn write_volume(
-        &self,
-        name: &VolumeName,
-        _archive: VolumeArchive,
-    ) -> Result<(), DriverError> {
-        Err(has_directories(self.name(), name))
-    }
 
     /// Runs a task to its end.
     ///
@@ -117,14 +98,6 @@ pub trait Driver: Send + Sync {
     /// Ends everything that is still running, removes everything that was made, and returns when
     /// that is done. Nothing may be called afterwards; a second `close` does nothing.
     async fn close(&self) -> Result<(), DriverError>;
-}
-
-/// An uncompressed tar archive in chunks, its names relative to the volume. An empty chunk is its end: a
-/// channel that closes before that says that it was cut off, for whatever reason.
-pub type VolumeArchive = mpsc::Receiver<std::io::Result<Bytes>>;
-
-fn has_directories(driver: &str, name: &VolumeName) -> DriverError {
-    DriverError::Refused(format!("volume `{name}` of the `{driver}` driver is a directory"))
 }
 
 /// Surroundings in which several commands run, one after the other or at the same time.
@@ -201,24 +174,13 @@ fn nothing_kept(task: &TaskSpec) -> DriverError {
 pub type NoticeSink = Arc<dyn Fn(String) + Send + Sync>;
 
 /// A volume that exists.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct Volume {
     pub name: VolumeName,
     /// Where a task without a mount could find it, in the driver's own terms.
     pub path: String,
-    /// The same as a directory of this machine, for drivers that have one.
-    pub directory: Option<LocalDirectory>,
-    /// Whose what belongs to root is where the driver reads the volume. It writes the volume as tasks see it.
-    pub root: Root,
-}
-
-/// A volume's content as a directory that this process can read and write.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LocalDirectory {
-    pub path: PathBuf,
-    /// A path on the same file system that nothing else uses and nothing is at: what is built there
-    /// takes the place of the volume's directory by a rename, for as long as no task has mounted it.
-    pub staging: PathBuf,
+    /// How its content gets into a cache and back.
+    pub access: VolumeAccess,
 }
 
 /// What a driver needs to know of the run that it works for.

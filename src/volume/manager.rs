@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use deno_core::futures::future::join_all;
+use futures_util::future::join_all;
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -140,9 +140,8 @@ impl VolumeManager {
         volume: Volume,
     ) -> watch::Receiver<Option<Arc<Restored>>> {
         let (sender, receiver) = watch::channel(None);
-        let driver = self.driver.clone();
         self.work.spawn(async move {
-            let restored = cache.restore(&*driver, &volume).await;
+            let restored = cache.restore(&volume).await;
             sender.send_replace(Some(Arc::new(restored)));
         });
         receiver
@@ -170,7 +169,7 @@ impl VolumeManager {
         let persists = kept.iter().filter_map(|kept| {
             let restored = kept.restored.as_ref()?.borrow().clone();
             let usage = lock(&kept.usage).clone();
-            Some(cache.persist(&*self.driver, &kept.volume, restored, usage, ended))
+            Some(cache.persist(&kept.volume, restored, usage, ended))
         });
         join_all(persists).await;
     }

@@ -3,7 +3,7 @@
 mod cache;
 mod manager;
 
-pub use cache::{Downloaded, VolumeCache, describe, unpack_options};
+pub use cache::{VolumeCache, describe};
 pub use manager::{Usage, VolumeManager};
 pub use spec::{VolumeName, VolumeNameError};
 

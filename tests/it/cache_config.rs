@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use archive::{Compression, OutsideLinks};
-use ci::cache::{
-    CacheConfig, CachePolicy, CacheWhen, S3Location, StaticCredentials, StoreLocation,
-    is_cache_key, masked,
-};
 use ci::volume::VolumeName;
+use spec::masked;
+use store::{
+    CacheConfig, CachePolicy, CacheWhen, S3Location, StaticCredentials, StoreLocation, is_cache_key,
+};
 
 /// As the driver's DSN is split: at `&`, and at the first `=`, and decoded nowhere.
 fn parse(dsn: &str) -> Result<Option<CacheConfig>, String> {

@@ -244,7 +244,7 @@ fn a_poisoned_archive_in_a_bucket_is_refused_and_replaced() {
             let metadata = store.stat(&key).await.unwrap().unwrap().metadata;
             let mut content = get(&*store, &key).await.unwrap().unwrap();
             change(&mut content);
-            let none = ci::cache::PutCondition::None;
+            let none = store::PutCondition::None;
             let content = content.into();
             crate::cache_store::put_if(&*store, &key, &metadata, &none, content).await.unwrap();
         });

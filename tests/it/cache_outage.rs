@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ci::cache::{CacheStore, StoreError};
+use store::{CacheStore, StoreError};
 
 use crate::cache::{BUILD, run};
 use crate::cache_store::{behind, content, get, key, open, put};

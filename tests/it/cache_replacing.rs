@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use ci::cache::{Metadata, PutCondition, StoreError};
+use store::{Metadata, PutCondition, StoreError};
 
 use crate::cache::{FILL, LIST, file_cache, run};
 use crate::cache_faults::SmallDisk;
@@ -340,7 +340,7 @@ async fn servers_are_asked_whether_they_honour_conditions() {
             let (store, _) = behind(&proxy, &name, &state);
             let etag = direct.stat(&key).await.unwrap().unwrap().etag;
             let condition = PutCondition::Version(etag);
-            let (sender, upload) = ci::cache::Upload::channel(1);
+            let (sender, upload) = store::Upload::channel(1);
             let metadata = Metadata::default();
             let send = async {
                 sender.send(content(2, size)).await.unwrap();

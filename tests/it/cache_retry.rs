@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use ci::cache::{CacheStore, Metadata, PutCondition, StoreError};
 use futures_util::StreamExt;
+use store::{CacheStore, Metadata, PutCondition, StoreError};
 
 use crate::cache::{BUILD, FILL, LIST, run};
 use crate::cache_store::{behind, content, get, key, open, put, put_if, uploads};

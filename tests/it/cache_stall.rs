@@ -10,21 +10,19 @@ use std::time::Duration;
 use archive::Root;
 use async_trait::async_trait;
 use bytes::Bytes;
-use ci::cache::{
-    self, CacheConfig, CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo,
-    PutCondition, StoreError, Stored, Upload, UploadInfo,
-};
 use ci::context::EventSink;
-use ci::driver::{
-    Driver, DriverError, LocalDirectory, OutputSink, Sandbox, Terminal, Volume, VolumeArchive,
-};
+use ci::driver::Volume;
 use ci::event::CacheOutcome;
-use ci::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use ci::volume::{Ended, Usage, VolumeCache, VolumeName};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use store::{
+    CacheConfig, CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, Objects,
+    PutCondition, StoreError, Stored, Upload, UploadInfo,
+};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use transfer::{LocalDirectory, VolumeAccess, VolumeArchive, VolumeStream};
 
 use crate::cache::{LIST, file_cache, run};
 
@@ -56,71 +54,59 @@ impl Drop for StuckDisk {
     }
 }
 
-/// Has volumes that nothing comes out of and nothing goes into.
-struct StuckDriver {
+/// A volume that nothing comes out of and nothing goes into.
+struct StuckVolume {
     /// Never used; without it the archive would have ended.
     silent: mpsc::Sender<std::io::Result<Bytes>>,
     archive: std::sync::Mutex<Option<VolumeArchive>>,
 }
 
-impl StuckDriver {
-    fn new() -> Self {
+impl StuckVolume {
+    fn access() -> VolumeAccess {
         let (silent, archive) = mpsc::channel(1);
-        Self { silent, archive: std::sync::Mutex::new(Some(archive)) }
+        VolumeAccess::Stream(Arc::new(Self {
+            silent,
+            archive: std::sync::Mutex::new(Some(archive)),
+        }))
     }
 }
 
 #[async_trait]
-impl Driver for StuckDriver {
-    fn name(&self) -> &'static str {
+impl VolumeStream for StuckVolume {
+    fn root(&self) -> Root {
         assert!(!self.silent.is_closed());
-        "stuck"
+        Root::default()
     }
 
-    async fn create_volume(&self, _: &VolumeName, _: Option<u64>) -> Result<Volume, DriverError> {
-        unreachable!("volumes are there already")
-    }
-
-    async fn read_volume(&self, _: &VolumeName) -> Result<VolumeArchive, DriverError> {
+    async fn read(&self) -> std::io::Result<VolumeArchive> {
         Ok(self.archive.lock().unwrap().take().unwrap())
     }
 
-    async fn write_volume(
-        &self,
-        _: &VolumeName,
-        _archive: VolumeArchive,
-    ) -> Result<(), DriverError> {
+    async fn write(&self, _archive: VolumeArchive) -> std::io::Result<()> {
         std::future::pending().await
-    }
-
-    async fn run(
-        &self,
-        _: &TaskSpec,
-        _: OutputSink,
-        _: CancellationToken,
-    ) -> Result<TaskExit, DriverError> {
-        unreachable!("no task is run")
-    }
-
-    async fn open_sandbox(&self, _: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
-        unreachable!("no sandbox is opened")
-    }
-
-    async fn shell(&self, _: &TaskSpec, _: Terminal) -> Result<(), DriverError> {
-        unreachable!("no shell is opened")
-    }
-
-    async fn discard(&self, _: TaskId) {}
-
-    async fn end_tasks(&self) {}
-
-    async fn close(&self) -> Result<(), DriverError> {
-        Ok(())
     }
 }
 
 /// A store that takes no uploads, and is like another one in everything else.
 struct StuckStore(Arc<dyn CacheStore>);
+
+#[async_trait]
+impl Objects for StuckStore {
+    async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
+        self.0.get(key).await
+    }
+
+    async fn put(
+        &self,
+        _: &CacheKey,
+        _: &Metadata,
+        _: &PutCondition,
+        parts: Upload,
+    ) -> Result<Stored, StoreError> {
+        let _parts = parts;
+        std::future::pending().await
+    }
+}
 
 #[async_trait]
 impl CacheStore for StuckStore {
@@ -146,21 +132,6 @@ impl CacheStore for StuckStore {
         bytes: u64,
     ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
         self.0.start(key, bytes).await
-    }
-
-    async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
-        self.0.get(key).await
-    }
-
-    async fn put(
-        &self,
-        _: &CacheKey,
-        _: &Metadata,
-        _: &PutCondition,
-        parts: Upload,
-    ) -> Result<Stored, StoreError> {
-        let _parts = parts;
-        std::future::pending().await
     }
 
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectInfo>, StoreError> {
@@ -211,7 +182,7 @@ impl Case {
         let mut config = CacheConfig::from_url(&url).unwrap();
         config.stall = Duration::from_secs(1);
         set(&mut config);
-        let store = store(cache::open(&config, top.path().join("state")));
+        let store = store(store::open(&config, top.path().join("state")));
         let (events, _events) = EventSink::new();
         let cancel = CancellationToken::new();
         let cache = VolumeCache::new(config, store, "test".to_owned(), events, cancel);
@@ -220,8 +191,10 @@ impl Case {
         let volume = Volume {
             name: VolumeName::new("modules".to_owned()).unwrap(),
             path: path.display().to_string(),
-            directory: Some(LocalDirectory { staging: top.path().join("staging"), path }),
-            root: Root::default(),
+            access: VolumeAccess::Local(LocalDirectory {
+                staging: top.path().join("staging"),
+                path,
+            }),
         };
         Self { top, cache, volume, _events }
     }
@@ -235,20 +208,19 @@ impl Case {
         blake3::Hasher::new().finalize_xof().fill(&mut content);
         fs::write(source.join("file"), content).unwrap();
         let staging = self.top.path().join("unused");
-        volume.directory = Some(LocalDirectory { path: source, staging });
+        volume.access = VolumeAccess::Local(LocalDirectory { path: source, staging });
         self.persist(&volume).await;
         assert_eq!(self.cache.failures(), [""; 0]);
     }
 
     async fn persist(&self, volume: &Volume) {
-        let missed = self.cache.restore(&StuckDriver::new(), volume).await;
+        let missed = self.cache.restore(volume).await;
         let usage = Usage { mounted: true, ..Usage::default() };
-        let driver = StuckDriver::new();
-        self.cache.persist(&driver, volume, Some(Arc::new(missed)), usage, Ended::Succeeded).await;
+        self.cache.persist(volume, Some(Arc::new(missed)), usage, Ended::Succeeded).await;
     }
 
     async fn restore_fails_with(&self, reason: &str) {
-        let restored = self.cache.restore(&StuckDriver::new(), &self.volume).await;
+        let restored = self.cache.restore(&self.volume).await;
         assert_eq!(restored.outcome, CacheOutcome::Failed);
         self.failed_with(reason);
         assert!(is_empty(self.top.path().join("volume")));
@@ -280,8 +252,8 @@ fn a_disk_that_does_not_answer_leaves_the_volume_empty() {
         let disk = StuckDisk::new();
         let mut case = Case::new(|_| {}, |store| store);
         case.fill(1000).await;
-        let directory = case.volume.directory.as_mut().unwrap();
-        directory.staging = disk.at.path().join("staging");
+        let (path, staging) = (case.top.path().join("volume"), disk.at.path().join("staging"));
+        case.volume.access = VolumeAccess::Local(LocalDirectory { path, staging });
         case.restore_fails_with("writing the volume made no progress for 1s").await;
         // The thread that waited for it puts nothing into the volume any more.
         drop(disk);
@@ -294,7 +266,7 @@ fn a_driver_that_takes_no_archive_leaves_the_volume_empty() {
     bounded(async {
         let mut case = Case::new(|_| {}, |store| store);
         case.fill(30_000_000).await;
-        case.volume.directory = None;
+        case.volume.access = StuckVolume::access();
         case.restore_fails_with("writing the volume made no progress for 1s").await;
     });
 }
@@ -308,7 +280,7 @@ fn a_budget_ends_what_a_stall_would_not() {
         };
         let mut case = Case::new(set, |store| store);
         case.fill(30_000_000).await;
-        case.volume.directory = None;
+        case.volume.access = StuckVolume::access();
         case.restore_fails_with("gave up after 4s").await;
     });
 }
@@ -317,7 +289,7 @@ fn a_budget_ends_what_a_stall_would_not() {
 fn a_driver_that_gives_no_archive_ends_the_persist() {
     bounded(async {
         let mut case = Case::new(|_| {}, |store| store);
-        case.volume.directory = None;
+        case.volume.access = StuckVolume::access();
         case.persist(&case.volume).await;
         case.failed_with("reading the volume made no progress for 1s");
     });

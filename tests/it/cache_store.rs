@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ci::cache::{
-    self, CacheConfig, CacheKey, CacheStore, Metadata, PutCondition, StoreError, Upload,
-};
 use futures_util::StreamExt;
+use store::{CacheConfig, CacheKey, CacheStore, Metadata, PutCondition, StoreError, Upload};
 
 use crate::proxy::{Fault, Proxy};
 use crate::store::S3;
@@ -16,7 +14,7 @@ use crate::store::S3;
 const LARGE: usize = 20_000_000;
 
 pub fn open(url: &str, state: &tempfile::TempDir) -> Arc<dyn CacheStore> {
-    cache::open(&CacheConfig::from_url(url).unwrap(), state.path().to_owned())
+    store::open(&CacheConfig::from_url(url).unwrap(), state.path().to_owned())
 }
 
 pub fn key(config: &str, name: &str) -> CacheKey {

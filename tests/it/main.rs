@@ -6,6 +6,7 @@ mod cache;
 mod cache_config;
 mod cache_faults;
 mod cache_foreign;
+mod cache_granted;
 mod cache_outage;
 mod cache_ownership;
 mod cache_replacing;

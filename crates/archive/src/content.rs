@@ -3,8 +3,8 @@
 use bytes::Bytes;
 
 use super::control::{Stage, Stopped};
+use super::file_index::{ContentHash, hash, hash_zeros};
 use super::member::Members;
-use super::snapshot::{ContentHash, hash, hash_zeros};
 use super::unpack::UnpackError;
 
 /// What was passed on of a file.

@@ -2,7 +2,7 @@
 
 use rustix::fs::Stat;
 
-use super::snapshot::{ContentHash, TreeDigest};
+use super::file_index::{ContentHash, TreeDigest};
 use super::xattr::{self, Xattr};
 
 /// What goes into the digest of one entry, but the content of a file.

@@ -1,6 +1,6 @@
 //! The rules of unpacking, without a tree: what each member of an archive becomes.
 //!
-//! [`unpack`](super::unpack), [`relay`](super::relay) and [`verify`](super::verify) all read archives by
+//! [`unpack`](super::unpack), [`validate`](super::validate) and [`verify`](super::verify) all read archives by
 //! way of this, so they accept and refuse the same archives. At the end the archive has to be what it
 //! says of itself.
 
@@ -9,13 +9,13 @@ use std::sync::Arc;
 use super::UnpackOptions;
 use super::digest::Record;
 use super::extents::{self, Extents};
+use super::file_index::{PathKey, TreeDigest};
 use super::member::{Member, MemberKind, Members};
 use super::notices::Notices;
 use super::path::{below_root, shown};
 use super::place::{Taken, refused, refused_by_setting};
 use super::policy::{drop_capability, dropped, dropped_capability, kept_mode, refused_link};
 use super::rules::{Placed, Rules};
-use super::snapshot::{PathKey, TreeDigest};
 use super::stat::Meta;
 use super::tally::Tally;
 use super::trailer::Trailer;

@@ -19,8 +19,8 @@
 //! writes it. Behind all of them stands one with a hash of each file's content in the order of the
 //! archive and the digest of the tree, which can be read without the rest. `zstd -d` passes over them.
 //!
-//! [`unpack`], [`relay`] and [`verify`] obey one set of [rules](layout). They trust nothing: whatever an
-//! archive says, nothing outside of the root is written, and memory stays bounded. [`pack`] and [`repack`]
+//! [`unpack`], [`validate`] and [`verify`] obey one set of [rules](layout). They trust nothing: whatever an
+//! archive says, nothing outside of the root is written, and memory stays bounded. [`pack`] and [`transcode`]
 //! count what those count, and make no archive that they would refuse by the same [`Limits`]. For the
 //! ratio that holds if the [`Source`] knows its size.
 //!
@@ -40,6 +40,7 @@ mod copies;
 mod decompress;
 mod digest;
 mod extents;
+mod file_index;
 mod frame;
 mod header;
 mod input;
@@ -59,18 +60,17 @@ mod policy;
 mod pool;
 mod queue;
 mod records;
-mod relay;
-mod repack;
 mod rules;
+mod scan;
 mod seal;
-mod snapshot;
 mod stat;
-mod survey;
 mod sync;
 mod tally;
 mod threads;
 mod trailer;
+mod transcode;
 mod unpack;
+mod validate;
 mod walk;
 mod worker;
 mod writer;
@@ -80,14 +80,14 @@ pub use announcement::{START, is_announced};
 pub use budget::Budget;
 pub use compression::{Compression, UnknownCompression};
 pub use control::{Control, Stage, Stopped, Wake, Working};
+pub use file_index::{FileIndex, TreeDigest};
 pub use frame::FRAME;
 pub use options::{Limits, OutsideLinks, PackOptions, Setuid, UnpackOptions};
 pub use pack::{Sink, pack};
 pub use packed::{PackError, Packed};
-pub use relay::relay;
-pub use repack::{Root, is_empty_archive, repack, survey_archive};
-pub use snapshot::{Snapshot, TreeDigest};
-pub use survey::{Survey, survey};
+pub use scan::{Scan, scan};
 pub use threads::message;
 pub use trailer::Trailer;
+pub use transcode::{Root, is_empty_archive, scan_archive, transcode};
 pub use unpack::{Source, UnpackError, Unpacked, unpack, verify};
+pub use validate::validate;

@@ -1,5 +1,7 @@
 //! How to pack and unpack.
 
+use serde::{Deserialize, Serialize};
+
 use super::{Budget, Compression, TreeDigest};
 
 #[derive(Clone, Debug)]
@@ -26,7 +28,7 @@ pub struct UnpackOptions {
 }
 
 /// What an archive may hold at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Files, directories and links.
     pub entries: u64,
@@ -52,7 +54,8 @@ impl Limits {
 }
 
 /// What becomes of symbolic links that lead out of the tree.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum OutsideLinks {
     /// An archive with one is neither made nor unpacked.
     #[default]
@@ -62,7 +65,8 @@ pub enum OutsideLinks {
 
 /// What becomes of the setuid and setgid bits of files and directories, and of the capabilities of files,
 /// which give as much power.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Setuid {
     /// Neither packed nor unpacked.
     #[default]

@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use super::Limits;
 use super::compress::{ReadError, Size};
 use super::control::Stopped;
+use super::file_index::TreeDigest;
 use super::path::shown;
-use super::snapshot::TreeDigest;
 use super::unpack::UnpackError;
 
 /// An archive that was packed to its end.
@@ -20,7 +20,7 @@ pub struct Packed {
     pub bytes: u64,
     /// Of the archive.
     pub compressed_bytes: u64,
-    /// Of the tree that is in the archive, as a [`survey`](super::survey) computes it.
+    /// Of the tree that is in the archive, as a [`scan`](super::scan) computes it.
     pub digest: TreeDigest,
     /// How many files changed while they were packed. The archive is whole all the same.
     pub changed: u64,

@@ -6,12 +6,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::OutsideLinks;
+use super::file_index::{PathKey, path_key};
 use super::kept::Kept;
 use super::member::MemberKind;
 use super::path::{below_root, goes_up, shown, split};
 use super::place::{Taken, refused, refused_by_setting};
 use super::policy::{outside_by_way, refused_link};
-use super::snapshot::{PathKey, path_key};
 use super::unpack::UnpackError;
 use super::walk::MAX_DEPTH;
 use super::xattr::Xattr;

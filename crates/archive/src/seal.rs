@@ -9,10 +9,10 @@
 
 use super::Compression;
 use super::compress::Frames;
+use super::file_index::{ContentHash, TreeDigest};
 use super::header::{self, BLOCK, comment};
 use super::packed::PackError;
 use super::pax;
-use super::snapshot::{ContentHash, TreeDigest};
 use super::trailer::{self, Trailer};
 use super::unpack::UnpackError;
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::digest::{Digester, Record};
-use super::snapshot::{ContentHash, TreeDigest};
+use super::file_index::{ContentHash, TreeDigest};
 
 /// Takes entries in the order of the archive, and the hashes of their contents as they become known.
 ///

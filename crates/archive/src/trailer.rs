@@ -4,8 +4,8 @@
 //! It is a skippable frame, so only archives compressed with Zstandard have it. It can be read without
 //! the rest of the archive.
 
+use super::file_index::{ContentHash, TreeDigest};
 use super::frame::{OWN_MAGIC, skippable};
-use super::snapshot::{ContentHash, TreeDigest};
 
 /// Said at the start of an archive that it ends with a trailer, in a skippable frame.
 const START: &[u8; 8] = b"ci-hash\x02";

@@ -13,11 +13,11 @@ use super::content::pass;
 use super::control::{Control, Stage, Stopped, Wake};
 use super::copies::Copies;
 use super::decompress::stream;
+use super::file_index::{FileIndex, PathKey, TreeDigest, path_key, stamp};
 use super::layout::{Accepted, AcceptedKind, Layout};
 use super::member::Members;
 use super::notices::Notices;
 use super::place::{Places, Taken, io as io_error};
-use super::snapshot::{PathKey, Snapshot, TreeDigest, path_key, stamp};
 use super::stat::Meta;
 use super::trailer::Trailer;
 use super::walk::mode;
@@ -47,7 +47,7 @@ pub trait Source: Send {
 #[derive(Debug, Default)]
 pub struct Unpacked {
     /// What is there now.
-    pub snapshot: Snapshot,
+    pub file_index: FileIndex,
     /// Of the tree, from the content that was read.
     pub digest: Option<TreeDigest>,
     /// What the archive says of itself. It is what was read.
@@ -215,7 +215,7 @@ struct Tree<'a, 'scope> {
     hardlink_bytes: usize,
     /// Files that have got further names.
     linked: Vec<Vec<u8>>,
-    snapshot: Snapshot,
+    file_index: FileIndex,
 }
 
 impl<'a, 'scope> Tree<'a, 'scope> {
@@ -232,7 +232,7 @@ impl<'a, 'scope> Tree<'a, 'scope> {
             hardlinks: Vec::new(),
             hardlink_bytes: 0,
             linked: Vec::new(),
-            snapshot: Snapshot::default(),
+            file_index: FileIndex::default(),
         }
     }
 
@@ -370,15 +370,15 @@ impl<'a, 'scope> Tree<'a, 'scope> {
         self.close_directories(&mut notices)?;
         for done in self.writers.finish()? {
             for file in done.files.into_iter().filter(|file| !file.has_xattrs) {
-                self.snapshot.add(file.key, file.stamp, file.content);
+                self.file_index.add(file.key, file.stamp, file.content);
             }
             notices.append(done.notices);
         }
         for (key, stamp) in relinked {
-            self.snapshot.restamp(key, stamp);
+            self.file_index.restamp(key, stamp);
         }
         self.layout.notices.append(notices);
         let unpacked = self.layout.finish(members)?;
-        Ok(Unpacked { snapshot: self.snapshot, ..unpacked })
+        Ok(Unpacked { file_index: self.file_index, ..unpacked })
     }
 }

@@ -20,10 +20,10 @@ use rustix::process::{getegid, geteuid};
 
 use super::control::{Control, Stage, Stopped};
 use super::extents::Extents;
+use super::file_index::{ContentHash, PathKey, hash, hash_zeros, stamp};
 use super::notices::Notices;
 use super::place::{Place, io};
 use super::queue::{Receiver, Sender, queue};
-use super::snapshot::{ContentHash, PathKey, hash, hash_zeros, stamp};
 use super::stat::{Meta, Time};
 use super::tally::Tally;
 use super::threads::spawn;

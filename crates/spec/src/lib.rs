@@ -4,8 +4,10 @@
 //! meaning.
 
 pub mod duration;
+mod mask;
 pub mod suggest;
 pub mod task;
 mod volume_name;
 
+pub use mask::masked;
 pub use volume_name::{VolumeName, VolumeNameError};

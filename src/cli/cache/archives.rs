@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use super::{Failure, print, unavailable};
-use crate::cache::{KeyPrefix, ObjectInfo, printable, printable_json};
 use crate::report::{self, human_size};
 use archive::Compression;
+use store::{KeyPrefix, ObjectInfo, printable, printable_json};
 
 /// An object of a store.
 pub struct Archive {

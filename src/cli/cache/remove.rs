@@ -1,7 +1,7 @@
 use clap::Args;
 
 use super::{Failure, RemovalArgs, StoreArgs, wrong};
-use crate::cache::printable;
+use store::printable;
 
 /// Removes archives.
 #[derive(Args)]

@@ -2,9 +2,9 @@ use clap::Args;
 
 use super::archives::{Archive, age, json, moment};
 use super::{Failure, StoreArgs, failed, print};
-use crate::cache::printable;
 use crate::report::{counted, human_size};
 use crate::volume::describe;
+use store::printable;
 
 /// Shows what is known of archives.
 #[derive(Args)]

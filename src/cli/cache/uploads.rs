@@ -5,8 +5,8 @@ use serde::Serialize;
 
 use super::archives::{age, json, moment, table};
 use super::{Failure, RemovalArgs, StoreArgs, age_argument, confirmed, failed, print, wrong};
-use crate::cache::{UploadInfo, UploadWriter, printable};
 use crate::report::counted;
+use store::{UploadInfo, UploadWriter, printable};
 
 /// Lists uploads that have begun and not ended, and aborts them on request.
 ///

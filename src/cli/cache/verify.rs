@@ -3,10 +3,10 @@ use serde::Serialize;
 
 use super::archives::{Archive, json, table};
 use super::{Failure, Opened, Problem, StoreArgs, failed, unavailable};
-use crate::cache::printable;
 use crate::report::{counted, human_size};
-use crate::volume::{Downloaded, unpack_options};
 use archive::{self, Budget, Control, Unpacked};
+use store::printable;
+use transfer::{Downloaded, Format};
 
 /// Reads every byte of archives and says which ones cannot be restored.
 #[derive(Args)]
@@ -82,7 +82,8 @@ async fn verify(opened: &Opened, archive: &Archive) -> Result<Verified, Failure>
                 None => Err("it was removed meanwhile".to_owned()),
                 Some((info, download)) => {
                     let budget = Budget::new(MEMORY);
-                    let options = unpack_options(&opened.config, &info.metadata, budget);
+                    let options =
+                        Format::from(&opened.config).unpack_options(&info.metadata, budget);
                     let mut source = Downloaded::new(download);
                     tokio::task::spawn_blocking(move || {
                         archive::verify(&mut source, compression, &options, &Control::new())

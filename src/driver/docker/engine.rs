@@ -12,9 +12,9 @@ use super::clock::EngineClock;
 use super::config::{DockerConfig, HOST, Host};
 use super::failure::{printable, words};
 use super::way::{NoEngine, Way};
-use crate::cache::masked;
 use crate::driver::DriverError;
 use crate::state::home;
+use spec::masked;
 
 /// How long an engine may take to answer for the first time.
 const PATIENCE: Duration = Duration::from_millis(1800);

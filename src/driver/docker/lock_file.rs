@@ -10,8 +10,6 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::trust;
-
 /// Where the kernel says which boot of which machine this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -37,7 +35,7 @@ pub struct Owner {
 
 impl LockFile {
     pub fn new(directory: &Path, run: &str, owner: &Owner) -> std::io::Result<Self> {
-        trust::make(directory)?;
+        files::trust::make(directory)?;
         let path = path(directory, run);
         // It is locked and complete when it appears.
         let new = path.with_extension("new");

@@ -27,9 +27,9 @@ mod shared;
 mod shell;
 mod ssh;
 mod sweep;
-mod transfer;
 mod users;
 mod volume;
+mod volume_archive;
 mod way;
 mod writable;
 
@@ -50,11 +50,11 @@ use self::plan::Plan;
 use self::shared::{Shared, attended, silent};
 use super::{
     Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox, Terminal, Volume,
-    VolumeArchive,
 };
 use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeName;
 use sweep::{Cleared, Objects};
+use transfer::VolumeStream;
 
 /// The `docker` driver.
 pub struct DockerDriver {
@@ -77,6 +77,11 @@ fn leases() -> PathBuf {
 }
 
 impl DockerDriver {
+    /// A volume's content by way of the engine, whether or not it is also a directory of this machine.
+    pub async fn stream(&self, name: &VolumeName) -> Result<Arc<dyn VolumeStream>, DriverError> {
+        volume::stream(&self.shared, name).await
+    }
+
     /// Connects to the engine, and starts to clear what killed runs left behind.
     pub async fn start(
         config: &DockerConfig,
@@ -208,27 +213,6 @@ impl Driver for DockerDriver {
             context: format!("lost volume `{name}`"),
             source: error.into(),
         })?
-    }
-
-    async fn read_volume(&self, name: &VolumeName) -> Result<VolumeArchive, DriverError> {
-        let lost = || format!("cannot read volume `{name}`");
-        self.shared.unless_lost(lost, volume::read(&self.shared, name)).await
-    }
-
-    async fn write_volume(
-        &self,
-        name: &VolumeName,
-        archive: VolumeArchive,
-    ) -> Result<(), DriverError> {
-        let (shared, name) = (self.shared.clone(), name.clone());
-        let lost = format!("cannot fill volume `{name}`");
-        let context = lost.clone();
-        // To the end, even if nobody waits for it any more: what it makes has to be there, or gone, when
-        // the run looks for what to remove. The archive ends with its sender.
-        let filled =
-            async move { shared.unless_lost(|| lost, volume::fill(&shared, &name, archive)).await };
-        let filled = self.shared.tasks.spawn(filled).await;
-        filled.map_err(|error| DriverError::Io { context, source: error.into() })?
     }
 
     async fn run(

@@ -1,6 +1,7 @@
 //! Volumes of the engine.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,14 +11,16 @@ use bollard::models::VolumeCreateRequest;
 use super::failure::failed;
 use super::shared::Shared;
 use super::users::Users;
-use super::{labels, transfer};
-use crate::driver::{DriverError, LocalDirectory, Volume, VolumeArchive};
+use super::{labels, volume_archive};
+use crate::driver::{DriverError, Volume};
 use crate::volume::VolumeName;
 use archive::Root;
+use async_trait::async_trait;
+use transfer::{LocalDirectory, VolumeAccess, VolumeArchive, VolumeStream};
 
 /// Creates a volume, or finds the one that this run has created before.
 pub async fn create(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     name: &VolumeName,
     size: Option<u64>,
 ) -> Result<Volume, DriverError> {
@@ -29,15 +32,53 @@ pub async fn create(
         created.map_err(|error| failed(format!("cannot create volume `{name}`"), error))?;
     shared.know(name, created.name, size);
     let users = shared.users().await?;
-    Ok(Volume {
-        name: name.clone(),
-        directory: local(shared, users, Path::new(&created.mountpoint)),
-        root: match users {
-            Users::Mapped(root) => root,
-            Users::Same | Users::Inside => Root::default(),
-        },
-        path: created.mountpoint,
-    })
+    let access = match local(shared, users, Path::new(&created.mountpoint)) {
+        Some(directory) => VolumeAccess::Local(directory),
+        None => VolumeAccess::Stream(stream(shared, name).await?),
+    };
+    Ok(Volume { name: name.clone(), access, path: created.mountpoint })
+}
+
+/// A volume's content by way of the engine, which has the volume.
+pub async fn stream(
+    shared: &Arc<Shared>,
+    name: &VolumeName,
+) -> Result<Arc<dyn VolumeStream>, DriverError> {
+    let root = match shared.users().await? {
+        Users::Mapped(root) => root,
+        Users::Same | Users::Inside => Root::default(),
+    };
+    Ok(Arc::new(EngineVolume { shared: shared.clone(), name: name.clone(), root }))
+}
+
+/// A volume whose content goes through the engine.
+struct EngineVolume {
+    shared: Arc<Shared>,
+    name: VolumeName,
+    root: Root,
+}
+
+#[async_trait]
+impl VolumeStream for EngineVolume {
+    fn root(&self) -> Root {
+        self.root
+    }
+
+    async fn read(&self) -> io::Result<VolumeArchive> {
+        let Self { shared, name, .. } = self;
+        let lost = || format!("cannot read volume `{name}`");
+        shared.unless_lost(lost, read(shared, name)).await.map_err(io::Error::other)
+    }
+
+    async fn write(&self, archive: VolumeArchive) -> io::Result<()> {
+        let (shared, name) = (self.shared.clone(), self.name.clone());
+        let lost = format!("cannot fill volume `{name}`");
+        // To the end, even if nobody waits for it any more: what it makes has to be there, or gone, when
+        // the run looks for what to remove. The archive ends with its sender.
+        let filled =
+            async move { shared.unless_lost(|| lost, fill(&shared, &name, archive)).await };
+        self.shared.tasks.spawn(filled).await?.map_err(io::Error::other)
+    }
 }
 
 async fn make(
@@ -69,7 +110,7 @@ async fn make(
 
 /// Replaces a volume that is empty by one that has an archive's content: all of it, or the volume stays
 /// as it is.
-pub async fn fill(
+async fn fill(
     shared: &Arc<Shared>,
     name: &VolumeName,
     archive: VolumeArchive,
@@ -77,7 +118,7 @@ pub async fn fill(
     let context = || format!("cannot fill volume `{name}`");
     let Some((empty, size)) = shared.known(name) else { return Err(unknown(name)) };
     let new = make(shared, name, size).await.map_err(|error| failed(context(), error))?.name;
-    let written = transfer::write(shared, name, &new, archive).await;
+    let written = volume_archive::write(shared, name, &new, archive).await;
     let unused = match &written {
         Ok(()) => {
             shared.know(name, new, size);
@@ -90,9 +131,9 @@ pub async fn fill(
 }
 
 /// Starts to read a volume.
-pub async fn read(shared: &Arc<Shared>, name: &VolumeName) -> Result<VolumeArchive, DriverError> {
+async fn read(shared: &Arc<Shared>, name: &VolumeName) -> Result<VolumeArchive, DriverError> {
     match shared.volume(name) {
-        Some(volume) => transfer::read(shared, name, &volume).await,
+        Some(volume) => volume_archive::read(shared, name, &volume).await,
         None => Err(unknown(name)),
     }
 }

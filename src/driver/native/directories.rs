@@ -13,8 +13,8 @@ use nix::unistd::{getegid, geteuid};
 
 use super::user::Owner;
 use crate::driver::name;
-use crate::remove::{make_writable, remove};
 use crate::volume::VolumeName;
+use files::remove::{make_writable, remove};
 
 /// ```text
 /// tasks/<name>     where a task starts

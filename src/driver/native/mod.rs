@@ -45,15 +45,13 @@ use self::shared::{Ignored, Shared, blocking};
 use self::shell::Kept;
 use self::site::{Plan, Seat};
 use super::{
-    Driver, DriverError, LocalDirectory, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox,
-    Terminal, Volume,
+    Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox, Terminal, Volume,
 };
 use crate::limits;
 use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
-use crate::trust;
 use crate::volume::VolumeName;
-use archive::Root;
 use supervise::Supervision;
+use transfer::{LocalDirectory, VolumeAccess};
 
 /// The `native` driver.
 pub struct NativeDriver {
@@ -86,7 +84,7 @@ pub async fn prune(config: &NativeConfig) -> Result<Pruned, DriverError> {
     let root = root.unwrap_or_else(crate::state::directory);
     let directories = blocking(move || {
         let all = root.join("native");
-        let is_there = trust::exists(&all).map_err(|error| DriverError::Unavailable {
+        let is_there = files::trust::exists(&all).map_err(|error| DriverError::Unavailable {
             driver: "native",
             reason: format!("nothing is removed below `{}`: {error}", root.display()),
         })?;
@@ -189,11 +187,10 @@ impl Driver for NativeDriver {
         Ok(Volume {
             name: name.clone(),
             path: directory.to_string_lossy().into_owned(),
-            directory: Some(LocalDirectory {
+            access: VolumeAccess::Local(LocalDirectory {
                 staging: self.shared.directories.staging(name),
                 path: directory,
             }),
-            root: Root::default(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::driver::DriverError;
-use crate::remove;
+use files::remove;
 
 /// How long nothing may have been removed. One large file can take a while.
 const STANDSTILL: Duration = Duration::from_mins(2);

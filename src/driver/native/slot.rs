@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
-use crate::remove::remove;
-use crate::trust;
+use files::remove::remove;
 
 /// `<parent>/<number>`: the lowest number that no other run holds, so that paths are stable from
 /// run to run and yet never shared.
@@ -37,10 +36,10 @@ impl Slot {
         let mut vanished = 0;
         loop {
             let path = parent.join(number.to_string());
-            match trust::make(&path).and_then(|()| lock(&path)) {
+            match files::trust::make(&path).and_then(|()| lock(&path)) {
                 // A run that ends removes the directories above that are empty, so what was at this path
                 // may have been put there since. From now on the path stays.
-                Ok(Some(lock)) if trust::exists(&path)? => {
+                Ok(Some(lock)) if files::trust::exists(&path)? => {
                     // No other user needs to look at what a run works on, or to run it: a volume may hold
                     // programs with the setuid bit. `Directories::admit` lets users of tasks in.
                     fs::set_permissions(&path, Permissions::from_mode(0o700))?;
@@ -97,7 +96,7 @@ impl Slot {
 /// Nothing is removed where another user can change what the path leads to.
 pub fn remove_leftovers(namespace: &Path, root: &Path) -> usize {
     let mut removed = 0;
-    if !trust::exists(namespace).unwrap_or(false) {
+    if !files::trust::exists(namespace).unwrap_or(false) {
         return 0;
     }
     let directories = |path: &Path| -> Vec<PathBuf> {

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::VolumeCache;
-use crate::cache::StoreError;
+use store::StoreError;
 
 /// How long a run waits in one go for a store that is out of order.
 const PATIENCE: Duration = Duration::from_secs(10);

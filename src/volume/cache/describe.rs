@@ -1,7 +1,7 @@
 //! What is known of an archive without unpacking it.
 
-use crate::cache::{CacheKey, CacheStore, ObjectInfo, PutCondition, StoreError};
 use archive::{Compression, Trailer, is_announced};
+use store::{CacheKey, CacheStore, ObjectInfo, PutCondition, StoreError};
 
 /// What a store knows of an archive. What its metadata leave out because it was not known when its
 /// upload began is read from the archive's end.

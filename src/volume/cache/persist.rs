@@ -1,25 +1,38 @@
 //! From a volume into the store.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::access::{Access, Need};
-use super::content::Content;
 use super::describe::{look, replaceable};
 use super::failure::Replaces;
-use super::transfer::Transfer;
-use super::{DIGEST_VERSION, Restored, UNUSED, VolumeCache, millis, pack, unpack};
-use crate::cache::{CacheKey, CacheWhen, KEY_VERSION, Metadata, PutCondition, StoreError};
-use crate::driver::{Driver, Volume};
+use super::{Restored, UNUSED, VolumeCache, millis};
+use crate::driver::Volume;
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
 use crate::volume::{Ended, Usage};
 use archive::{Compression, Stage, TreeDigest};
+use store::{CacheKey, CacheWhen, KEY_VERSION, Metadata, PutCondition, StoreError};
+use transfer::{DIGEST_VERSION, Operation, Outcome, TransferError, TransferReport, Watchdog};
+
+/// Why a persist failed, in words.
+struct Failure(String);
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self(reason)
+    }
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        Self(error.to_string())
+    }
+}
 
 impl VolumeCache {
     /// Puts a volume into the cache if that is wanted and the cache does not have the same already.
     pub async fn persist(
         &self,
-        driver: &dyn Driver,
         volume: &Volume,
         restored: Option<Arc<Restored>>,
         usage: Usage,
@@ -44,12 +57,10 @@ impl VolumeCache {
                 report.reason = reason;
                 Ok(CacheOutcome::Skipped)
             }
-            None => {
-                self.try_persist(driver, volume, restored.as_deref(), &usage, &mut report).await
-            }
+            None => self.try_persist(volume, restored.as_deref(), &usage, &mut report).await,
         };
         report.duration_ms = millis(started.elapsed());
-        report.outcome = result.unwrap_or_else(|reason| {
+        report.outcome = result.unwrap_or_else(|Failure(reason)| {
             self.failed(format!(
                 "volume `{}` was not persisted, `{}` stays as it was: {reason}",
                 volume.name, report.key
@@ -96,29 +107,25 @@ impl VolumeCache {
 
     async fn try_persist(
         &self,
-        driver: &dyn Driver,
         volume: &Volume,
         restored: Option<&Restored>,
         usage: &Usage,
         report: &mut CacheReport,
-    ) -> Result<CacheOutcome, String> {
+    ) -> Result<CacheOutcome, Failure> {
         let _turn = self.turn(&self.cancel).await?;
         let key = self.config.key(&volume.name).map_err(|error| error.to_string())?;
         let hit = restored.filter(|restored| restored.outcome == CacheOutcome::Hit);
-        let known = restored.and_then(|restored| restored.snapshot.clone());
+        let known = restored.and_then(|restored| restored.index.clone());
         let damaged = match restored.map(|restored| &restored.replaces) {
             Some(Replaces::Version(etag)) => Some(etag),
             _ => None,
         };
         let mut compare = true;
         loop {
-            let transfer = Transfer::start(&self.config, &self.cancel);
-            let downloading = transfer.enter(Stage::Download);
-            let seen = transfer
-                .bounded(look(&*self.store, &key))
-                .await?
-                .map_err(|error| error.to_string())?;
-            drop(downloading);
+            let started = Instant::now();
+            let watchdog = self.watchdog();
+            let seen = self.asked(&watchdog, look(&*self.store, &key)).await?;
+            let seen = seen.map_err(|error| error.to_string())?;
             if let Some(etag) = damaged
                 && seen.as_ref().is_none_or(|seen| seen.info.etag != *etag)
             {
@@ -127,16 +134,14 @@ impl VolumeCache {
             }
             // A damaged one is to be replaced whatever it says of itself.
             let stored = seen.as_ref().map(|seen| &seen.info);
-            let stored =
-                stored.filter(|stored| self.expired(stored).is_none() && damaged.is_none());
+            let stored = stored.filter(|stored| !self.is_expired(stored) && damaged.is_none());
             // An unchanged volume must not replace what somebody else made of the same beginnings.
             let beginning = hit.and_then(|hit| hit.digest).filter(|_| stored.is_some());
             let claimed = stored.and_then(|stored| stored.metadata.digest.as_deref()?.parse().ok());
             // A look at all files before they are packed is worth its time only if it may turn out that
             // they need not be, or if nothing but the metadata has a place for their digest.
             let is_known = beginning.is_some() || claimed.is_some();
-            let survey_first =
-                compare && (is_known || self.config.compression != Compression::Zstd);
+            let scan_first = compare && (is_known || self.config.compression != Compression::Zstd);
             let mut metadata = Metadata {
                 writer: Some(self.writer.clone()),
                 version: Some(DIGEST_VERSION),
@@ -144,19 +149,24 @@ impl VolumeCache {
                 ..Metadata::default()
             };
             let mut is_unchanged = false;
-            let is_empty = if survey_first {
-                let content = Content::open(driver, volume, &transfer).await?;
-                let survey = pack::survey(self, content, known.clone(), &transfer).await?;
-                report.content_bytes = survey.bytes;
-                is_unchanged = beginning == Some(survey.digest)
-                    || (claimed == Some(survey.digest) && self.has(&key, survey.digest).await);
-                metadata.digest = Some(survey.digest.to_string());
-                metadata.entries = Some(survey.entries);
-                metadata.content_bytes = Some(survey.bytes);
-                survey.is_empty()
+            let is_empty = if scan_first {
+                let operation = Operation::Scan { known: known.clone() };
+                let scan = self.job(operation, volume, started).await?;
+                report.content_bytes = scan.content_bytes;
+                let digest = scan.digest;
+                is_unchanged = beginning.is_some() && beginning == digest;
+                if let Some(digest) = digest
+                    && !is_unchanged
+                    && claimed == Some(digest)
+                {
+                    is_unchanged = self.has(&key, digest).await;
+                }
+                metadata.digest = digest.map(|digest| digest.to_string());
+                metadata.entries = Some(scan.entries);
+                metadata.content_bytes = Some(scan.content_bytes);
+                scan.outcome == Outcome::Empty
             } else {
-                let content = Content::open(driver, volume, &transfer).await?;
-                pack::is_empty(self, content, &transfer).await?
+                self.job(Operation::LookInside, volume, started).await?.outcome == Outcome::Empty
             };
             if is_empty && hit.is_none() {
                 report.reason = match usage.mounted {
@@ -168,12 +178,10 @@ impl VolumeCache {
             if is_unchanged {
                 return Ok(CacheOutcome::Unchanged);
             }
-            let downloading = transfer.enter(Stage::Download);
             let compression = self.config.compression;
-            let condition = transfer
-                .bounded(replaceable(&*self.store, &key, seen.as_ref(), compression))
-                .await?;
-            drop(downloading);
+            let watchdog = self.watchdog();
+            let replaceable = replaceable(&*self.store, &key, seen.as_ref(), compression);
+            let condition = self.asked(&watchdog, replaceable).await?;
             let condition = match (condition, damaged) {
                 (Ok(_), Some(etag)) => PutCondition::Version(etag.clone()),
                 (Ok(condition), None) => condition,
@@ -181,7 +189,7 @@ impl VolumeCache {
                     report.reason = error.to_string();
                     return Ok(CacheOutcome::Skipped);
                 }
-                (Err(error), _) => return Err(error.to_string()),
+                (Err(error), _) => return Err(error.to_string().into()),
             };
             if compare {
                 self.events
@@ -191,25 +199,32 @@ impl VolumeCache {
                     })
                     .await;
             }
-            let content = Content::open(driver, volume, &transfer).await?;
-            match pack::from(self, content, &key, metadata, &condition, transfer).await? {
-                pack::Outcome::Published(packed) => {
-                    report.bytes = packed.compressed_bytes;
-                    report.content_bytes = packed.bytes;
-                    for notice in packed.notices {
+            let key = key.clone();
+            let operation = Operation::Persist { key: key.clone(), metadata, condition };
+            let persisted = match self.job(operation, volume, started).await {
+                Err(TransferError::Conflict(reason)) => {
+                    report.reason = match damaged {
+                        Some(_) => replaced(&key),
+                        None => reason,
+                    };
+                    return Ok(CacheOutcome::Skipped);
+                }
+                persisted => persisted?,
+            };
+            match persisted.outcome {
+                Outcome::Published => {
+                    report.bytes = persisted.bytes;
+                    report.content_bytes = persisted.content_bytes;
+                    for notice in persisted.notices {
                         self.events.notice(format!("volume `{}`: {notice}", volume.name));
                     }
                     return Ok(CacheOutcome::Uploaded);
                 }
                 // Files have changed since the look at them. Another one would be no better: the object
                 // goes with what is known of it when it is packed.
-                pack::Outcome::Changing => compare = false,
-                pack::Outcome::Kept(error) => {
-                    report.reason = match damaged {
-                        Some(_) => replaced(&key),
-                        None => error.to_string(),
-                    };
-                    return Ok(CacheOutcome::Skipped);
+                Outcome::Changing => compare = false,
+                other => {
+                    return Err(format!("internal error: a persist came to {other:?}").into());
                 }
             }
         }
@@ -218,9 +233,35 @@ impl VolumeCache {
     /// Whether the cache has a tree, found out by reading its archive to the end. What an archive and its
     /// metadata say of themselves proves nothing: whoever has changed the one may have left the other.
     async fn has(&self, key: &CacheKey, digest: TreeDigest) -> bool {
-        let transfer = Transfer::start(&self.config, &self.cancel);
+        let job = self.describe(Operation::Verify { key: key.clone() }, Duration::ZERO);
         // Whatever cannot be read now is replaced.
-        unpack::read(self, key, transfer).await.is_ok_and(|found| found == Some(digest))
+        let verified = self.execute(&job, None, None, &self.cancel).await;
+        verified.is_ok_and(|found| found.digest == Some(digest))
+    }
+
+    /// Carries out one of the jobs of a persist, which have one budget together.
+    async fn job(
+        &self,
+        operation: Operation,
+        volume: &Volume,
+        started: Instant,
+    ) -> Result<TransferReport, TransferError> {
+        let job = self.describe(operation, started.elapsed());
+        self.execute(&job, Some(volume), None, &self.cancel).await
+    }
+
+    fn watchdog(&self) -> Watchdog {
+        Watchdog::start((&self.config).into(), self.store.retries(), &self.cancel)
+    }
+
+    /// Waits for an answer of the store.
+    async fn asked<T>(
+        &self,
+        watchdog: &Watchdog,
+        answer: impl Future<Output = T>,
+    ) -> Result<T, TransferError> {
+        let _downloading = watchdog.enter(Stage::Download);
+        watchdog.bounded(answer).await
     }
 }
 

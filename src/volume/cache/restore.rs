@@ -4,16 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::access::{Access, Need};
-use super::failure::{Replaces, RestoreError};
-use super::transfer::{self, Transfer};
-use super::{UNUSED, VolumeCache, millis, unpack};
-use crate::cache::{ObjectInfo, RestoreSource};
-use crate::driver::{Driver, Volume};
+use super::failure::Replaces;
+use super::{CANCELLED, UNUSED, VolumeCache, millis};
+use crate::driver::Volume;
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
-use archive::{Snapshot, Stage, TreeDigest};
-
-/// How often a restore begins again because another run has replaced the archive meanwhile.
-const RESTARTS: u32 = 2;
+use archive::{FileIndex, TreeDigest};
+use store::RestoreSource;
+use transfer::{Candidate, Operation, Outcome, TransferError};
 
 /// What a volume was restored from, and what it held then.
 #[derive(Debug)]
@@ -21,13 +18,13 @@ pub struct Restored {
     pub outcome: CacheOutcome,
     /// Of the tree that was read.
     pub(super) digest: Option<TreeDigest>,
-    pub(super) snapshot: Option<Arc<Snapshot>>,
+    pub(super) index: Option<Arc<FileIndex>>,
     pub(super) replaces: Replaces,
 }
 
 impl Restored {
     fn nothing(outcome: CacheOutcome) -> Self {
-        Self { outcome, digest: None, snapshot: None, replaces: Replaces::Anything }
+        Self { outcome, digest: None, index: None, replaces: Replaces::Anything }
     }
 }
 
@@ -37,27 +34,27 @@ struct Failure {
     replaces: Replaces,
 }
 
-impl From<String> for Failure {
-    fn from(reason: String) -> Self {
-        Self { replaces: Replaces::Nothing(reason.clone()), reason }
-    }
-}
-
 impl Failure {
-    fn new(error: &RestoreError, source: &RestoreSource, info: &ObjectInfo) -> Self {
+    /// The archive may be good, unless the transfer has read it to its end and found it wrong.
+    fn new(error: &TransferError, sources: &[RestoreSource]) -> Self {
         let reason = error.to_string();
-        match (error.is_damage(), source.is_own) {
-            (true, true) => Self { reason, replaces: Replaces::Version(info.etag.clone()) },
-            // There was nothing under the volume's own key.
-            (true, false) => Self { reason, replaces: Replaces::Anything },
-            (false, _) => reason.into(),
-        }
+        let replaces = match error {
+            TransferError::Corrupt { candidate, etag, .. } => {
+                match sources.get(*candidate).is_some_and(|source| source.is_own) {
+                    true => Replaces::Version(etag.clone()),
+                    // There was nothing under the volume's own key.
+                    false => Replaces::Anything,
+                }
+            }
+            _ => Replaces::Nothing(reason.clone()),
+        };
+        Self { reason, replaces }
     }
 }
 
 impl VolumeCache {
     /// Fills a volume that is empty from the cache, or leaves it empty.
-    pub async fn restore(&self, driver: &dyn Driver, volume: &Volume) -> Restored {
+    pub async fn restore(&self, volume: &Volume) -> Restored {
         if !self.config.policy.pulls() {
             return Restored::nothing(CacheOutcome::Skipped);
         }
@@ -71,7 +68,7 @@ impl VolumeCache {
         if matches!(access, Access::None | Access::Unavailable) {
             let is_cancelled = self.restores.is_cancelled();
             (report.reason, report.outcome) = match is_cancelled {
-                true => (transfer::CANCELLED.to_owned(), CacheOutcome::Skipped),
+                true => (CANCELLED.to_owned(), CacheOutcome::Skipped),
                 false => (UNUSED.to_owned(), CacheOutcome::Failed),
             };
             let mut restored = Restored::nothing(report.outcome);
@@ -82,7 +79,7 @@ impl VolumeCache {
             self.events.send(RunEvent::CacheFinished(report)).await;
             return restored;
         }
-        let result = self.try_restore(driver, volume, &mut report).await;
+        let result = self.try_restore(volume, &mut report).await;
         report.duration_ms = millis(started.elapsed());
         let restored = match result {
             Ok(restored) => restored,
@@ -106,93 +103,50 @@ impl VolumeCache {
 
     async fn try_restore(
         &self,
-        driver: &dyn Driver,
         volume: &Volume,
         report: &mut CacheReport,
     ) -> Result<Restored, Failure> {
-        let _turn = self.turn(&self.restores).await?;
-        let sources = self.config.sources(&volume.name).map_err(|error| error.to_string())?;
-        let mut misses = Vec::new();
-        for source in &sources {
-            if let Some(restored) =
-                self.restore_from(driver, volume, source, report, &mut misses).await?
-            {
-                return Ok(restored);
-            }
-        }
-        report.reason = misses.join(", ");
-        self.events
-            .send(RunEvent::CacheMiss {
-                volume: report.volume.clone(),
-                key: report.key.clone(),
-                reason: report.reason.clone(),
-            })
-            .await;
-        Ok(Restored::nothing(CacheOutcome::Miss))
-    }
-
-    /// Restores from one key, or says in `misses` why there is nothing to restore.
-    async fn restore_from(
-        &self,
-        driver: &dyn Driver,
-        volume: &Volume,
-        source: &RestoreSource,
-        report: &mut CacheReport,
-        misses: &mut Vec<String>,
-    ) -> Result<Option<Restored>, Failure> {
-        let (key, started) = (&source.key, tokio::time::Instant::now());
-        let mut restarts = 0;
-        loop {
-            // All attempts together have one budget.
-            let transfer = Transfer::since(started, &self.config, &self.restores);
-            let downloading = transfer.enter(Stage::Download);
-            let found = transfer.bounded(self.store.get(key)).await?;
-            drop(downloading);
-            let Some((info, download)) = found.map_err(|error| error.to_string())? else {
-                misses.push(format!("no `{key}`"));
-                return Ok(None);
-            };
-            if source.is_legacy && !info.metadata.is_of_old_keys() {
-                misses.push(format!("`{key}` is of another volume"));
-                return Ok(None);
-            }
-            if let Some(age) = self.expired(&info) {
-                misses.push(format!("`{key}` is {age} old"));
-                return Ok(None);
-            }
-            report.key = key.to_string();
-            report.bytes = info.size;
-            if restarts == 0 {
+        let local =
+            |reason: String| Failure { replaces: Replaces::Nothing(reason.clone()), reason };
+        let _turn = self.turn(&self.restores).await.map_err(local)?;
+        let sources = self.config.sources(&volume.name);
+        let sources = sources.map_err(|error| local(error.to_string()))?;
+        let candidate = |source: &RestoreSource| Candidate {
+            key: source.key.clone(),
+            is_legacy: source.is_legacy,
+            max_age: self.config.ttl,
+        };
+        let candidates = sources.iter().map(candidate).collect();
+        let restored =
+            self.transfer(Operation::Restore { candidates }, volume, report, &self.restores).await;
+        let restored = restored.map_err(|error| Failure::new(&error, &sources))?;
+        let number = match restored.outcome {
+            Outcome::Restored { candidate } => candidate,
+            Outcome::Missing { misses } => {
+                let misses: Vec<String> = misses.iter().map(ToString::to_string).collect();
+                report.reason = misses.join(", ");
                 self.events
-                    .send(RunEvent::CacheRestoring {
+                    .send(RunEvent::CacheMiss {
                         volume: report.volume.clone(),
                         key: report.key.clone(),
-                        bytes: info.size,
+                        reason: report.reason.clone(),
                     })
                     .await;
+                return Ok(Restored::nothing(CacheOutcome::Miss));
             }
-            let stored = &info.metadata;
-            let unpacked = unpack::into(self, driver, volume, stored, download, transfer).await;
-            let unpacked = match unpacked {
-                Ok(unpacked) => unpacked,
-                Err(error) if error.is_changed() && restarts < RESTARTS => {
-                    restarts += 1;
-                    continue;
-                }
-                Err(error) => return Err(Failure::new(&error, source, &info)),
-            };
-            for notice in unpacked.notices {
-                self.events.notice(format!("volume `{}`: {notice}", volume.name));
-            }
-            report.content_bytes = unpacked.bytes;
-            let outcome = if source.is_own { CacheOutcome::Hit } else { CacheOutcome::Fallback };
-            return Ok(Some(Restored {
-                outcome,
-                // Not what the store says of it: that may be of another archive.
-                digest: unpacked.digest,
-                snapshot: Some(Arc::new(unpacked.snapshot)),
-                replaces: Replaces::Anything,
-            }));
+            other => return Err(local(format!("internal error: a restore came to {other:?}"))),
+        };
+        for notice in restored.notices {
+            self.events.notice(format!("volume `{}`: {notice}", volume.name));
         }
+        report.content_bytes = restored.content_bytes;
+        let is_own = sources.get(number).is_some_and(|source| source.is_own);
+        Ok(Restored {
+            outcome: if is_own { CacheOutcome::Hit } else { CacheOutcome::Fallback },
+            // Not what the store says of it: that may be of another archive.
+            digest: restored.digest,
+            index: restored.index,
+            replaces: Replaces::Anything,
+        })
     }
 }

@@ -63,21 +63,21 @@ async fn volumes_are_read_and_written_as_archives() {
     let before = succeed(&run.driver, &mounted(sh(look), &[(&from, "v")])).await;
     assert!(before.contains("1234:99"), "{before}");
 
-    let archive = run.driver.read_volume(&from.name).await.unwrap();
-    run.driver.write_volume(&to.name, archive).await.unwrap();
+    let archive = run.driver.stream(&from.name).await.unwrap().read().await.unwrap();
+    run.driver.stream(&to.name).await.unwrap().write(archive).await.unwrap();
     assert_eq!(succeed(&run.driver, &mounted(sh(look), &[(&to, "v")])).await, before);
 
     // Cut off, and with an error: nothing is better than a part.
     let empty = volume(&run.driver, "empty").await;
     for error in [None, Some(std::io::Error::other("lost"))] {
-        let mut archive = run.driver.read_volume(&from.name).await.unwrap();
+        let mut archive = run.driver.stream(&from.name).await.unwrap().read().await.unwrap();
         let (sender, part) = tokio::sync::mpsc::channel(2);
         sender.send(Ok(archive.recv().await.unwrap().unwrap().slice(..1536))).await.unwrap();
         if let Some(error) = error {
             sender.send(Err(error)).await.unwrap();
         }
         drop(sender);
-        run.driver.write_volume(&empty.name, part).await.unwrap_err();
+        run.driver.stream(&empty.name).await.unwrap().write(part).await.unwrap_err();
         let read = mounted(sh("ls -A v"), &[(&empty, "v")]);
         assert_eq!(succeed(&run.driver, &read).await, "");
     }
@@ -148,7 +148,7 @@ impl Way {
                 tokio::select! {
                     biased;
                     () = cut.cancelled() => open.cancelled().await,
-                    () = relay(&mut *near, &mut far, &miscounts) => {}
+                    () = validate(&mut *near, &mut far, &miscounts) => {}
                 }
             });
         }
@@ -165,7 +165,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// Passes on what both sides say until one of them ends. If the engine `keeps` networks, whoever removes
 /// one gets the answer of an engine that has lost count instead.
-async fn relay(near: &mut dyn Connection, far: &mut UnixStream, keeps: &AtomicBool) {
+async fn validate(near: &mut dyn Connection, far: &mut UnixStream, keeps: &AtomicBool) {
     let (mut from_near, mut to_near) = tokio::io::split(near);
     let (mut from_far, mut to_far) = far.split();
     let (mut request, mut answer) = (vec![0; 64 << 10], vec![0; 64 << 10]);
@@ -313,7 +313,8 @@ async fn a_volume_may_take_longer_than_an_answer() {
         }
         sender.send(Ok(Bytes::new())).await.unwrap();
     };
-    let (written, ()) = tokio::join!(run.driver.write_volume(&slow.name, chunks), feed);
+    let slow_content = run.driver.stream(&slow.name).await.unwrap();
+    let (written, ()) = tokio::join!(slow_content.write(chunks), feed);
     written.unwrap();
     let read = mounted(sh("wc -c < v/file"), &[(&slow, "v")]);
     assert_eq!(succeed(&run.driver, &read).await, "4096\n");
@@ -328,7 +329,8 @@ async fn a_volume_may_take_longer_than_an_answer() {
         way.cut.cancel();
         _ = sender.send(Ok(Bytes::new())).await;
     };
-    let (written, ()) = tokio::join!(run.driver.write_volume(&stuck.name, chunks), feed);
+    let stuck_content = run.driver.stream(&stuck.name).await.unwrap();
+    let (written, ()) = tokio::join!(stuck_content.write(chunks), feed);
     assert_eq!(
         written.unwrap_err().to_string(),
         "the engine does not take the content of the volume: the engine has not answered for 4s"

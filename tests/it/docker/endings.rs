@@ -251,7 +251,7 @@ async fn what_somebody_removes_meanwhile_is_noticed() {
     let lost = "lost volume `cache`: somebody has removed it from the engine, as `docker volume prune` does";
     let error = finish(&run.driver, &task).await.unwrap_err();
     assert_eq!(error.to_string(), lost);
-    let error = run.driver.read_volume(&cache.name).await.unwrap_err();
+    let error = run.driver.stream(&cache.name).await.unwrap().read().await.unwrap_err();
     assert_eq!(error.to_string(), lost);
     run.end().await;
 }

@@ -132,7 +132,7 @@ async fn what_somebody_removes_before_it_runs_is_made_again() {
         let (sender, chunks) = mpsc::channel(2);
         sender.send(Ok(Bytes::from(archive(name.as_bytes())))).await.unwrap();
         sender.send(Ok(Bytes::new())).await.unwrap();
-        let written = run.driver.write_volume(&filled.name, chunks).await;
+        let written = run.driver.stream(&filled.name).await.unwrap().write(chunks).await;
         let read = mounted(sh("cat v/file"), &[(&filled, "v")]);
         // The engine may lose what it is given, and says so. Then the volume is empty.
         let content = if written.is_ok() { &*name } else { "" };
@@ -140,7 +140,7 @@ async fn what_somebody_removes_before_it_runs_is_made_again() {
         assert_eq!(succeed(&run.driver, &script).await, content, "{written:?}");
 
         // What is read to its end is whole, or it has no end.
-        let mut chunks = run.driver.read_volume(&filled.name).await.unwrap();
+        let mut chunks = run.driver.stream(&filled.name).await.unwrap().read().await.unwrap();
         let mut all = Vec::new();
         let is_whole = loop {
             match chunks.recv().await {

@@ -90,7 +90,7 @@ async fn running_tasks_outlive_the_supervisor_and_new_ones_say_what_happened() {
     kill(&supervisor);
     let error = finish(&run.driver, &sh("true")).await.unwrap_err().to_string();
     assert!(error.contains("ended from outside"), "{error}");
-    let door = shared.directory.unwrap().path.join("door");
+    let door = std::path::Path::new(&shared.path).join("door");
     tokio::task::spawn_blocking(|| fs::write(door, "")).await.unwrap().unwrap();
     assert_eq!(rest.await.unwrap(), TaskExit::Code(7));
     run.end().await;

@@ -20,7 +20,7 @@ async fn root_runs_tasks_as_other_users() {
     let text = succeed(&run.driver, &as_user("nobody", script)).await;
     let expected = "nobody\nnogroup\n65534\nnobody /nonexistent\nroot\nold is read only\n";
     assert_eq!(text, expected);
-    assert_eq!(fs::metadata(new.directory.unwrap().path).unwrap().uid(), 65534);
+    assert_eq!(fs::metadata(&new.path).unwrap().uid(), 65534);
     let table = [("65534", "65534 65534"), ("1234:4321", "1234 4321"), ("nobody:root", "65534 0")];
     for (user, ids) in table {
         let mut spec = sh("echo $(id -u) $(id -g); touch x");

@@ -9,7 +9,7 @@ use archive::{Budget, Compression, UnpackError, UnpackOptions};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use super::{
-    Buffer, RUNNING, listing, pack, parts, survey, unpack_below, unpack_options, unpack_with,
+    Buffer, RUNNING, listing, pack, parts, scan, unpack_below, unpack_options, unpack_with,
 };
 
 fn small() -> tempfile::TempDir {
@@ -70,21 +70,22 @@ fn read(bytes: &[u8], compression: Compression) -> Result<Vec<String>, UnpackErr
     let unpacked = unpack_below(top, bytes, compression, &options);
     let verified = archive::verify(&mut parts(bytes), compression, &options, &RUNNING);
     let mut plain = Buffer::default();
-    let relayed = archive::relay(&mut parts(bytes), compression, &options, &mut plain, &RUNNING);
-    match (unpacked, verified, relayed) {
-        (Ok(tree), Ok(verified), Ok(relayed)) => {
+    let validated =
+        archive::validate(&mut parts(bytes), compression, &options, &mut plain, &RUNNING);
+    match (unpacked, verified, validated) {
+        (Ok(tree), Ok(verified), Ok(validated)) => {
             assert_eq!(verified.digest, tree.unpacked.digest);
-            assert_eq!(relayed.digest, tree.unpacked.digest);
+            assert_eq!(validated.digest, tree.unpacked.digest);
             Ok(listing(&tree.root))
         }
-        (Err(error), Err(verified), Err(relayed)) => {
+        (Err(error), Err(verified), Err(validated)) => {
             assert_eq!(verified.to_string(), error.to_string());
-            assert_eq!(relayed.to_string(), error.to_string());
+            assert_eq!(validated.to_string(), error.to_string());
             Err(error)
         }
-        (unpacked, verified, relayed) => {
+        (unpacked, verified, validated) => {
             let unpacked = unpacked.map(drop);
-            panic!("unpacked: {unpacked:?}, verified: {verified:?}, relayed: {relayed:?}")
+            panic!("unpacked: {unpacked:?}, verified: {verified:?}, validated: {validated:?}")
         }
     }
 }
@@ -214,7 +215,7 @@ fn content_that_was_changed_is_damaged_whatever_the_checksums_say() {
         assert!(error.to_string().starts_with("the archive is damaged"), "{error}");
         // The same by the store's word alone, for archives that say nothing of themselves.
         let foreign = compressed(&content[1024..content.len() - 2048], compression);
-        let expected = survey(tree.path()).digest;
+        let expected = scan(tree.path()).digest;
         let options = UnpackOptions { expected: Some(expected), ..unpack_options() };
         let error = unpack_with(&foreign, compression, &options).map(drop).unwrap_err();
         assert!(matches!(error, UnpackError::Damaged(_)), "{compression:?}: {error:?}");

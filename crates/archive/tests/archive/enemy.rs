@@ -108,22 +108,22 @@ impl Prey {
         assert_eq!(outside(), before);
         // Whatever is refused here is not handed on for others to unpack, and the other way round.
         let mut plain = Buffer::default();
-        let relayed =
-            archive::relay(&mut parts(bytes), Compression::None, options, &mut plain, stop);
+        let validated =
+            archive::validate(&mut parts(bytes), Compression::None, options, &mut plain, stop);
         let verified = archive::verify(&mut parts(bytes), Compression::None, options, &RUNNING);
         match (&result, verified) {
             (Ok(_), Ok(_)) => {}
             (Err(error), Err(other)) => assert_eq!(error.to_string(), other.to_string()),
             (result, verified) => panic!("unpacked: {result:?}, verified: {verified:?}"),
         }
-        match (&result, relayed) {
+        match (&result, validated) {
             (Ok(_), Ok(_)) => {
                 let copy = unpack_with(&plain.0, Compression::None, options).unwrap();
                 // But for the root, which the archive need not describe.
                 assert_eq!(listing(&copy.root)[1..], listing(&self.root)[1..]);
             }
             (Err(error), Err(other)) => assert_eq!(error.to_string(), other.to_string()),
-            (result, relayed) => panic!("unpacked: {result:?}, handed on: {relayed:?}"),
+            (result, validated) => panic!("unpacked: {result:?}, handed on: {validated:?}"),
         }
         assert_eq!(fs::read_dir(&self.top).unwrap().count(), 2, "something lies beside the root");
         result.map(drop)

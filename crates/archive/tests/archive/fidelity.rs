@@ -10,7 +10,7 @@ use archive::Compression;
 use rustix::fs::{AtFlags, CWD, Mode, Timespec, Timestamps, utimensat};
 
 use super::{
-    RUNNING, attributes, listing, pack, pack_options, pack_with, set_attribute, survey, unpack,
+    RUNNING, attributes, listing, pack, pack_options, pack_with, scan, set_attribute, unpack,
 };
 
 /// Sets the time of the last modification, of a link itself too.
@@ -88,11 +88,11 @@ fn every_kind_of_entry_is_kept_exactly() {
     let root = tree.path().join("tree");
     fs::create_dir(&root).unwrap();
     every_kind(&root);
-    let (before, digest) = (listing(&root), survey(&root).digest);
+    let (before, digest) = (listing(&root), scan(&root).digest);
     for compression in Compression::ALL {
         let copy = unpack(&pack(&root, compression), compression);
         assert_eq!(listing(&copy.root), before, "{compression:?}");
-        assert_eq!(survey(&copy.root).digest, digest);
+        assert_eq!(scan(&copy.root).digest, digest);
         assert_eq!(copy.unpacked.notices, [""; 0]);
         assert_eq!(copy.unpacked.entries, before.len() as u64 - 1);
         for name in ["sparse", "hole"] {
@@ -123,13 +123,13 @@ fn a_restored_tree_is_known_without_being_read() {
         let copy = unpack(&pack(tree.path(), compression), compression);
         let options = pack_options(compression);
         let look = || {
-            let known = Some(&copy.unpacked.snapshot);
-            let survey = archive::survey(&copy.root, known, &options, &RUNNING).unwrap();
-            (survey.digest, survey.bytes_read)
+            let known = Some(&copy.unpacked.file_index);
+            let scan = archive::scan(&copy.root, known, &options, &RUNNING).unwrap();
+            (scan.digest, scan.bytes_read)
         };
         let (digest, read) = look();
-        assert_eq!(digest, survey(tree.path()).digest);
-        // Only the one with attributes, which the snapshot does not have.
+        assert_eq!(digest, scan(tree.path()).digest);
+        // Only the one with attributes, which the file index does not have.
         assert_eq!(read, 8);
 
         // The same size and the same time: only the change of status tells.
@@ -185,10 +185,10 @@ fn deeper_than_any_path_may_be_long() {
     }
     let flags = rustix::fs::OFlags::CREATE | rustix::fs::OFlags::WRONLY;
     rustix::fs::openat(&directory, "file", flags, Mode::from_raw_mode(0o644)).unwrap();
-    let before = survey(tree.path());
+    let before = scan(tree.path());
     assert_eq!(before.entries, 101);
     let copy = unpack(&pack(tree.path(), Compression::Zstd), Compression::Zstd);
-    assert_eq!(survey(&copy.root).digest, before.digest);
+    assert_eq!(scan(&copy.root).digest, before.digest);
     // Neither tree can be removed by its path.
     for root in [tree.path(), &copy.root] {
         assert!(std::process::Command::new("rm").arg("-rf").arg(root).status().unwrap().success());

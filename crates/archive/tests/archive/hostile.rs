@@ -426,18 +426,18 @@ fn capabilities_are_dropped_unless_they_are_wanted() {
         let lost = bytes == &kept && setuid == Setuid::Drop;
         assert_eq!(told(&copy.unpacked.notices), if lost { 3 } else { 0 });
         let mut plain = Buffer::default();
-        archive::relay(&mut parts(bytes), Compression::Zstd, &options, &mut plain, &RUNNING)
+        archive::validate(&mut parts(bytes), Compression::Zstd, &options, &mut plain, &RUNNING)
             .unwrap();
         let has = plain.0.windows(NAME.len()).any(|window| window == NAME.as_bytes());
         assert_eq!(has, expected.is_some());
     }
     // The same of what an engine gives.
-    let plain = super::relay(&kept, Compression::Zstd);
+    let plain = super::validate(&kept, Compression::Zstd);
     for setuid in [Setuid::Keep, Setuid::Drop] {
         let options = PackOptions { setuid, ..pack_options(Compression::None) };
         let mut bytes = Buffer::default();
         let root = archive::Root::default();
-        let how = archive::repack(&mut parts(&plain), root, &options, &mut bytes, &RUNNING);
+        let how = archive::transcode(&mut parts(&plain), root, &options, &mut bytes, &RUNNING);
         assert_eq!(told(&how.unwrap().notices), if setuid == Setuid::Drop { 3 } else { 0 });
         let has = bytes.0.windows(NAME.len()).any(|window| window == NAME.as_bytes());
         assert_eq!(has, setuid == Setuid::Keep);

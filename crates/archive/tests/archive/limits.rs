@@ -9,7 +9,7 @@ use archive::{
 };
 use proptest::prelude::*;
 
-use super::{Buffer, RUNNING, pack_options, relay, set_attribute, unpack_options, whole};
+use super::{Buffer, RUNNING, pack_options, set_attribute, unpack_options, validate, whole};
 
 /// What a directory holds.
 #[derive(Clone, Debug)]
@@ -112,10 +112,10 @@ fn packs(root: &Path, compression: Compression, limits: Limits) -> bool {
     }
 }
 
-fn repacks(plain: &[u8], compression: Compression, limits: Limits) -> bool {
+fn transcodes(plain: &[u8], compression: Compression, limits: Limits) -> bool {
     let options = PackOptions { limits, budget: budget(), ..pack_options(compression) };
     let mut buffer = Buffer::default();
-    match archive::repack(&mut whole(plain), Root::default(), &options, &mut buffer, &RUNNING) {
+    match archive::transcode(&mut whole(plain), Root::default(), &options, &mut buffer, &RUNNING) {
         Ok(_) => true,
         Err(PackError::Limit(_)) => false,
         Err(error) => panic!("{error}"),
@@ -129,8 +129,9 @@ fn unpacks(bytes: &[u8], compression: Compression, limits: Limits) -> bool {
     let unpacked = archive::unpack(&mut whole(bytes), compression, root.path(), &options, &RUNNING);
     let verified = archive::verify(&mut whole(bytes), compression, &options, &RUNNING);
     let mut plain = Buffer::default();
-    let relayed = archive::relay(&mut whole(bytes), compression, &options, &mut plain, &RUNNING);
-    let results = [unpacked, verified, relayed].map(|result| match result {
+    let validated =
+        archive::validate(&mut whole(bytes), compression, &options, &mut plain, &RUNNING);
+    let results = [unpacked, verified, validated].map(|result| match result {
         Ok(_) => true,
         Err(UnpackError::Limit(_)) => false,
         Err(error) => panic!("{error}"),
@@ -154,7 +155,7 @@ fn agree(root: &Path, compression: Compression) {
     let options = PackOptions { budget: budget(), ..pack_options(compression) };
     let mut buffer = Buffer::default();
     let packed = archive::pack(root, &options, &mut buffer, &RUNNING).unwrap();
-    let plain = relay(&buffer.0, compression);
+    let plain = validate(&buffer.0, compression);
     let all = Limits { entries: u64::MAX, bytes: u64::MAX, ratio: u64::MAX, free: 0 };
     // Found by whoever verifies, which is the least work.
     let verifies = |limits: Limits| {
@@ -175,7 +176,7 @@ fn agree(root: &Path, compression: Compression) {
         // A tree of nothing has no limit to be below.
         let accepted = !below || limits.entries == packed.entries;
         assert_eq!(packs(root, compression, limits), accepted, "packed by {limits:?}");
-        assert_eq!(repacks(&plain, compression, limits), accepted, "repacked by {limits:?}");
+        assert_eq!(transcodes(&plain, compression, limits), accepted, "transcoded by {limits:?}");
         assert_eq!(unpacks(&buffer.0, compression, limits), accepted, "unpacked by {limits:?}");
     }
 }
@@ -210,7 +211,7 @@ fn many_small_files_count_with_their_headers() {
 
 /// What an engine might give: nobody can unpack an archive of it.
 #[test]
-fn what_no_rule_allows_is_not_repacked() {
+fn what_no_rule_allows_is_not_transcoded() {
     let entry = |kind, name: &str, link: &str| {
         let mut header = tar::Header::new_gnu();
         let fields = header.as_old_mut();
@@ -226,11 +227,11 @@ fn what_no_rule_allows_is_not_repacked() {
         header.as_bytes().to_vec()
     };
     use tar::EntryType::{Directory, Link, Regular, Symlink};
-    let repack = |entries: &[Vec<u8>]| {
+    let transcode = |entries: &[Vec<u8>]| {
         let plain = [entries.concat(), vec![0; 1024]].concat();
         let options = pack_options(Compression::None);
         let mut buffer = Buffer::default();
-        archive::repack(&mut whole(&plain), Root::default(), &options, &mut buffer, &RUNNING)
+        archive::transcode(&mut whole(&plain), Root::default(), &options, &mut buffer, &RUNNING)
             .map(|packed| (buffer.0, packed.entries))
     };
     for entries in [
@@ -239,7 +240,7 @@ fn what_no_rule_allows_is_not_repacked() {
         [entry(Symlink, "link", "."), entry(Regular, "link/inner", "")],
         [entry(Regular, "d/inner", ""), entry(Regular, "d", "")],
     ] {
-        assert!(matches!(repack(&entries), Err(PackError::Refused { .. })));
+        assert!(matches!(transcode(&entries), Err(PackError::Refused { .. })));
     }
     // What takes the place of something is counted as whoever unpacks it does.
     for (entries, count) in [
@@ -248,7 +249,7 @@ fn what_no_rule_allows_is_not_repacked() {
         (vec![entry(Regular, "file", ""), entry(Symlink, "file", "x")], 2),
         (vec![entry(Regular, "a/b/c", "")], 1),
     ] {
-        let (bytes, entries) = repack(&entries).unwrap();
+        let (bytes, entries) = transcode(&entries).unwrap();
         assert_eq!(entries, count);
         assert!(unpacks(&bytes, Compression::None, Limits::default()));
     }
@@ -256,7 +257,7 @@ fn what_no_rule_allows_is_not_repacked() {
     let plain = [entry(Regular, "a/b/c", ""), vec![0; 1024]].concat();
     for (entries, expected) in [(2, false), (3, true)] {
         let limits = Limits { entries, ..Limits::default() };
-        assert_eq!(repacks(&plain, Compression::None, limits), expected);
+        assert_eq!(transcodes(&plain, Compression::None, limits), expected);
     }
 }
 

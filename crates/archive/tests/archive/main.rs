@@ -20,8 +20,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use archive::{
-    Budget, Compression, Control, Limits, OutsideLinks, PackError, PackOptions, Packed, Root,
-    Setuid, Sink, Source, Survey, UnpackError, UnpackOptions, Unpacked,
+    Budget, Compression, Control, Limits, OutsideLinks, PackError, PackOptions, Packed, Root, Scan,
+    Setuid, Sink, Source, UnpackError, UnpackOptions, Unpacked,
 };
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -94,8 +94,8 @@ fn parts(bytes: &[u8]) -> Parts<'_> {
     Parts(bytes.chunks(10_007))
 }
 
-fn survey(root: &Path) -> Survey {
-    archive::survey(root, None, &pack_options(Compression::Zstd), &RUNNING).unwrap()
+fn scan(root: &Path) -> Scan {
+    archive::scan(root, None, &pack_options(Compression::Zstd), &RUNNING).unwrap()
 }
 
 fn pack_with(root: &Path, options: &PackOptions) -> Result<(Vec<u8>, Packed), PackError> {
@@ -141,27 +141,27 @@ fn unpack(bytes: &[u8], compression: Compression) -> Tree {
     unpack_with(bytes, compression, &unpack_options()).unwrap()
 }
 
-fn relay(bytes: &[u8], compression: Compression) -> Vec<u8> {
+fn validate(bytes: &[u8], compression: Compression) -> Vec<u8> {
     let mut plain = Buffer::default();
-    archive::relay(&mut parts(bytes), compression, &unpack_options(), &mut plain, &RUNNING)
+    archive::validate(&mut parts(bytes), compression, &unpack_options(), &mut plain, &RUNNING)
         .unwrap();
     plain.0
 }
 
-fn repack(plain: &[u8], compression: Compression) -> Vec<u8> {
-    repack_of(plain, Root::default(), compression)
+fn transcode(plain: &[u8], compression: Compression) -> Vec<u8> {
+    transcode_of(plain, Root::default(), compression)
 }
 
-fn repack_of(plain: &[u8], root: Root, compression: Compression) -> Vec<u8> {
+fn transcode_of(plain: &[u8], root: Root, compression: Compression) -> Vec<u8> {
     let mut buffer = Buffer::default();
     let options = pack_options(compression);
-    archive::repack(&mut parts(plain), root, &options, &mut buffer, &RUNNING).unwrap();
+    archive::transcode(&mut parts(plain), root, &options, &mut buffer, &RUNNING).unwrap();
     buffer.0
 }
 
-fn survey_archive(plain: &[u8]) -> Survey {
+fn scan_archive(plain: &[u8]) -> Scan {
     let options = pack_options(Compression::Zstd);
-    archive::survey_archive(&mut parts(plain), &options, &RUNNING).unwrap()
+    archive::scan_archive(&mut parts(plain), &options, &RUNNING).unwrap()
 }
 
 /// Everything that an archive keeps, a line for each entry: comparable between trees.

@@ -10,7 +10,7 @@ use archive::{
 };
 use bytes::Bytes;
 
-use super::{Buffer, RUNNING, listing, pack_options, pack_with, survey, unpack};
+use super::{Buffer, RUNNING, listing, pack_options, pack_with, scan, unpack};
 
 #[test]
 fn the_digest_is_that_of_what_was_packed() {
@@ -32,13 +32,13 @@ fn the_digest_is_that_of_what_was_packed() {
         let tree = tempfile::tempdir().unwrap();
         fs::write(tree.path().join("file"), "first").unwrap();
         fs::write(tree.path().join("large"), vec![1; 5_000_000]).unwrap();
-        let before = survey(tree.path()).digest;
+        let before = scan(tree.path()).digest;
         let unchanged = pack_with(tree.path(), &pack_options(Compression::None)).unwrap().1;
         assert_eq!(unchanged.digest, before);
         change(tree.path());
         let (bytes, packed) = pack_with(tree.path(), &pack_options(Compression::None)).unwrap();
         assert_ne!(packed.digest, before);
-        assert_eq!(packed.digest, survey(tree.path()).digest);
+        assert_eq!(packed.digest, scan(tree.path()).digest);
         assert_eq!(packed.changed, 0);
         assert_eq!(listing(&unpack(&bytes, Compression::None).root), listing(tree.path()));
     }
@@ -68,9 +68,9 @@ fn what_is_read_ahead_comes_in_order() {
     mixed(tree.path());
     for compression in Compression::ALL {
         let (bytes, packed) = pack_with(tree.path(), &pack_options(compression)).unwrap();
-        let survey = survey(tree.path());
-        assert_eq!(packed.digest, survey.digest);
-        assert_eq!((packed.entries, packed.bytes), (survey.entries, survey.bytes));
+        let scan = scan(tree.path());
+        assert_eq!(packed.digest, scan.digest);
+        assert_eq!((packed.entries, packed.bytes), (scan.entries, scan.bytes));
         assert_eq!((packed.changed, packed.notices.len()), (0, 0));
         let copy = unpack(&bytes, compression);
         assert_eq!(listing(&copy.root), listing(tree.path()));
@@ -120,7 +120,7 @@ fn a_file_that_shrinks_while_it_is_read_leaves_the_archive_whole() {
     assert_eq!(fs::metadata(copy.root.join("large")).unwrap().len(), 400_000_000);
     assert_eq!(fs::read_to_string(copy.root.join("last")).unwrap(), "last");
     // The digest is that of what is in the archive, not of what was there before or after.
-    assert_eq!(super::survey(&copy.root).digest, packed.digest);
+    assert_eq!(super::scan(&copy.root).digest, packed.digest);
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn packing_and_unpacking_stop_when_they_are_told_to() {
     let options = pack_options(Compression::Zstd);
     let control = Control::new();
     control.stop();
-    let result = archive::survey(tree.path(), None, &options, &control);
+    let result = archive::scan(tree.path(), None, &options, &control);
     assert!(matches!(result, Err(PackError::Stopped)));
     let mut buffer = Buffer::default();
     let result = archive::pack(tree.path(), &options, &mut buffer, &control);

@@ -104,7 +104,7 @@ fn packed(files: &Files, compression: Compression, budget: &Budget) -> Vec<u8> {
     buffer.0
 }
 
-/// Unpacks an archive several times at once with one budget, and relays it to a plain one once more.
+/// Unpacks an archive several times at once with one budget, and validates it to a plain one once more.
 fn unpack_at_once(
     archive: &Arc<Vec<u8>>,
     compression: Compression,
@@ -129,7 +129,7 @@ fn unpack_at_once(
             let mut source = parts(archive);
             let options = unpack_options(budget);
             let (mut plain, control) = (Buffer::default(), Control::new());
-            archive::relay(&mut source, compression, &options, &mut plain, &control).unwrap();
+            archive::validate(&mut source, compression, &options, &mut plain, &control).unwrap();
         });
     });
 }
@@ -226,7 +226,7 @@ fn trees_are_packed_at_once() {
             let budget = Budget::with_threads(bytes, threads);
             std::thread::scope(|scope| {
                 for _ in 0..volumes {
-                    scope.spawn(|| pack_and_repack(tree.path(), &budget, &expected));
+                    scope.spawn(|| pack_and_transcode(tree.path(), &budget, &expected));
                 }
             });
         });
@@ -234,17 +234,17 @@ fn trees_are_packed_at_once() {
 }
 
 /// Packs a tree, and makes the same archive of a plain one.
-fn pack_and_repack(tree: &Path, budget: &Budget, expected: &[u8]) {
+fn pack_and_transcode(tree: &Path, budget: &Budget, expected: &[u8]) {
     let options = pack_options(Compression::Zstd, budget);
     let (mut packed, control) = (Buffer::default(), Control::new());
     archive::pack(tree, &options, &mut packed, &control).unwrap();
     assert!(packed.0 == expected);
     let mut plain = Buffer::default();
     let unpacked = unpack_options(budget);
-    archive::relay(&mut parts(&packed.0), Compression::Zstd, &unpacked, &mut plain, &control)
+    archive::validate(&mut parts(&packed.0), Compression::Zstd, &unpacked, &mut plain, &control)
         .unwrap();
     let (mut again, root) = (Buffer::default(), archive::Root::default());
-    archive::repack(&mut parts(&plain.0), root, &options, &mut again, &control).unwrap();
+    archive::transcode(&mut parts(&plain.0), root, &options, &mut again, &control).unwrap();
     assert!(again.0 == expected);
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use archive::Compression;
 use proptest::prelude::*;
 
-use super::{listing, pack, relay, repack, survey, survey_archive, unpack};
+use super::{listing, pack, scan, scan_archive, transcode, unpack, validate};
 
 #[derive(Clone, Debug)]
 enum Node {
@@ -92,15 +92,15 @@ proptest! {
         let bytes = pack(&root, compression);
         let copy = unpack(&bytes, compression);
         prop_assert_eq!(listing(&copy.root), listing(&root));
-        let digest = survey(&root).digest;
-        prop_assert_eq!(survey(&copy.root).digest, digest);
+        let digest = scan(&root).digest;
+        prop_assert_eq!(scan(&copy.root).digest, digest);
         prop_assert_eq!(copy.unpacked.trailer.map(|trailer| trailer.digest), Some(digest));
         prop_assert_eq!(copy.unpacked.digest, Some(digest));
         prop_assert!(pack(&copy.root, compression) == bytes);
         // The same by way of somebody who takes and gives plain archives.
-        let plain = relay(&bytes, compression);
+        let plain = validate(&bytes, compression);
         prop_assert_eq!(listing(&unpack(&plain, Compression::None).root), listing(&root));
-        prop_assert!(repack(&plain, compression) == bytes);
-        prop_assert_eq!(survey_archive(&plain).digest, digest);
+        prop_assert!(transcode(&plain, compression) == bytes);
+        prop_assert_eq!(scan_archive(&plain).digest, digest);
     }
 }

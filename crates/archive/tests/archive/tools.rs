@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use archive::{Compression, Root};
 
-use super::{listing, pack, repack, repack_of, unpack_options, unpack_with};
+use super::{listing, pack, transcode, transcode_of, unpack_options, unpack_with};
 
 fn tree(root: &Path) {
     fs::write(root.join("file"), "content\n").unwrap();
@@ -121,7 +121,7 @@ fn owners_are_those_that_tasks_see() {
     let mapped = of([(300_000, 400_000), (301_000, 400_001), (5, 5)]);
     let seen = of([(0, 0), (1000, 1), (65_534, 65_534)]);
     let root = Root { user: 300_000, group: 400_000 };
-    assert!(repack_of(&mapped, root, Compression::None) == repack(&seen, Compression::None));
+    assert!(transcode_of(&mapped, root, Compression::None) == transcode(&seen, Compression::None));
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn archives_of_gnu_tar_with_old_times_and_links_to_links_unpack() {
         let copy = unpack_with(&output.stdout, Compression::None, &unpack_options()).unwrap();
         assert_eq!(seconds(&copy.root), seconds(source.path()), "{format}");
         // The same tree by way of an engine.
-        let plain = repack(&output.stdout, Compression::None);
+        let plain = transcode(&output.stdout, Compression::None);
         let again = unpack_with(&plain, Compression::None, &unpack_options()).unwrap();
         let time = fs::symlink_metadata(again.root.join("old")).unwrap().modified().unwrap();
         assert!(time < std::time::UNIX_EPOCH);

@@ -1,0 +1,237 @@
+//! From the keys and values of a DSN to a [`CacheConfig`].
+
+use std::time::Duration;
+
+use super::location::{self, decoded};
+use super::{CacheConfig, CacheKeyError, CachePolicy, CacheWhen, KeyPrefix, StoreLocation};
+use archive::{Compression, OutsideLinks, Setuid};
+use spec::masked;
+use spec::suggest::{did_you_mean, listed};
+
+/// Keys of the store's URL, which may stand anywhere after `cache=`.
+pub(crate) const STORE_KEYS: &[&str] = &["region", "endpoint", "ttl"];
+
+const KEYS: &[&str] = &[
+    "cache",
+    "region",
+    "endpoint",
+    "ttl",
+    "cache_compression",
+    "cache_prefix",
+    "cache_fallback",
+    "cache_policy",
+    "cache_when",
+    "cache_stall",
+    "cache_budget",
+    "cache_max_entries",
+    "cache_max_size",
+    "cache_max_ratio",
+    "cache_outside_links",
+    "cache_setuid",
+];
+
+const MAX_FALLBACKS: usize = 5;
+
+/// What is wrong with a configuration. No message contains a secret.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum CacheConfigError {
+    #[error("unknown key `{key}` for the cache{}, expected {}", did_you_mean(.key, KEYS), listed(KEYS))]
+    UnknownKey { key: String },
+    #[error("key `{key}` is given twice, keep one")]
+    Repeated { key: &'static str },
+    #[error("key `{key}` belongs to the cache, move it after `cache=`")]
+    BeforeStore { key: &'static str },
+    #[error("keys of the cache are given without a store, add `cache=s3://bucket`")]
+    NoStore,
+    #[error("expected `key=value` in the cache's settings, got `{0}`")]
+    NotAPair(String),
+    #[error("invalid value `{value}` for key `{key}`, expected {expected}")]
+    Value { key: &'static str, value: String, expected: String },
+    #[error("invalid prefix for key `{key}`: {source}")]
+    Prefix { key: &'static str, source: CacheKeyError },
+    #[error("key `{key}` is only for stores of the form `s3://`, remove it")]
+    OnlyS3 { key: &'static str },
+    #[error("`{0}` is not valid percent-encoding, write a literal `%` as `%25`")]
+    Encoding(String),
+}
+
+impl CacheConfigError {
+    pub(crate) fn prefix(key: &'static str, source: CacheKeyError) -> Self {
+        let source = match source {
+            CacheKeyError::Path(text) => CacheKeyError::Path(masked(&text)),
+            other => other,
+        };
+        Self::Prefix { key, source }
+    }
+}
+
+pub(crate) fn parse(
+    settings: &[(String, String)],
+) -> Result<Option<CacheConfig>, CacheConfigError> {
+    let mut store: Option<CacheConfig> = None;
+    let mut seen: Vec<&'static str> = Vec::new();
+    // `cache_*` keys may stand before the store that they are about.
+    let mut pairs: Vec<(&'static str, String)> = Vec::new();
+    for (key, value) in settings {
+        let key = known(key)?;
+        if key != "cache" {
+            if STORE_KEYS.contains(&key) && store.is_none() {
+                return Err(CacheConfigError::BeforeStore { key });
+            }
+            once(&mut seen, key)?;
+            pairs.push((key, decoded(value, value)?));
+            continue;
+        }
+        once(&mut seen, key)?;
+        // Encoded as a whole, the URL has no `://`; what is encoded inside of it stays so.
+        let url = if value.contains("://") { value.clone() } else { decoded(value, value)? };
+        let (url, query) = url.split_once('?').unwrap_or((&url, ""));
+        // An `@` may be the end of credentials with an unencoded `?`. Only the location's parser says
+        // that without showing them; without one, a misspelled key is the better explanation.
+        if !query.contains('@') {
+            for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+                known(pair.split_once('=').map_or(pair, |(key, _)| key))?;
+            }
+        }
+        store = Some(CacheConfig::at(StoreLocation::parse(url, query)?));
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let Some((key, value)) = pair.split_once('=') else {
+                return Err(CacheConfigError::NotAPair(masked(pair)));
+            };
+            let key = known(key)?;
+            once(&mut seen, key)?;
+            pairs.push((key, decoded(value, value)?));
+        }
+    }
+    let Some(mut config) = store else {
+        return if pairs.is_empty() { Ok(None) } else { Err(CacheConfigError::NoStore) };
+    };
+    for (key, value) in pairs {
+        apply(&mut config, key, &value)?;
+    }
+    Ok(Some(config))
+}
+
+fn known(key: &str) -> Result<&'static str, CacheConfigError> {
+    let known = KEYS.iter().copied().find(|known| *known == key);
+    known.ok_or_else(|| CacheConfigError::UnknownKey { key: masked(key) })
+}
+
+fn once(seen: &mut Vec<&'static str>, key: &'static str) -> Result<(), CacheConfigError> {
+    if seen.contains(&key) {
+        return Err(CacheConfigError::Repeated { key });
+    }
+    seen.push(key);
+    Ok(())
+}
+
+fn apply(config: &mut CacheConfig, key: &'static str, value: &str) -> Result<(), CacheConfigError> {
+    let invalid = |expected: &str| CacheConfigError::Value {
+        key,
+        value: masked(value),
+        expected: expected.into(),
+    };
+    let prefix = |text: &str| {
+        text.parse::<KeyPrefix>().map_err(|source| CacheConfigError::prefix(key, source))
+    };
+    let count = |text: &str| {
+        let count = text.parse::<u64>().ok().filter(|count| *count > 0);
+        count.ok_or_else(|| invalid("a whole number above 0"))
+    };
+    match key {
+        "region" | "endpoint" => {
+            let StoreLocation::S3(s3) = &mut config.location else {
+                return Err(CacheConfigError::OnlyS3 { key });
+            };
+            if key == "region" {
+                if !is_region(value) {
+                    return Err(invalid("a region such as `eu-west-1`"));
+                }
+                s3.region = Some(value.into());
+            } else if !location::is_endpoint(value) {
+                return Err(invalid("`http://host:port` or `https://host`, without credentials"));
+            } else if s3.endpoint.replace(value.trim_end_matches('/').into()).is_some() {
+                return Err(CacheConfigError::Repeated { key });
+            }
+        }
+        "ttl" => {
+            let ttl = duration(value, Duration::MAX, TTL);
+            config.ttl = Some(ttl.map_err(|expected| invalid(&expected))?);
+        }
+        "cache_compression" => {
+            let compression = value.parse::<Compression>().ok();
+            config.compression = compression.ok_or_else(|| invalid("`zstd`, `gzip` or `none`"))?;
+        }
+        "cache_prefix" => config.prefix = prefix(value)?,
+        "cache_fallback" => {
+            config.fallback = value.split(',').map(prefix).collect::<Result<_, _>>()?;
+            if config.fallback.len() > MAX_FALLBACKS {
+                return Err(invalid("at most five prefixes, separated by commas"));
+            }
+        }
+        "cache_policy" => {
+            config.policy = match value {
+                "pull-push" => CachePolicy::PullPush,
+                "pull" => CachePolicy::Pull,
+                "push" => CachePolicy::Push,
+                "none" => CachePolicy::None,
+                _ => return Err(invalid("`pull-push`, `pull`, `push` or `none`")),
+            };
+        }
+        "cache_when" => {
+            config.when = match value {
+                "success" => CacheWhen::Success,
+                "always" => CacheWhen::Always,
+                "failure" => CacheWhen::Failure,
+                _ => return Err(invalid("`success`, `always` or `failure`")),
+            };
+        }
+        "cache_stall" => {
+            config.stall = duration(value, DAY, LIMIT).map_err(|expected| invalid(&expected))?;
+        }
+        "cache_budget" => {
+            config.budget = duration(value, DAY, LIMIT).map_err(|expected| invalid(&expected))?;
+        }
+        "cache_max_entries" => config.max_entries = Some(count(value)?),
+        "cache_max_size" => {
+            let size = value.parse::<bytesize::ByteSize>().ok().filter(|size| size.as_u64() > 0);
+            let size = size.ok_or_else(|| invalid("a size above 0 such as `20GiB` or `500MB`"))?;
+            config.max_size = Some(size.as_u64());
+        }
+        "cache_max_ratio" => config.max_ratio = Some(count(value)?),
+        "cache_outside_links" => {
+            config.outside_links = match value {
+                "refuse" => OutsideLinks::Refuse,
+                "keep" => OutsideLinks::Keep,
+                _ => return Err(invalid("`refuse` or `keep`")),
+            };
+        }
+        "cache_setuid" => {
+            config.setuid = match value {
+                "drop" => Setuid::Drop,
+                "keep" => Setuid::Keep,
+                _ => return Err(invalid("`drop` or `keep`")),
+            };
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+const TTL: &str = "a duration above 0 such as `24h`, `7d`, `168h` or `90m`";
+const LIMIT: &str = "a duration above 0 of at most a day such as `30s` or `10m`";
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A duration above zero and up to `longest`, or what was expected.
+fn duration(text: &str, longest: Duration, expected: &str) -> Result<Duration, String> {
+    match spec::duration::parse(text) {
+        Ok(value) if !value.is_zero() && value <= longest => Ok(value),
+        Ok(_) => Err(expected.to_owned()),
+        Err(error) => Err(format!("{expected}{}", error.hint())),
+    }
+}
+
+fn is_region(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
