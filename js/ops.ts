@@ -13,6 +13,7 @@ const NAMES: Record<keyof Ops, true> = {
   op_memory_hold_clone: true,
   op_memory_left: true,
   op_pipeline_context: true,
+  op_plan_event: true,
   op_random_fill: true,
   op_random_uuid: true,
   op_sandbox_close: true,

@@ -17,7 +17,15 @@ const shape = {
 
 /** See the typings. Not `async`, so that stacks can be cut where the pipeline called it. */
 export function run(options: RunOptions): Promise<RunResult> {
-  const site = new CallSite(entry);
+  return start(options, null, new CallSite(entry));
+}
+
+/** The same for a step of a pipeline in YAML, by its number. */
+export function runInStep(options: RunOptions, step: number): Promise<RunResult> {
+  return start(options, step, new CallSite(entry));
+}
+
+function start(options: RunOptions, step: number | null, site: CallSite): Promise<RunResult> {
   try {
     const checked = record(new Field<RunOptions>(entry, options), shape);
     const container = containerRequest(checked);
@@ -25,7 +33,8 @@ export function run(options: RunOptions): Promise<RunResult> {
       checked.name,
       checked,
       site,
-      (execution) => ops.op_task_start({ name: checked.name, container, execution }),
+      (execution) =>
+        ops.op_task_start({ name: checked.name, container, execution: { ...execution, step } }),
     );
   } catch (error) {
     return Promise.reject(rejection(null, error, site));

@@ -106,6 +106,7 @@ export function execute(
       cleanup: cleanup ?? false,
       willRetry: willRetry ?? false,
       streamOutput: onOutput !== null,
+      step: null,
     });
   } catch (error) {
     return Promise.reject(failed(error, failing));

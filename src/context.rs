@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use crate::driver::{Driver, RunIdentity};
+use crate::driver::{Capabilities, Driver, RunIdentity};
 pub use crate::event::EventSink;
 use crate::shell::FailureShell;
 pub use crate::stop::{Stop, StopReason};
@@ -15,6 +15,7 @@ use crate::volume::{VolumeCache, VolumeManager};
 pub struct RunContext {
     pub identity: RunIdentity,
     pub driver_name: &'static str,
+    pub capabilities: Capabilities,
     /// What follows `--` on the command line.
     pub args: Vec<String>,
     pub tasks: Arc<TaskRunner>,
@@ -40,6 +41,7 @@ impl RunContext {
         Self {
             identity,
             driver_name: driver.name(),
+            capabilities: driver.capabilities(),
             args,
             tasks,
             volumes,

@@ -201,6 +201,8 @@ async fn execute(
             pipeline: identity.pipeline.clone(),
             file: options.source.given.clone(),
             driver: options.driver.name().to_owned(),
+            version: env!("CARGO_PKG_VERSION"),
+            host: host_name(),
         })
         .await;
     for notice in &options.notices {
@@ -444,4 +446,9 @@ fn watch(stop: &Arc<Stop>, options: &RunOptions) -> std::io::Result<()> {
         });
     }
     Ok(())
+}
+
+/// The name of this machine, if it has one that is text.
+fn host_name() -> String {
+    nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }

@@ -9,21 +9,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::output::TaskOutput;
 pub use self::output::TextChunk;
 use crate::context::{EventSink, Stop, StopReason};
-use crate::driver::{Driver, DriverError, Sandbox};
+use crate::driver::{Driver, DriverError, KeptTask, Sandbox, TaskEnd, TaskUpdate};
 use crate::event::{RunEvent, TaskStatus};
 use crate::memory::Share;
 use crate::shell::FailureShell;
-use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
+use crate::task::{Command, SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeManager;
 
-/// How many chunks may wait between the driver and the log, and between the log and `onOutput`.
-const CHUNKS_IN_FLIGHT: usize = 8;
+/// How many updates may wait between the driver and the log.
+const UPDATES_IN_FLIGHT: usize = 8;
 
 /// How many different reasons are remembered. A pipeline that goes on after so many looks at them.
 const MOST_REASONS: usize = 1000;
@@ -80,9 +80,9 @@ impl Drop for Dirty<'_> {
             _ if self.is_clean => {}
             Some(TaskExit::Code(_) | TaskExit::CodeAfterKill(_)) => {
                 let process = format!("a process of {task}");
-                self.volumes.torn(&self.spec.mounts, &process);
+                self.volumes.torn(&self.spec.container.mounts, &process);
             }
-            _ => self.volumes.torn(&self.spec.mounts, &task),
+            _ => self.volumes.torn(&self.spec.container.mounts, &task),
         }
     }
 }
@@ -100,6 +100,8 @@ pub struct TaskOptions {
     pub listener: Option<mpsc::Sender<TextChunk>>,
     /// What the task holds of the pipeline's memory. Its results grow it.
     pub memory: Option<Share>,
+    /// The step of a pipeline in YAML that the task belongs to.
+    pub step: Option<u64>,
 }
 
 /// Why there is no result.
@@ -211,14 +213,29 @@ impl TaskRunner {
     /// end of the run if nobody does before.
     pub async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, TaskError> {
         let open = async {
-            self.volumes.ready(&spec.mounts).await;
+            self.volumes.ready(&spec.container.mounts).await;
             self.driver.open_sandbox(spec).await
         };
-        tokio::select! {
+        let opened = tokio::select! {
             biased;
-            () = self.stop.token().cancelled() => Err(self.not_started(spec.name.clone())),
-            opened = open => opened.map_err(|error| self.failed(error)),
-        }
+            () = self.stop.token().cancelled() => return Err(self.not_started(spec.name.clone())),
+            opened = open => opened.map_err(|error| self.failed(error))?,
+        };
+        self.events
+            .send(RunEvent::SandboxOpened {
+                sandbox: opened.id().to_owned(),
+                name: spec.name.clone(),
+                image: spec.container.image.clone(),
+            })
+            .await;
+        Ok(opened)
+    }
+
+    /// Closes a sandbox. Whoever closes it once more waits for the same.
+    pub async fn close_sandbox(&self, spec: &SandboxSpec, sandbox: &dyn Sandbox) {
+        sandbox.close().await;
+        let (sandbox, name) = (sandbox.id().to_owned(), spec.name.clone());
+        self.events.send(RunEvent::SandboxClosed { sandbox, name }).await;
     }
 
     /// Counts the task as running from this call on, not from the future's first poll.
@@ -237,9 +254,9 @@ impl TaskRunner {
         async move {
             let _counted = counted;
             let spec = TaskSpec { keep: runner.shell.is_some() && !options.cleanup, ..spec };
-            let result = runner.run(&spec, options, cancel).await;
-            if spec.keep {
-                runner.look_into(&spec, &result).await;
+            let (result, kept) = runner.run(&spec, options, cancel).await;
+            if let Some(kept) = kept {
+                runner.look_into(&spec, &result, kept).await;
             }
             result
         }
@@ -252,60 +269,73 @@ impl TaskRunner {
     async fn run(
         &self,
         spec: &TaskSpec,
-        TaskOptions { timeout, listener, sandbox, will_retry, memory, .. }: TaskOptions,
+        TaskOptions { timeout, listener, sandbox, will_retry, memory, step, .. }: TaskOptions,
         cancel: CancellationToken,
-    ) -> Result<TaskResult, TaskError> {
+    ) -> (Result<TaskResult, TaskError>, Option<Box<dyn KeptTask>>) {
+        let (id, task) = (spec.id.0, spec.name.clone());
+        let Command { path, args, .. } = &spec.exec.command;
+        let command: Vec<String> = std::iter::once(path).chain(args).cloned().collect();
+        let image = spec.container.image.clone();
+        let queued = RunEvent::TaskQueued { id, task, image, command: command.clone(), step };
+        self.events.send(queued).await;
         // Not part of the task's own time.
         let ready = tokio::select! {
             biased;
             () = cancel.cancelled() => false,
-            () = self.volumes.ready(&spec.mounts) => true,
+            () = self.restored(spec) => true,
         };
         if !ready {
-            return Err(self.not_started(spec.name.clone()));
+            let error = self.not_started(spec.name.clone());
+            if let TaskError::NotStarted { reason, .. } = &error {
+                self.skipped(spec, reason.clone()).await;
+            }
+            return (Err(error), None);
         }
-        self.events
-            .send(RunEvent::TaskStarted {
-                id: spec.id.0,
-                task: spec.name.clone(),
-                image: spec.image.clone(),
-                command: std::iter::once(&spec.command.path)
-                    .chain(&spec.command.args)
-                    .cloned()
-                    .collect(),
-            })
-            .await;
         let mut dirty = Dirty { volumes: &self.volumes, spec, exit: None, is_clean: false };
-        let started = Instant::now();
-        let (sink, mut chunks) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let (starts, mut has_started) = watch::channel(None);
+        let (sink, mut updates) = mpsc::channel(UPDATES_IN_FLIGHT);
         let mut output =
             TaskOutput::new(spec, self.events.clone(), listener, cancel.clone(), memory);
         let ended = CancellationToken::new();
         let timed_out = AtomicBool::new(false);
 
         let work = async {
-            let exit = match &sandbox {
+            let end = match &sandbox {
                 Some(sandbox) => sandbox.exec(spec, sink, cancel.clone()).await,
                 None => self.driver.run(spec, sink, cancel.clone()).await,
             };
             ended.cancel();
-            exit
+            end
+        };
+        let mut take = async |update| match update {
+            TaskUpdate::Preparing { what, done } => self.preparing(spec, what, done).await,
+            TaskUpdate::Started => {
+                starts.send_replace(Some(Instant::now()));
+                let (id, task, command) = (spec.id.0, spec.name.clone(), command.clone());
+                let image = spec.container.image.clone();
+                self.events.send(RunEvent::TaskStarted { id, task, image, command }).await;
+            }
+            TaskUpdate::Output(stream, bytes) => output.take((stream, bytes)).await,
         };
         let listen = async {
             loop {
                 tokio::select! {
                     () = ended.cancelled() => break,
-                    Some(chunk) = chunks.recv() => output.take(chunk).await,
+                    Some(update) = updates.recv() => take(update).await,
                 }
             }
             // All that was written until then is here; what a daemon adds is not waited for.
-            for _ in 0..chunks.len() {
-                if let Ok(chunk) = chunks.try_recv() {
-                    output.take(chunk).await;
+            for _ in 0..updates.len() {
+                if let Ok(update) = updates.try_recv() {
+                    take(update).await;
                 }
             }
         };
         let watch = async {
+            // A sender that is gone has nothing to end either.
+            if has_started.wait_for(Option::is_some).await.is_err() {
+                return std::future::pending().await;
+            }
             match timeout {
                 Some(timeout) => self.stop.clock().sleep(timeout).await,
                 None => std::future::pending().await,
@@ -314,16 +344,17 @@ impl TaskRunner {
             cancel.cancel();
             std::future::pending().await
         };
-        let exit = tokio::select! {
-            (exit, ()) = async { tokio::join!(work, listen) } => exit,
+        let TaskEnd { exit, kept } = tokio::select! {
+            (end, ()) = async { tokio::join!(work, listen) } => end,
             never = watch => never,
         };
         let timed_out = timed_out.into_inner();
-        let duration = started.elapsed();
+        let started = *starts.borrow();
+        let duration = started.map_or(Duration::ZERO, |started| started.elapsed());
         let (log, stdout, stderr, truncated, memory) = output.finish().await;
         // What outlived its command may go on writing to the log.
-        if !chunks.is_closed() {
-            tokio::spawn(log.follow(chunks));
+        if !updates.is_closed() {
+            tokio::spawn(log.follow(updates));
         }
 
         dirty.exit = exit.as_ref().ok().copied();
@@ -340,7 +371,7 @@ impl TaskRunner {
                 let status = TaskStatus::Error;
                 let reason = error.to_string();
                 self.finished(spec, status, None, None, duration, reason, will_retry).await;
-                return Err(self.failed(error));
+                return (Err(self.failed(error)), kept);
             }
         };
         let (code, message) = match exit {
@@ -376,12 +407,40 @@ impl TaskRunner {
             TaskStatus::Abort => will_retry && timed_out,
             TaskStatus::Failure | TaskStatus::Error => will_retry,
         };
-        self.finished(spec, status, Some(code), signal, duration, reason, retried).await;
-        Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration, memory })
+        match (exit, started) {
+            (TaskExit::Cancelled, None) => self.skipped(spec, reason).await,
+            _ => self.finished(spec, status, Some(code), signal, duration, reason, retried).await,
+        }
+        (Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration, memory }), kept)
+    }
+
+    /// Waits until the volumes of a task have their content.
+    async fn restored(&self, spec: &TaskSpec) {
+        let mounts = &spec.container.mounts;
+        let volumes = self.volumes.being_restored(mounts);
+        if !volumes.is_empty() {
+            self.preparing(spec, format!("restoring {}", volumes.join(", ")), None).await;
+        }
+        self.volumes.ready(mounts).await;
+    }
+
+    async fn preparing(&self, spec: &TaskSpec, what: String, done: Option<f64>) {
+        let (id, task) = (spec.id.0, spec.name.clone());
+        self.events.send(RunEvent::TaskPreparing { id, task, what, done }).await;
+    }
+
+    async fn skipped(&self, spec: &TaskSpec, reason: String) {
+        let (id, task) = (spec.id.0, spec.name.clone());
+        self.events.send(RunEvent::TaskSkipped { id, task, reason }).await;
     }
 
     /// Lets the user look into a task that has failed, and lets go of it.
-    async fn look_into(&self, spec: &TaskSpec, result: &Result<TaskResult, TaskError>) {
+    async fn look_into(
+        &self,
+        spec: &TaskSpec,
+        result: &Result<TaskResult, TaskError>,
+        kept: Box<dyn KeptTask>,
+    ) {
         let has_failed = match result {
             Ok(TaskResult { exit: TaskExit::Cancelled, code, .. }) => *code == CODE_TIMED_OUT,
             Ok(result) => result.code != 0,
@@ -389,9 +448,9 @@ impl TaskRunner {
             Err(_) => false,
         };
         if let Some(shell) = self.shell.as_ref().filter(|_| has_failed) {
-            shell.offer(&*self.driver, spec).await;
+            shell.offer(&spec.name, &*kept).await;
         }
-        self.driver.discard(spec.id).await;
+        kept.discard().await;
     }
 
     fn not_started(&self, name: String) -> TaskError {
@@ -427,7 +486,7 @@ impl TaskRunner {
 }
 
 fn out_of_memory(spec: &TaskSpec) -> String {
-    match spec.limits.memory {
+    match spec.container.limits.memory {
         Some(bytes) => format!(
             "ended for using more memory than its limit of {}, raise `containerLimits.memory`",
             bytesize::ByteSize(bytes).display().si()

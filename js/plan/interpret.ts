@@ -4,6 +4,7 @@ import { declareCaches } from "ext:ci/plan/caches.ts";
 import { fromFile, loadVar } from "ext:ci/plan/files.ts";
 import { job, runJobs } from "ext:ci/plan/jobs.ts";
 import { across, attempts, hooked, timeout } from "ext:ci/plan/modifiers.ts";
+import { reported } from "ext:ci/plan/reports.ts";
 import { get, put } from "ext:ci/plan/resources.ts";
 import { attempt, inParallel, sequence } from "ext:ci/plan/steps.ts";
 import { task } from "ext:ci/plan/task.ts";
@@ -92,16 +93,16 @@ function step(plan: PlanStep): Step {
 function action(plan: PlanAction): Step {
   if ("task" in plan) {
     const { config, file = "", ...options } = plan;
-    return task(options, config ?? fromFile(file));
+    return reported("task", options.task, task(options, config ?? fromFile(file)));
   }
   if ("get" in plan) {
-    return get(plan);
+    return reported("get", plan.get, get(plan));
   }
   if ("put" in plan) {
-    return put(plan);
+    return reported("put", plan.put, put(plan));
   }
   if ("load_var" in plan) {
-    return loadVar(plan);
+    return reported("load_var", plan.load_var, loadVar(plan));
   }
   if ("do" in plan) {
     return sequence(plan.do.map(step));

@@ -1,6 +1,7 @@
 // Jobs: in the order of what they wait for, and the rest at the same time.
 
 import { caught, newReport } from "ext:ci/plan/outcomes.ts";
+import { report } from "ext:ci/plan/reports.ts";
 import { letGo, slots, within } from "ext:ci/plan/slots.ts";
 import type {
   ExecutionAssert,
@@ -45,6 +46,7 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
     stop: new AbortController(),
     wrong: [],
     versions: new Map(),
+    nextStep: numbers(),
   };
   const atOnce = slots(limit);
   const groups = new Map<string, Slots>();
@@ -60,16 +62,23 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
       await null;
       const before = await Promise.all(job.needs.map((name) => ends.get(name) ?? true));
       if (before.includes(false)) {
-        problems.push(`\`${job.name}\` was not started: a job that it waits for did not succeed`);
+        const reason = "a job that it waits for did not succeed";
+        problems.push(`\`${job.name}\` was not started: ${reason}`);
+        report({ kind: "job_skipped", job: job.name, reason });
         return false;
       }
       const start = () =>
         within(atOnce, async (): Promise<JobEnd> => {
           if (run.stop.signal.aborted) {
+            report({ kind: "job_skipped", job: job.name, reason: "the run is about to end" });
             return { outcome: "abort", problems: [] };
           }
           execution.push(job.name);
-          return job.start(run);
+          report({ kind: "job_started", job: job.name });
+          const end = await job.start(run);
+          const [status, reasons] = [end.outcome, [...end.problems]];
+          report({ kind: "job_finished", job: job.name, status, reasons });
+          return end;
         });
       // Always in the same order, so that no two jobs wait for each other.
       const locked = [...new Set(job.groups)].sort().reduceRight<typeof start>(
@@ -96,7 +105,7 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
 }
 
 async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
-  const report = newReport();
+  const found = newReport();
   const scope: Scope = {
     job: {
       name: options.name,
@@ -113,20 +122,27 @@ async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
     deadline: Infinity,
     cleanup: false,
     willRetry: false,
-    report,
+    attempt: 1,
+    report: found,
     branch: {},
     failing: () => undefined,
   };
   let outcome = await caught(plan, scope);
   letGo(scope.branch);
-  run.wrong.push(...report.wrong);
+  run.wrong.push(...found.wrong);
   if (options.assert) {
     const started = Array.from(scope.job.execution, ({ name }) => name);
     const wrong = differences(`\`${options.name}\``, options.assert, started);
     run.wrong.push(...wrong);
     outcome = wrong.length === 0 ? "success" : "failure";
   }
-  return { outcome, problems: report.problems };
+  return { outcome, problems: found.problems };
+}
+
+/** Counts from 1. */
+function numbers(): () => number {
+  let last = 0;
+  return () => ++last;
 }
 
 /** What is wrong with the order in which things started. */

@@ -1,5 +1,6 @@
 // What resources are made of: built in where there are no images, `/opt/resource` of an image else.
 
+import { ops } from "ext:ci/ops.ts";
 import { execute, StepFailure } from "ext:ci/plan/outcomes.ts";
 import type { Json, Resource, Scope, Version } from "ext:ci/plan/types.ts";
 import { shown } from "ext:ci/plan/vars.ts";
@@ -15,9 +16,9 @@ export interface ResourceDriver {
 
 /** The driver of a resource, for where this run takes place. */
 export function resourceDriver(resource: Resource, scope: Scope): ResourceDriver {
-  return pipelineContext.driverName === "native"
-    ? builtIn(resource, scope)
-    : inImage(resource, scope);
+  return ops.op_pipeline_context().hasImages
+    ? inImage(resource, scope)
+    : builtIn(resource, scope);
 }
 
 interface Scripts {
@@ -67,7 +68,7 @@ function builtIn({ type, source = {} }: Resource, scope: Scope): ResourceDriver 
   const scripts = SCRIPTS[type];
   if (scripts === undefined) {
     const known = Object.keys(SCRIPTS).map((name) => `\`${name}\``).join(", ");
-    throw new Error(`the native driver has no resource type \`${type}\`; it has ${known}`);
+    throw new Error(`the ${pipelineContext.driverName} driver has no resource type \`${type}\`; it has ${known}`);
   }
   const { key } = scripts.check;
   const run = async (

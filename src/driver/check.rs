@@ -1,15 +1,16 @@
 //! What no driver can run, whatever its engine.
 
 use super::DriverError;
-use crate::task::TaskSpec;
+use crate::task::{Command, TaskSpec};
 
 /// Refuses a command that no system call takes.
 pub fn command(spec: &TaskSpec) -> Result<(), DriverError> {
-    let mut strings = [&spec.command.path].into_iter().chain(&spec.command.args);
+    let Command { path, args, .. } = &spec.exec.command;
+    let mut strings = [path].into_iter().chain(args);
     if strings.any(|text| text.contains('\0')) {
         return Err(nul_byte());
     }
-    variables(&spec.env)
+    variables(&spec.exec.env)
 }
 
 /// Refuses variables that no environment can hold.

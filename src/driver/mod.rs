@@ -8,7 +8,6 @@ pub mod native;
 
 mod check;
 mod config;
-mod kept;
 mod name;
 mod registry;
 mod settings;
@@ -25,7 +24,7 @@ pub use config::{DriverConfig, Setup};
 pub use registry::{Capabilities, DRIVERS, Interrupted, Registration};
 pub use settings::DriverConfigError;
 
-use crate::task::{SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
+use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
 use crate::volume::VolumeName;
 use transfer::VolumeAccess;
 
@@ -36,6 +35,9 @@ use transfer::VolumeAccess;
 pub trait Driver: Send + Sync {
     /// The driver's name in a DSN, such as `native`.
     fn name(&self) -> &'static str;
+
+    /// What pipelines may ask of it.
+    fn capabilities(&self) -> Capabilities;
 
     /// Creates an empty volume that lives until [`close`](Self::close).
     ///
@@ -48,8 +50,11 @@ pub trait Driver: Send + Sync {
 
     /// Runs a task to its end.
     ///
-    /// Returns when the command ended and all that it wrote until then was handed to `output`, in
-    /// order within each stream and without loss. A full `output` makes the task wait; a driver
+    /// Says in `updates` when the command starts: its timeout and its duration count from then on. What a
+    /// driver does before, such as a pull, has limits of its own.
+    ///
+    /// Returns when the command ended and all that it wrote until then was handed to `updates`, in
+    /// order within each stream and without loss. A full channel makes the task wait; a driver
     /// never buffers without bound.
     ///
     /// When `cancel` fires, the task is asked to end, then made to end after the driver's grace
@@ -59,32 +64,16 @@ pub trait Driver: Send + Sync {
     ///
     /// Processes that outlive their command keep running until [`close`](Self::close) where tasks
     /// are processes of one machine, so that one task may start a service for the next. What they
-    /// still write goes to `output` for as long as somebody listens, and is discarded after that.
+    /// still write goes to `updates` for as long as somebody listens, and is discarded after that.
     /// Where a task is a container, they end with their command.
-    async fn run(
-        &self,
-        spec: &TaskSpec,
-        output: OutputSink,
-        cancel: CancellationToken,
-    ) -> Result<TaskExit, DriverError>;
+    async fn run(&self, spec: &TaskSpec, updates: UpdateSink, cancel: CancellationToken)
+    -> TaskEnd;
 
     /// Opens a sandbox: surroundings as a task has them, in which several commands run.
     ///
     /// It lives until it is closed, or until [`end_tasks`](Self::end_tasks). Dropping the future opens
     /// nothing.
     async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError>;
-
-    /// Runs an interactive shell in the surroundings of a task that has ended and was to be
-    /// [kept](TaskSpec::keep): with its directory, volumes, variables and user.
-    ///
-    /// Returns when the shell has ended, by itself or because the terminal's input has, and nothing that
-    /// it started is running any more. What was not kept is [`Refused`](DriverError::Refused).
-    ///
-    /// A sandbox stays until what was kept of its commands is [discarded](Self::discard).
-    async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError>;
-
-    /// Lets go of what was kept of a task. A task of which nothing was kept is left alone.
-    async fn discard(&self, task: TaskId);
 
     /// Says that the run has to stop: from now on, an engine that does not answer is not waited for
     /// longer than some seconds.
@@ -110,8 +99,8 @@ pub trait Sandbox: Send + Sync {
 
     /// Runs a command to its end, with the promises of [`Driver::run`].
     ///
-    /// The task is one that [`ExecSpec::task`](crate::task::ExecSpec::task) makes: image, mounts,
-    /// privileges and limits are the sandbox's, and `work_dir` is relative to the sandbox's.
+    /// The task is one that [`SandboxSpec::task`] makes: its container is the sandbox's, and its `work_dir`
+    /// is relative to the sandbox's.
     ///
     /// Ending it leaves nothing of it and everything of others. Processes that outlive their command
     /// keep running until [`close`](Self::close). Where a driver cannot pass on what these still write,
@@ -121,9 +110,9 @@ pub trait Sandbox: Send + Sync {
     async fn exec(
         &self,
         spec: &TaskSpec,
-        output: OutputSink,
+        updates: UpdateSink,
         cancel: CancellationToken,
-    ) -> Result<TaskExit, DriverError>;
+    ) -> TaskEnd;
 
     /// Ends all that runs in the sandbox, as a cancelled task is ended, and returns when nothing of the
     /// sandbox is left but its volumes. A second `close` does nothing more.
@@ -134,8 +123,46 @@ fn closed_sandbox(name: &str) -> DriverError {
     DriverError::Refused(format!("sandbox `{name}` is closed, start another one"))
 }
 
-/// Where a driver hands over what a task writes: non-empty chunks of bytes, as read.
-pub type OutputSink = mpsc::Sender<(Stream, Vec<u8>)>;
+/// Where a driver tells how far a task is, and hands over what it writes.
+pub type UpdateSink = mpsc::Sender<TaskUpdate>;
+
+/// How far a task is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskUpdate {
+    /// Something takes its time before the command can start, such as a pull. `done` is the part of it that
+    /// is done, from 0 to 1, if that is known. Of many of these some may be left out.
+    Preparing { what: String, done: Option<f64> },
+    /// The command runs.
+    Started,
+    /// The command has written this; never empty.
+    Output(Stream, Vec<u8>),
+}
+
+/// How a task ended.
+pub struct TaskEnd {
+    pub exit: Result<TaskExit, DriverError>,
+    /// What the command ran in, if that was to be [kept](TaskSpec::keep) and there was a command.
+    pub kept: Option<Box<dyn KeptTask>>,
+}
+
+impl From<Result<TaskExit, DriverError>> for TaskEnd {
+    fn from(exit: Result<TaskExit, DriverError>) -> Self {
+        Self { exit, kept: None }
+    }
+}
+
+/// What a task has run in: its directory, volumes, variables and user.
+///
+/// A sandbox is not removed while something of its commands is kept. The end of all tasks does not wait.
+#[async_trait]
+pub trait KeptTask: Send + Sync {
+    /// Runs an interactive shell there. Returns when the shell has ended, by itself or because the terminal's
+    /// input has, and nothing that it started is running any more.
+    async fn shell(&self, terminal: Terminal) -> Result<(), DriverError>;
+
+    /// Removes what is there for the task alone.
+    async fn discard(self: Box<Self>);
+}
 
 /// A user's terminal, for a shell.
 pub struct Terminal {
@@ -163,10 +190,6 @@ pub struct WindowSize {
 /// The best shell that there is. A terminal makes it interactive.
 const SHELL: [&str; 3] =
     ["/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash || exec /bin/sh"];
-
-fn nothing_kept(task: &TaskSpec) -> DriverError {
-    DriverError::Refused(format!("nothing is left of what task `{}` ran in", task.name))
-}
 
 /// Where a driver says what a user should know but no result carries.
 ///

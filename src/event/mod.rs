@@ -12,7 +12,7 @@ mod sink;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use dispatch::{Delivery, Log, dispatch};
 pub use sink::{EventSink, Message, Pause};
@@ -45,6 +45,9 @@ pub enum RunEvent {
         /// As given on the command line.
         file: String,
         driver: String,
+        version: &'static str,
+        /// The name of the machine that this program runs on.
+        host: String,
     },
     VolumeCreated {
         volume: String,
@@ -69,8 +72,75 @@ pub enum RunEvent {
         volume: String,
         key: String,
     },
+    /// How far the restore or the persist of a volume is.
+    CacheProgress {
+        volume: String,
+        operation: CacheOperation,
+        /// Of the archive, moved so far.
+        bytes: u64,
+    },
     /// A restore or a persist of a volume has ended, in whatever way.
     CacheFinished(CacheReport),
+    /// A job of a pipeline in YAML has started.
+    JobStarted {
+        job: String,
+    },
+    JobFinished {
+        job: String,
+        status: TaskStatus,
+        /// Why it did not succeed.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        reasons: Vec<String>,
+    },
+    /// A job was not started.
+    JobSkipped {
+        job: String,
+        reason: String,
+    },
+    /// A step of a job has started that is not made of other steps.
+    StepStarted {
+        job: String,
+        /// Unique in the run.
+        step: u64,
+        /// The key of the step, such as `get`.
+        action: String,
+        name: String,
+        /// Which attempt this is, counted from 1.
+        attempt: u64,
+    },
+    StepFinished {
+        job: String,
+        step: u64,
+        status: TaskStatus,
+    },
+    /// A task was asked for. It has not started yet.
+    TaskQueued {
+        id: u64,
+        task: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        image: String,
+        command: Vec<String>,
+        /// The step of a pipeline in YAML that the task belongs to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        step: Option<u64>,
+    },
+    /// Something takes its time before the command of a task can start.
+    TaskPreparing {
+        id: u64,
+        task: String,
+        /// Such as "pulling image `node:22`".
+        what: String,
+        /// How much of that is done, from 0 to 1, if that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        done: Option<f64>,
+    },
+    /// A task ended before its command started: it was cancelled, or the run had to end.
+    TaskSkipped {
+        id: u64,
+        task: String,
+        reason: String,
+    },
+    /// The command of a task runs. Its timeout and its duration count from here.
     TaskStarted {
         id: u64,
         task: String,
@@ -102,6 +172,17 @@ pub enum RunEvent {
         /// Whether it did not succeed and is tried again.
         #[serde(skip_serializing_if = "is_false")]
         retried: bool,
+    },
+    SandboxOpened {
+        /// What the driver knows it by.
+        sandbox: String,
+        name: String,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        image: String,
+    },
+    SandboxClosed {
+        sandbox: String,
+        name: String,
     },
     /// What the pipeline itself wrote with `console`.
     Console {
@@ -177,7 +258,7 @@ pub enum CacheOutcome {
     Skipped,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     /// The command returned 0.

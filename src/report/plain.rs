@@ -115,7 +115,32 @@ impl Plain {
     pub fn tell(&mut self, event: &RunEvent, out: &mut Vec<u8>) {
         match event {
             // Of interest to programs; a reader sees the tasks.
-            RunEvent::RunStarted { .. } | RunEvent::VolumeCreated { .. } => {}
+            RunEvent::RunStarted { .. }
+            | RunEvent::VolumeCreated { .. }
+            | RunEvent::SandboxOpened { .. }
+            | RunEvent::SandboxClosed { .. }
+            | RunEvent::CacheProgress { .. }
+            | RunEvent::JobStarted { .. }
+            | RunEvent::JobFinished { .. }
+            | RunEvent::JobSkipped { .. }
+            | RunEvent::StepStarted { .. }
+            | RunEvent::StepFinished { .. }
+            | RunEvent::TaskQueued { .. } => {}
+            // Shown while it lasts, by reports that can do that.
+            RunEvent::TaskPreparing { id, task, .. } => _ = self.task(*id, task),
+            RunEvent::TaskSkipped { id, task, reason } => {
+                let label = self.task(*id, task).label.clone();
+                if let Some(task) = self.tasks.remove(id) {
+                    self.say(
+                        &task,
+                        style::QUIET,
+                        '*',
+                        &format!("skipped: {}", escape(reason)),
+                        out,
+                    );
+                }
+                self.labels.release(&label);
+            }
             RunEvent::TaskStarted { id, task, command, .. } => {
                 self.started(*id, task, command, out);
             }

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::duration::human;
-use super::label::shorten;
+use super::label::{escape, shorten};
 use super::plain::Plain;
 use super::reporter::Report;
 use super::status::Status;
@@ -35,6 +35,8 @@ pub struct Tty {
     plain: Plain,
     paint: Paint,
     started: HashMap<u64, Instant>,
+    /// What takes its time before a task starts.
+    preparing: HashMap<u64, String>,
     status: Status,
     frames: usize,
     size: Box<dyn Fn() -> Option<Size>>,
@@ -47,6 +49,7 @@ impl Tty {
             plain: Plain::new(color),
             paint: Paint { color },
             started: HashMap::new(),
+            preparing: HashMap::new(),
             status: Status::default(),
             frames: 0,
             size: Box::new(size),
@@ -72,7 +75,9 @@ impl Tty {
             .take(shown)
             .map(|(id, label)| {
                 let elapsed = self.started.get(&id).map_or(Duration::ZERO, Instant::elapsed);
-                if elapsed < SETTLED {
+                if let Some(what) = self.preparing.get(&id) {
+                    format!("{spinner} {label} {what}")
+                } else if elapsed < SETTLED {
                     format!("{spinner} {label}")
                 } else {
                     format!("{spinner} {label} {}", human(elapsed))
@@ -90,10 +95,16 @@ impl Tty {
     /// Appends what there is to say about an event.
     pub fn tell(&mut self, event: &RunEvent, out: &mut Vec<u8>) {
         match event {
+            RunEvent::TaskPreparing { id, what, done, .. } => {
+                let done = done.map_or_else(String::new, |done| format!(" {:.0}%", done * 100.0));
+                self.preparing.insert(*id, format!("{}{done}", escape(what)));
+            }
             RunEvent::TaskStarted { id, .. } => {
+                self.preparing.remove(id);
                 self.started.insert(*id, Instant::now());
             }
-            RunEvent::TaskFinished { id, .. } => {
+            RunEvent::TaskFinished { id, .. } | RunEvent::TaskSkipped { id, .. } => {
+                self.preparing.remove(id);
                 self.started.remove(id);
             }
             _ => {}
@@ -110,6 +121,7 @@ impl Report for Tty {
     fn end(&mut self, out: &mut Vec<u8>) {
         self.plain.end(out);
         self.started.clear();
+        self.preparing.clear();
     }
 
     fn pause(&mut self, out: &mut Vec<u8>) {
@@ -133,7 +145,7 @@ impl Report for Tty {
     }
 
     fn is_moving(&self) -> bool {
-        !self.started.is_empty()
+        !self.started.is_empty() || !self.preparing.is_empty()
     }
 }
 

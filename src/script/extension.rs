@@ -42,6 +42,7 @@ deno_core::extension!(
         "plan/jobs.ts",
         "plan/modifiers.ts",
         "plan/outcomes.ts",
+        "plan/reports.ts",
         "plan/resource_types.ts",
         "plan/resources.ts",
         "plan/slots.ts",

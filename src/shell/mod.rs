@@ -8,8 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use seat::Seat;
 
 use crate::context::{EventSink, Stop};
-use crate::driver::Driver;
-use crate::task::TaskSpec;
+use crate::driver::KeptTask;
 
 /// A shell for the first task that fails.
 pub struct FailureShell {
@@ -26,7 +25,7 @@ impl FailureShell {
 
     /// Runs a shell to its end, if this is the first failure and the run may go on. Nothing else is
     /// written meanwhile, and no timeout passes.
-    pub async fn offer(&self, driver: &dyn Driver, task: &TaskSpec) {
+    pub async fn offer(&self, task: &str, kept: &dyn KeptTask) {
         let over = self.stop.outside();
         if over.is_cancelled() || self.used.swap(true, Ordering::Relaxed) {
             return;
@@ -38,14 +37,14 @@ impl FailureShell {
         };
         let greeting = format!(
             "\nopening a shell where task `{}` failed; `exit` goes on with the run\n",
-            task.name.escape_debug()
+            task.escape_debug()
         );
-        let shell = |terminal| driver.shell(task, terminal);
+        let shell = |terminal| kept.shell(terminal);
         let problem = match self.seat.show(&greeting, over, shell).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(error) => format!("cannot use the terminal: {error}"),
         };
-        self.events.warning(format!("no shell for task `{}`: {problem}", task.name));
+        self.events.warning(format!("no shell for task `{task}`: {problem}"));
     }
 }

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::EventSink;
+use crate::driver::TaskUpdate;
 use crate::event::RunEvent;
 use crate::memory::Share;
 use crate::output::{Capture, Decoder};
@@ -129,8 +130,9 @@ impl TaskLog {
             .await;
     }
 
-    pub async fn follow(mut self, mut chunks: mpsc::Receiver<(Stream, Vec<u8>)>) {
-        while let Some((stream, bytes)) = chunks.recv().await {
+    pub async fn follow(mut self, mut updates: mpsc::Receiver<TaskUpdate>) {
+        while let Some(update) = updates.recv().await {
+            let TaskUpdate::Output(stream, bytes) = update else { continue };
             let text = self.decoder(stream).push(bytes);
             if !text.is_empty() {
                 self.write(stream, Arc::new(text)).await;

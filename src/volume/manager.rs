@@ -113,6 +113,15 @@ impl VolumeManager {
         Ok(kept.volume.clone())
     }
 
+    /// Which of these volumes have not got their content yet, as a text for people each.
+    pub fn being_restored(&self, mounts: &[Mount]) -> Vec<String> {
+        let is_being_restored = |kept: &Arc<Kept>| {
+            kept.restored.as_ref().is_some_and(|restored| restored.borrow().is_none())
+        };
+        let volumes = self.mounted(mounts).into_iter().filter(is_being_restored);
+        volumes.map(|kept| format!("volume `{}`", kept.volume.name)).collect()
+    }
+
     /// Waits until these volumes have their content, for a task that is about to mount them.
     pub async fn ready(&self, mounts: &[Mount]) {
         for kept in self.mounted(mounts) {

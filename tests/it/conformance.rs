@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use ci::driver::{Driver, DriverError, Volume};
-use ci::task::{Command, Limits, Mount, Stream, TaskExit, TaskId, TaskSpec};
+use ci::driver::{Driver, DriverError, KeptTask, TaskEnd, TaskUpdate, UpdateSink, Volume};
+use ci::task::{Command, ContainerSpec, ExecSpec, Mount, Stream, TaskExit, TaskId, TaskSpec};
 use ci::volume::VolumeName;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -23,20 +23,25 @@ pub fn task(name: &str, path: &str, args: &[&str]) -> TaskSpec {
     TaskSpec {
         id: TaskId(NEXT.fetch_add(1, Ordering::Relaxed)),
         name: name.into(),
-        image: "debian:12".into(),
-        command: Command {
-            path: path.into(),
-            args: args.iter().map(|arg| (*arg).into()).collect(),
-            user: None,
+        container: ContainerSpec { image: "debian:12".into(), ..ContainerSpec::default() },
+        exec: ExecSpec {
+            command: Command {
+                path: path.into(),
+                args: args.iter().map(|arg| (*arg).into()).collect(),
+                user: None,
+            },
+            env: Vec::new(),
+            work_dir: None,
+            stdin: None,
         },
-        env: Vec::new(),
-        mounts: Vec::new(),
-        work_dir: None,
-        stdin: None,
-        privileged: false,
-        limits: Limits::default(),
         keep: false,
     }
+}
+
+/// The task with something changed.
+pub fn edit(mut spec: TaskSpec, change: impl FnOnce(&mut TaskSpec)) -> TaskSpec {
+    change(&mut spec);
+    spec
 }
 
 pub fn sh(script: &str) -> TaskSpec {
@@ -44,7 +49,7 @@ pub fn sh(script: &str) -> TaskSpec {
 }
 
 pub fn mounted(mut spec: TaskSpec, mounts: &[(&Volume, &str)]) -> TaskSpec {
-    spec.mounts = mounts
+    spec.container.mounts = mounts
         .iter()
         .map(|(volume, path)| Mount { volume: volume.name.clone(), path: path.into() })
         .collect();
@@ -64,30 +69,82 @@ pub struct Finished {
 }
 
 pub async fn finish(driver: &dyn Driver, spec: &TaskSpec) -> Result<Finished, DriverError> {
-    let (sink, chunks) = mpsc::channel(4);
+    let (sink, chunks) = updates(4);
     collect(driver.run(spec, sink, CancellationToken::new()), chunks).await
+}
+
+/// The same for a task that is to be kept.
+pub async fn finish_kept(
+    driver: &dyn Driver,
+    spec: &TaskSpec,
+) -> (Result<Finished, DriverError>, Option<Box<dyn KeptTask>>) {
+    let (sink, chunks) = updates(4);
+    collect_kept(driver.run(spec, sink, CancellationToken::new()), chunks).await
+}
+
+/// Where a task hands over what it writes, and the other side of that.
+pub fn updates(capacity: usize) -> (UpdateSink, Chunks) {
+    let (sink, updates) = mpsc::channel(capacity);
+    (sink, Chunks(updates))
+}
+
+/// What a task writes.
+pub struct Chunks(mpsc::Receiver<TaskUpdate>);
+
+impl Chunks {
+    pub async fn recv(&mut self) -> Option<(Stream, Vec<u8>)> {
+        loop {
+            if let TaskUpdate::Output(stream, bytes) = self.0.recv().await? {
+                return Some((stream, bytes));
+            }
+        }
+    }
+
+    fn try_recv(&mut self) -> Option<(Stream, Vec<u8>)> {
+        loop {
+            if let TaskUpdate::Output(stream, bytes) = self.0.try_recv().ok()? {
+                return Some((stream, bytes));
+            }
+        }
+    }
+}
+
+/// How a task ended, whatever is kept of it.
+pub async fn exit(run: impl Future<Output = TaskEnd>) -> Result<TaskExit, DriverError> {
+    run.await.exit
 }
 
 /// Waits for the end of a task that hands over what it writes to the other side of `chunks`.
 pub async fn collect(
-    run: impl Future<Output = Result<TaskExit, DriverError>>,
-    mut chunks: mpsc::Receiver<(Stream, Vec<u8>)>,
+    run: impl Future<Output = TaskEnd>,
+    chunks: Chunks,
 ) -> Result<Finished, DriverError> {
+    collect_kept(run, chunks).await.0
+}
+
+/// The same, with what is kept of the task.
+pub async fn collect_kept(
+    run: impl Future<Output = TaskEnd>,
+    mut chunks: Chunks,
+) -> (Result<Finished, DriverError>, Option<Box<dyn KeptTask>>) {
     let mut finished =
         Finished { exit: TaskExit::Cancelled, stdout: Vec::new(), stderr: Vec::new() };
     tokio::pin!(run);
-    let exit = loop {
+    let TaskEnd { exit, kept } = loop {
         tokio::select! {
             biased;
             Some((stream, bytes)) = chunks.recv() => add(&mut finished, stream, bytes),
-            exit = &mut run => break exit,
+            end = &mut run => break end,
         }
     };
-    while let Ok((stream, bytes)) = chunks.try_recv() {
+    while let Some((stream, bytes)) = chunks.try_recv() {
         add(&mut finished, stream, bytes);
     }
-    finished.exit = exit?;
-    Ok(finished)
+    let finished = exit.map(|exit| {
+        finished.exit = exit;
+        finished
+    });
+    (finished, kept)
 }
 
 fn add(finished: &mut Finished, stream: Stream, bytes: Vec<u8>) {
@@ -107,7 +164,7 @@ pub async fn succeed(driver: &dyn Driver, spec: &TaskSpec) -> String {
 
 /// Starts a task, and cancels it when it has written `ready`.
 async fn cancel_when_ready(driver: &dyn Driver, spec: &TaskSpec) -> (TaskExit, String) {
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let (sink, mut chunks) = updates(4);
     let cancel = CancellationToken::new();
     let listen = async {
         let mut text = String::new();
@@ -119,7 +176,7 @@ async fn cancel_when_ready(driver: &dyn Driver, spec: &TaskSpec) -> (TaskExit, S
         }
         text
     };
-    let both = async { tokio::join!(driver.run(spec, sink, cancel.clone()), listen) };
+    let both = async { tokio::join!(exit(driver.run(spec, sink, cancel.clone())), listen) };
     let (exit, text) = timeout(PATIENCE, both).await.unwrap();
     (exit.unwrap(), text)
 }
@@ -170,7 +227,7 @@ pub async fn much_output_at_once_is_whole(driver: &dyn Driver) {
 }
 
 pub async fn a_slow_listener_makes_the_task_wait(driver: &dyn Driver) {
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(1);
+    let (sink, mut chunks) = updates(1);
     let cancel = CancellationToken::new();
     let shared = volume(driver, "progress").await;
     let script = "echo ready; while :; do head -c 65536 /dev/zero; printf x >> v/progress; done";
@@ -187,37 +244,39 @@ pub async fn a_slow_listener_makes_the_task_wait(driver: &dyn Driver) {
         while chunks.recv().await.is_some() {}
         blocks
     };
-    let both = async { tokio::join!(driver.run(&spec, sink, cancel.clone()), listen) };
+    let both = async { tokio::join!(exit(driver.run(&spec, sink, cancel.clone())), listen) };
     let (exit, blocks) = timeout(PATIENCE, both).await.unwrap();
     assert_eq!(exit.unwrap(), TaskExit::Cancelled);
     assert!(blocks < 128, "{blocks} blocks of 64 KiB were buffered");
 }
 
 pub async fn nobody_has_to_listen(driver: &dyn Driver) {
-    let (sink, chunks) = mpsc::channel(1);
+    let (sink, chunks) = updates(1);
     drop(chunks);
     let spec = sh("head -c 10000000 /dev/zero && echo done >&2");
-    let exit = timeout(PATIENCE, driver.run(&spec, sink, CancellationToken::new())).await.unwrap();
+    let exit =
+        timeout(PATIENCE, exit(driver.run(&spec, sink, CancellationToken::new()))).await.unwrap();
     assert_eq!(exit.unwrap(), TaskExit::Code(0));
 }
 
 pub async fn stdin_is_passed_on(driver: &dyn Driver) {
     let bytes: Vec<u8> = (0..8_000_000_u32).map(|i| (i % 251) as u8).collect();
-    let echo = TaskSpec { stdin: Some(bytes.clone()), ..task("echo", "cat", &[]) };
+    let echo = edit(task("echo", "cat", &[]), |spec| spec.exec.stdin = Some(bytes.clone()));
     let finished = timeout(PATIENCE, finish(driver, &echo)).await.unwrap().unwrap();
     assert_eq!(finished.exit, TaskExit::Code(0));
     assert!(finished.stdout == bytes);
 
-    let deaf = TaskSpec { stdin: Some(bytes), ..task("deaf", "true", &[]) };
+    let deaf = edit(task("deaf", "true", &[]), |spec| spec.exec.stdin = Some(bytes));
     succeed(driver, &deaf).await;
     assert_eq!(succeed(driver, &task("nothing", "cat", &[])).await, "");
-    let empty = TaskSpec { stdin: Some(Vec::new()), ..task("empty", "cat", &[]) };
+    let empty = edit(task("empty", "cat", &[]), |spec| spec.exec.stdin = Some(Vec::new()));
     assert_eq!(succeed(driver, &empty).await, "");
 }
 
 pub async fn the_environment_is_clean(driver: &dyn Driver) {
     let mut spec = task("env", "env", &[]);
-    spec.env = vec![("GREETING".into(), "hello\nworld".into()), ("EMPTY".into(), String::new())];
+    spec.exec.env =
+        vec![("GREETING".into(), "hello\nworld".into()), ("EMPTY".into(), String::new())];
     let text = succeed(driver, &spec).await;
     assert!(text.contains("GREETING=hello\nworld\n") && text.contains("EMPTY=\n"), "{text}");
     assert!(text.contains("PATH=/"), "{text}");
@@ -238,7 +297,7 @@ pub fn unexpected_variables() -> Vec<String> {
 
 pub async fn the_pipeline_overrides_variables(driver: &dyn Driver) {
     let mut spec = task("env", "/usr/bin/env", &[]);
-    spec.env = vec![
+    spec.exec.env = vec![
         ("PATH".into(), "/nowhere".into()),
         ("A".into(), "1".into()),
         ("A".into(), "2".into()),
@@ -262,16 +321,16 @@ pub async fn the_working_directory_is_stable_and_empty_at_the_start(driver: &dyn
     assert_eq!(succeed(driver, &sh(fill)).await, first);
 
     let mut below = sh("pwd; test -z \"$(ls -A)\"");
-    below.work_dir = Some("some/where".into());
+    below.exec.work_dir = Some("some/where".into());
     assert_eq!(succeed(driver, &below).await, format!("{}/some/where\n", first.trim_end()));
 
     let mut outside = sh("pwd");
-    outside.work_dir = Some("a/../..".into());
+    outside.exec.work_dir = Some("a/../..".into());
     let refused = finish(driver, &outside).await.unwrap_err().to_string();
     assert!(refused.contains("a/../.."), "{refused}");
 
     let mut absolute = sh("pwd");
-    absolute.work_dir = Some("/usr".into());
+    absolute.exec.work_dir = Some("/usr".into());
     assert_eq!(succeed(driver, &absolute).await, "/usr\n");
 }
 
@@ -402,11 +461,11 @@ pub async fn a_cancelled_task_may_clean_up(driver: &dyn Driver) {
 
 pub async fn a_task_that_is_cancelled_before_it_starts_does_not_run(driver: &dyn Driver) {
     let trace = volume(driver, "trace").await;
-    let (sink, _chunks) = mpsc::channel(1);
+    let (sink, _chunks) = updates(1);
     let cancel = CancellationToken::new();
     cancel.cancel();
     let spec = mounted(sh("echo ran > v/file"), &[(&trace, "v")]);
-    assert_eq!(driver.run(&spec, sink, cancel).await.unwrap(), TaskExit::Cancelled);
+    assert_eq!(exit(driver.run(&spec, sink, cancel)).await.unwrap(), TaskExit::Cancelled);
     assert_eq!(succeed(driver, &mounted(sh("ls -A v"), &[(&trace, "v")])).await, "");
 }
 
@@ -416,9 +475,9 @@ pub async fn dropping_a_run_ends_its_task(driver: &dyn Driver) {
         "{TAKE_LOCK} trap '' TERM; setsid sleep 1000 & echo ready; while :; do sleep 1000; done"
     );
     let spec = mounted(sh(&script), &[(&locks, "v")]);
-    let (sink, mut chunks) = mpsc::channel(1);
+    let (sink, mut chunks) = updates(1);
     tokio::select! {
-        exit = driver.run(&spec, sink, CancellationToken::new()) => panic!("{exit:?}"),
+        exit = exit(driver.run(&spec, sink, CancellationToken::new())) => panic!("{exit:?}"),
         chunk = chunks.recv() => assert_eq!(chunk.unwrap().1, b"ready\n"),
     }
     let wait = task("probe", "flock", &["-w", "50", "v/lock", "true"]);
@@ -433,8 +492,8 @@ pub async fn a_process_in_the_background_stays_until_the_end(driver: &dyn Driver
          echo started"
     );
     let spec = mounted(sh(&script), &[(&shared, "v")]);
-    let (sink, mut chunks) = mpsc::channel(4);
-    let exit = driver.run(&spec, sink, CancellationToken::new());
+    let (sink, mut chunks) = updates(4);
+    let exit = exit(driver.run(&spec, sink, CancellationToken::new()));
     assert_eq!(timeout(PATIENCE, exit).await.unwrap().unwrap(), TaskExit::Code(0));
     assert_eq!(chunks.recv().await, Some((Stream::Stdout, b"started\n".to_vec())));
 
@@ -452,10 +511,10 @@ pub async fn a_process_in_the_background_stays_until_the_end(driver: &dyn Driver
 }
 
 pub async fn a_process_that_never_stops_writing_does_not_keep_its_task(driver: &dyn Driver) {
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let (sink, mut chunks) = updates(4);
     let run = async {
         let spec = sh("yes & echo started");
-        driver.run(&spec, sink, CancellationToken::new()).await
+        exit(driver.run(&spec, sink, CancellationToken::new())).await
     };
     let read = async { while chunks.recv().await.is_some() {} };
     let rest = async {
@@ -466,24 +525,25 @@ pub async fn a_process_that_never_stops_writing_does_not_keep_its_task(driver: &
 }
 
 pub async fn closing_ends_running_tasks(driver: &dyn Driver) {
-    let (sink, mut chunks) = mpsc::channel(4);
+    let (sink, mut chunks) = updates(4);
     let spec = sh("trap '' TERM; echo ready; while :; do sleep 1000; done");
     let close = async {
         assert_eq!(chunks.recv().await, Some((Stream::Stdout, b"ready\n".to_vec())));
         driver.close().await.unwrap();
         driver.close().await.unwrap();
     };
-    let both = async { tokio::join!(driver.run(&spec, sink, CancellationToken::new()), close) };
+    let both =
+        async { tokio::join!(exit(driver.run(&spec, sink, CancellationToken::new())), close) };
     let (exit, ()) = timeout(PATIENCE, both).await.unwrap();
     assert_eq!(exit.unwrap(), TaskExit::Cancelled);
 }
 
 /// A listener that neither listens nor goes away does not keep a run from ending.
 pub async fn closing_does_not_wait_for_a_listener(driver: &dyn Driver) {
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(1);
+    let (sink, mut chunks) = updates(1);
     let spec = sh("yes & yes >&2 & echo started");
     {
-        let run = driver.run(&spec, sink, CancellationToken::new());
+        let run = exit(driver.run(&spec, sink, CancellationToken::new()));
         tokio::pin!(run);
         loop {
             tokio::select! {
@@ -498,14 +558,14 @@ pub async fn closing_does_not_wait_for_a_listener(driver: &dyn Driver) {
 
 /// Nor one that stops listening to a task that it cancelled.
 pub async fn cancelling_does_not_wait_for_a_listener(driver: &dyn Driver) {
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(1);
+    let (sink, mut chunks) = updates(1);
     let cancel = CancellationToken::new();
     let spec = sh("echo ready; yes & exec yes >&2");
     let listen = async {
         chunks.recv().await;
         cancel.cancel();
     };
-    let both = async { tokio::join!(driver.run(&spec, sink, cancel.clone()), listen) };
+    let both = async { tokio::join!(exit(driver.run(&spec, sink, cancel.clone())), listen) };
     let (exit, ()) = timeout(PATIENCE, both).await.unwrap();
     assert_eq!(exit.unwrap(), TaskExit::Cancelled);
 }

@@ -26,6 +26,7 @@ fn a_run_is_a_line_for_each_event() {
     let expected = [
         "run_started",
         "volume_created",
+        "task_queued",
         "task_started",
         "notice",
         "task_output",
@@ -130,4 +131,100 @@ fn failures_are_told_apart() {
     let last = events.last().unwrap();
     assert_eq!((&last["status"], &last["exit_code"]), (&"failure".into(), &1.into()));
     assert!(last["error"].as_str().unwrap().contains("no-such-command"));
+}
+
+/// Of many tasks some are cancelled before they start, whoever is faster.
+#[test]
+fn what_was_asked_for_has_an_end() {
+    let events = events(
+        r#"
+        const tasks = Array.from({ length: 60 }, (_, number) => {
+            const controller = new AbortController();
+            const task = runtime.run({
+                name: `t${number}`, image: "x", command: { path: "true" }, signal: controller.signal,
+            });
+            if (number % 2 === 0) controller.abort();
+            return task;
+        });
+        await Promise.allSettled(tasks).then((ends) => ends.map(({ reason, value }) => reason ?? value.status));
+        "#,
+        0,
+    );
+    let ids = |names: &[&str]| {
+        let mut ids: Vec<_> = events
+            .iter()
+            .filter(|event| names.contains(&event["event"].as_str().unwrap()))
+            .map(|event| event["id"].as_u64().unwrap())
+            .collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(ids(&["task_queued"]), (1..=60).collect::<Vec<_>>());
+    assert_eq!(ids(&["task_finished", "task_skipped"]), (1..=60).collect::<Vec<_>>());
+    let started = ids(&["task_started"]);
+    assert!(ids(&["task_skipped"]).iter().all(|id| !started.contains(id)));
+}
+
+#[test]
+fn jobs_steps_and_attempts_are_told() {
+    let pipeline = "
+jobs:
+- name: unit
+  plan:
+  - try:
+      task: once
+      attempts: 2
+      config: { platform: linux, run: { path: 'false' } }
+  - task: test
+    config: { platform: linux, run: { path: 'false' } }
+- name: deploy
+  plan:
+  - { get: clock, passed: [unit] }
+resources: [{ name: clock, type: time }]
+";
+    let ci = Ci::new().file("pipeline.yml", pipeline);
+    let outcome = ci.args(["run", "pipeline.yml", "--output", "json"]).run().exits(1);
+    let events: Vec<Value> =
+        outcome.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<String> = events
+        .iter()
+        .filter_map(|event| {
+            let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
+            let number = |key: &str| event[key].as_u64().unwrap_or_default();
+            Some(match event["event"].as_str()? {
+                "job_started" => format!("{} starts", text("job")),
+                "job_finished" => {
+                    format!("{}: {} {}", text("job"), text("status"), event["reasons"])
+                }
+                "job_skipped" => format!("{} skipped: {}", text("job"), text("reason")),
+                "step_started" => format!(
+                    "{} {} {} #{}",
+                    number("step"),
+                    text("action"),
+                    text("name"),
+                    number("attempt")
+                ),
+                "step_finished" => format!("{} {}", number("step"), text("status")),
+                "task_queued" => format!("task of {}", number("step")),
+                _ => return None,
+            })
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "unit starts",
+            "1 task once #1",
+            "task of 1",
+            "1 failure",
+            "2 task once #2",
+            "task of 2",
+            "2 failure",
+            "3 task test #1",
+            "task of 3",
+            "3 failure",
+            r#"unit: failure ["`test`: exit code 1"]"#,
+            "deploy skipped: a job that it waits for did not succeed",
+        ]
+    );
 }

@@ -25,6 +25,7 @@ mod json;
 mod log;
 mod native;
 mod panics;
+mod phases;
 mod proxy;
 mod sandboxes;
 mod scenarios;

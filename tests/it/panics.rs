@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ci::context::{EventSink, Stop};
-use ci::driver::{Driver, DriverError, OutputSink, Sandbox, Terminal, Volume};
-use ci::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
+use ci::driver::{Capabilities, Driver, DriverError, Sandbox, TaskEnd, UpdateSink, Volume};
+use ci::task::{SandboxSpec, TaskSpec};
 use ci::task_runner::{TaskOptions, TaskRunner};
 use ci::volume::{VolumeManager, VolumeName};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +20,10 @@ impl Driver for Panicking {
         "panicking"
     }
 
+    fn capabilities(&self) -> Capabilities {
+        panic!("on purpose")
+    }
+
     async fn create_volume(
         &self,
         _name: &VolumeName,
@@ -31,21 +35,15 @@ impl Driver for Panicking {
     async fn run(
         &self,
         _spec: &TaskSpec,
-        _output: OutputSink,
+        _updates: UpdateSink,
         _cancel: CancellationToken,
-    ) -> Result<TaskExit, DriverError> {
+    ) -> TaskEnd {
         panic!("on purpose")
     }
 
     async fn open_sandbox(&self, _spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
         panic!("on purpose")
     }
-
-    async fn shell(&self, _task: &TaskSpec, _terminal: Terminal) -> Result<(), DriverError> {
-        panic!("on purpose")
-    }
-
-    async fn discard(&self, _task: TaskId) {}
 
     async fn end_tasks(&self) {}
 

@@ -5,16 +5,16 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ci::driver::{Driver, DriverError, OutputSink, Sandbox, Terminal, Volume};
-use ci::task::{ExecSpec, SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
+use ci::driver::{Capabilities, Driver, DriverError, Sandbox, TaskEnd, UpdateSink, Volume};
+use ci::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
 use ci::volume::VolumeName;
 use futures_util::future::join_all;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::conformance::{
-    Finished, PATIENCE, TAKE_LOCK, collect, finish, lock_is_free, mounted, sh, succeed, volume,
+    Finished, PATIENCE, TAKE_LOCK, collect, edit, exit, finish, lock_is_free, mounted, sh, succeed,
+    updates, volume,
 };
 use crate::proxy::{Fault, Proxy};
 use crate::store::S3;
@@ -37,29 +37,28 @@ impl Driver for Sandboxed<'_> {
         self.0.create_volume(name, size).await
     }
 
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
     async fn run(
         &self,
         spec: &TaskSpec,
-        output: OutputSink,
+        updates: UpdateSink,
         cancel: CancellationToken,
-    ) -> Result<TaskExit, DriverError> {
-        let sandbox = self.0.open_sandbox(&spec.surroundings()).await?;
-        let spec = TaskSpec { work_dir: None, ..spec.clone() };
-        let exit = sandbox.exec(&spec, output, cancel).await;
+    ) -> TaskEnd {
+        let sandbox = match self.0.open_sandbox(&spec.sandbox()).await {
+            Ok(sandbox) => sandbox,
+            Err(error) => return Err(error).into(),
+        };
+        let spec = edit(spec.clone(), |spec| spec.exec.work_dir = None);
+        let end = sandbox.exec(&spec, updates, cancel).await;
         sandbox.close().await;
-        exit
+        end
     }
 
     async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
         self.0.open_sandbox(spec).await
-    }
-
-    async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError> {
-        self.0.shell(task, terminal).await
-    }
-
-    async fn discard(&self, task: TaskId) {
-        self.0.discard(task).await;
     }
 
     async fn end_tasks(&self) {
@@ -73,18 +72,17 @@ impl Driver for Sandboxed<'_> {
 
 /// A sandbox with these volumes.
 fn with(mounts: &[(&Volume, &str)]) -> SandboxSpec {
-    mounted(sh(""), mounts).surroundings()
+    mounted(sh(""), mounts).sandbox()
 }
 
 /// A command in a sandbox.
 pub fn command(sandbox: &SandboxSpec, script: &str) -> TaskSpec {
-    let TaskSpec { id, command, .. } = sh(script);
-    let exec = ExecSpec { name: None, command, env: Vec::new(), work_dir: None, stdin: None };
-    exec.task(id, sandbox)
+    let TaskSpec { id, exec, .. } = sh(script);
+    sandbox.task(id, None, exec)
 }
 
 pub async fn finish_in(sandbox: &dyn Sandbox, spec: &TaskSpec) -> Result<Finished, DriverError> {
-    let (sink, chunks) = mpsc::channel(4);
+    let (sink, chunks) = updates(4);
     let run = collect(sandbox.exec(spec, sink, CancellationToken::new()), chunks);
     timeout(PATIENCE, run).await.unwrap()
 }
@@ -102,21 +100,21 @@ pub async fn when_ready<T>(
     spec: &TaskSpec,
     then: impl Future<Output = T>,
 ) -> Result<TaskExit, DriverError> {
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let (sink, mut chunks) = updates(4);
     let listen = async {
         let first = chunks.recv().await.unwrap();
         assert_eq!(first, (Stream::Stdout, b"ready\n".to_vec()));
         then.await;
         while chunks.recv().await.is_some() {}
     };
-    let run = sandbox.exec(spec, sink, CancellationToken::new());
+    let run = exit(sandbox.exec(spec, sink, CancellationToken::new()));
     let both = async { tokio::join!(run, listen) };
     timeout(PATIENCE, both).await.unwrap().0
 }
 
 /// Runs a command, and cancels it when it has written `ready`.
 pub async fn cancel_when_ready(sandbox: &dyn Sandbox, spec: &TaskSpec) -> (TaskExit, Vec<u8>) {
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let (sink, mut chunks) = updates(4);
     let cancel = CancellationToken::new();
     let listen = async {
         let mut all = Vec::new();
@@ -128,7 +126,7 @@ pub async fn cancel_when_ready(sandbox: &dyn Sandbox, spec: &TaskSpec) -> (TaskE
         }
         all
     };
-    let run = sandbox.exec(spec, sink, cancel.clone());
+    let run = exit(sandbox.exec(spec, sink, cancel.clone()));
     let both = async { tokio::join!(run, listen) };
     let (exit, all) = timeout(PATIENCE, both).await.unwrap();
     (exit.unwrap(), all)
@@ -146,7 +144,7 @@ pub async fn commands_share_a_place(driver: &dyn Driver) {
     let text = succeed_in(&*sandbox, &command(&spec, first)).await;
     let home = text.strip_prefix("v\n1 1\n").unwrap().trim_end().to_owned();
     let mut second = command(&spec, "cat file v/file ${TMPDIR:-/tmp}/file; echo $A $B");
-    second.env.push(("B".into(), "2".into()));
+    second.exec.env.push(("B".into(), "2".into()));
     assert_eq!(succeed_in(&*sandbox, &second).await, "x\ny\nz\n1 2\n");
 
     // Relative to the sandbox's directory, made where it is missing, also in a volume.
@@ -158,11 +156,11 @@ pub async fn commands_share_a_place(driver: &dyn Driver) {
         ("v/some/where", "cat ../../file", "y".into()),
     ] {
         let mut below = command(&spec, script);
-        below.work_dir = Some(given.into());
+        below.exec.work_dir = Some(given.into());
         assert_eq!(succeed_in(&*sandbox, &below).await.trim_end(), text, "{given}");
     }
     let mut outside = command(&spec, "pwd");
-    outside.work_dir = Some("v/../..".into());
+    outside.exec.work_dir = Some("v/../..".into());
     let refused = finish_in(&*sandbox, &outside).await.unwrap_err();
     assert!(
         matches!(&refused, DriverError::Refused(text) if text.contains("v/../..")),
@@ -353,7 +351,7 @@ pub async fn what_is_wrong_with_a_sandbox_is_told(driver: &dyn Driver) {
     }
     let sandbox = driver.open_sandbox(&plain).await.unwrap();
     let mut command = command(&plain, "true");
-    command.command.path = "no-such-command".into();
+    command.exec.command.path = "no-such-command".into();
     let error = finish_in(&*sandbox, &command).await.unwrap_err();
     assert!(matches!(error, DriverError::CannotStart { .. }), "{error:?}");
     assert!(error.to_string().contains("`no-such-command`"), "{error}");

@@ -1,26 +1,23 @@
 //! What every driver keeps its word about where a task has failed and a user wants to look around, as
 //! functions over `&dyn Driver`.
 
-use ci::driver::{Driver, DriverError, Terminal, WindowSize};
+use ci::driver::{Driver, DriverError, KeptTask, TaskEnd, Terminal, WindowSize};
 use ci::task::{TaskExit, TaskSpec};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::conformance::{
-    PATIENCE, TAKE_LOCK, finish, lock_is_free, mounted, sh, succeed, task, volume,
+    PATIENCE, TAKE_LOCK, edit, finish, finish_kept, lock_is_free, mounted, sh, succeed, task,
+    updates, volume,
 };
 
 fn kept(spec: TaskSpec) -> TaskSpec {
-    TaskSpec { keep: true, ..spec }
+    edit(spec, |spec| spec.keep = true)
 }
 
 /// All that a shell shows in which this is typed.
-pub async fn type_in(
-    driver: &dyn Driver,
-    spec: &TaskSpec,
-    keys: &str,
-) -> Result<String, DriverError> {
+pub async fn type_in(kept: &dyn KeptTask, keys: &str) -> Result<String, DriverError> {
     let (typed, input) = mpsc::channel(1);
     let (output, mut shown) = mpsc::channel(1);
     let (_sizes, size) = watch::channel(WindowSize { rows: 33, columns: 77 });
@@ -34,9 +31,16 @@ pub async fn type_in(
         }
         String::from_utf8(all).unwrap()
     };
-    let both = async { tokio::join!(driver.shell(spec, terminal), read) };
+    let both = async { tokio::join!(kept.shell(terminal), read) };
     let (ended, text) = timeout(PATIENCE, both).await.unwrap();
     ended.map(|()| text)
+}
+
+/// Runs a task that fails, and returns what is kept of it.
+pub async fn fail(driver: &dyn Driver, spec: &TaskSpec) -> Box<dyn KeptTask> {
+    let (finished, kept) = finish_kept(driver, spec).await;
+    assert_ne!(finished.unwrap().exit, TaskExit::Code(0));
+    kept.unwrap()
 }
 
 #[track_caller]
@@ -47,58 +51,61 @@ pub fn has_line(text: &str, line: &str) {
 pub async fn a_shell_has_what_its_task_had(driver: &dyn Driver) {
     let shared = volume(driver, "shared").await;
     let mut spec = kept(sh("echo of the task > file; echo of the volume > v/file; exit 3"));
-    spec.env = vec![("WORD".into(), "a word".into())];
-    spec.work_dir = Some("below".into());
+    spec.exec.env = vec![("WORD".into(), "a word".into())];
+    spec.exec.work_dir = Some("below".into());
     let spec = mounted(spec, &[(&shared, "v")]);
-    assert_eq!(finish(driver, &spec).await.unwrap().exit, TaskExit::Code(3));
+    let (finished, kept) = finish_kept(driver, &spec).await;
+    assert_eq!(finished.unwrap().exit, TaskExit::Code(3));
+    let kept = kept.unwrap();
     // Echoes of what is typed have no such lines.
     let keys = "cat file; cat v/file; echo $WORD, $TERM; stty size; echo more >> v/file; exit\n";
-    let text = type_in(driver, &spec, keys).await.unwrap();
+    let text = type_in(&*kept, keys).await.unwrap();
     for line in ["of the task", "of the volume", "a word, dumb", "33 77"] {
         has_line(&text, line);
     }
-    driver.discard(spec.id).await;
+    kept.discard().await;
     let read = mounted(task("read", "cat", &["v/file"]), &[(&shared, "v")]);
     assert_eq!(succeed(driver, &read).await, "of the volume\nmore\n");
 }
 
 pub async fn a_shell_of_another_user_is_that_users(driver: &dyn Driver) {
     let mut spec = kept(sh("exit 1"));
-    spec.command.user = Some("65534:65534".into());
-    finish(driver, &spec).await.unwrap();
-    let text =
-        type_in(driver, &spec, "echo $(id -u), $(id -g); echo > $(tty); exit\n").await.unwrap();
+    spec.exec.command.user = Some("65534:65534".into());
+    let kept = fail(driver, &spec).await;
+    let text = type_in(&*kept, "echo $(id -u), $(id -g); echo > $(tty); exit\n").await.unwrap();
     has_line(&text, "65534, 65534");
     assert!(!text.contains("denied"), "{text}");
 }
 
 pub async fn a_shell_is_there_for_a_command_that_is_not(driver: &dyn Driver) {
     let spec = kept(task("test", "no-such-command", &[]));
-    let error = finish(driver, &spec).await.unwrap_err();
+    let (finished, kept) = finish_kept(driver, &spec).await;
+    let error = finished.unwrap_err();
     assert!(matches!(error, DriverError::CannotStart { .. }), "{error}");
-    has_line(&type_in(driver, &spec, "echo 1$((1 + 1))3; exit\n").await.unwrap(), "123");
+    has_line(&type_in(&*kept.unwrap(), "echo 1$((1 + 1))3; exit\n").await.unwrap(), "123");
 }
 
 pub async fn a_shell_is_there_for_a_command_in_a_sandbox(driver: &dyn Driver) {
-    let surroundings = sh("").surroundings();
+    let surroundings = sh("").sandbox();
     let sandbox = driver.open_sandbox(&surroundings).await.unwrap();
     let mut spec = kept(sh("echo of the sandbox > file; exit 1"));
     spec.name = "command".into();
-    let (sink, _chunks) = mpsc::channel(4);
-    let exit = sandbox.exec(&spec, sink, Default::default()).await.unwrap();
-    assert_eq!(exit, TaskExit::Code(1));
-    has_line(&type_in(driver, &spec, "cat file; exit\n").await.unwrap(), "of the sandbox");
-    driver.discard(spec.id).await;
+    let (sink, _chunks) = updates(4);
+    let TaskEnd { exit, kept } = sandbox.exec(&spec, sink, Default::default()).await;
+    assert_eq!(exit.unwrap(), TaskExit::Code(1));
+    let kept = kept.unwrap();
+    has_line(&type_in(&*kept, "cat file; exit\n").await.unwrap(), "of the sandbox");
+    kept.discard().await;
     sandbox.close().await;
 }
 
 pub async fn a_shell_shows_every_byte(driver: &dyn Driver) {
     let spec = kept(sh("exit 1"));
-    finish(driver, &spec).await.unwrap();
+    let kept = fail(driver, &spec).await;
     // These could be lengths and kinds of something.
     let keys =
         "for i in $(seq 100); do printf '\\001\\001\\002\\002\\001'; /bin/true; done; exit\n";
-    let text = type_in(driver, &spec, keys).await.unwrap();
+    let text = type_in(&*kept, keys).await.unwrap();
     let count = |byte: char| text.matches(byte).count();
     assert_eq!((count('\u{1}'), count('\u{2}')), (300, 200), "{text:?}");
 }
@@ -106,9 +113,9 @@ pub async fn a_shell_shows_every_byte(driver: &dyn Driver) {
 pub async fn a_shell_leaves_nothing_running(driver: &dyn Driver) {
     let locks = volume(driver, "locks").await;
     let spec = mounted(kept(sh("exit 1")), &[(&locks, "v")]);
-    finish(driver, &spec).await.unwrap();
+    let kept = fail(driver, &spec).await;
     let keys = format!("{TAKE_LOCK} setsid sleep 1000 & exit\n");
-    type_in(driver, &spec, &keys).await.unwrap();
+    type_in(&*kept, &keys).await.unwrap();
     succeed(driver, &lock_is_free(&locks)).await;
 }
 
@@ -116,7 +123,7 @@ pub async fn a_shell_leaves_nothing_running(driver: &dyn Driver) {
 pub async fn a_shell_ends_with_its_terminal(driver: &dyn Driver) {
     let locks = volume(driver, "locks").await;
     let spec = mounted(kept(sh("exit 1")), &[(&locks, "v")]);
-    finish(driver, &spec).await.unwrap();
+    let kept = fail(driver, &spec).await;
     let (typed, input) = mpsc::channel(1);
     let (output, mut shown) = mpsc::channel(1);
     let (_sizes, size) = watch::channel(WindowSize::default());
@@ -135,7 +142,7 @@ pub async fn a_shell_ends_with_its_terminal(driver: &dyn Driver) {
         drop(typed);
         while shown.recv().await.is_some() {}
     };
-    let both = async { tokio::join!(driver.shell(&spec, terminal), read) };
+    let both = async { tokio::join!(kept.shell(terminal), read) };
     timeout(PATIENCE, both).await.unwrap().0.unwrap();
     succeed(driver, &lock_is_free(&locks)).await;
 }
@@ -144,7 +151,7 @@ pub async fn a_shell_ends_with_its_terminal(driver: &dyn Driver) {
 pub async fn a_shell_whose_terminal_is_stuck_ends_with_its_user(driver: &dyn Driver) {
     let locks = volume(driver, "locks").await;
     let spec = mounted(kept(sh("exit 1")), &[(&locks, "v")]);
-    finish(driver, &spec).await.unwrap();
+    let kept = fail(driver, &spec).await;
     let (typed, input) = mpsc::channel(1);
     let (output, mut shown) = mpsc::channel(1);
     let (_sizes, size) = watch::channel(WindowSize::default());
@@ -169,44 +176,38 @@ pub async fn a_shell_whose_terminal_is_stuck_ends_with_its_user(driver: &dyn Dri
         }
         gone.cancel();
     };
-    let both = async { tokio::join!(driver.shell(&spec, terminal), user) };
+    let both = async { tokio::join!(kept.shell(terminal), user) };
     timeout(PATIENCE, both).await.unwrap().0.unwrap();
     succeed(driver, &lock_is_free(&locks)).await;
 }
 
 pub async fn a_place_is_free_when_it_is_discarded(driver: &dyn Driver) {
     let spec = kept(sh("pwd; exit 1"));
-    let first = finish(driver, &spec).await.unwrap();
-    driver.discard(spec.id).await;
-    assert_eq!(succeed(driver, &sh("pwd")).await.as_bytes(), first.stdout);
+    let (first, kept) = finish_kept(driver, &spec).await;
+    kept.unwrap().discard().await;
+    assert_eq!(succeed(driver, &sh("pwd")).await.as_bytes(), first.unwrap().stdout);
 }
 
 /// What is kept of a command outlives the wish to close its sandbox.
 pub async fn a_sandbox_waits_for_a_shell(driver: &dyn Driver) {
-    let sandbox = driver.open_sandbox(&sh("").surroundings()).await.unwrap();
+    let sandbox = driver.open_sandbox(&sh("").sandbox()).await.unwrap();
     let mut spec = kept(sh("echo of the sandbox > file; exit 1"));
     spec.name = "command".into();
-    let (sink, _chunks) = mpsc::channel(4);
-    sandbox.exec(&spec, sink, Default::default()).await.unwrap();
+    let (sink, _chunks) = updates(4);
+    let kept = sandbox.exec(&spec, sink, Default::default()).await.kept.unwrap();
     let look = async {
-        let text = type_in(driver, &spec, "cat file; exit\n").await.unwrap();
+        let text = type_in(&*kept, "cat file; exit\n").await.unwrap();
         has_line(&text, "of the sandbox");
-        driver.discard(spec.id).await;
+        kept.discard().await;
     };
     // The wish comes first.
     timeout(PATIENCE, async { tokio::join!(biased; sandbox.close(), look) }).await.unwrap();
 }
 
-pub async fn without_anything_kept_there_is_no_shell(driver: &dyn Driver) {
-    let spec = sh("exit 1");
-    finish(driver, &spec).await.unwrap();
-    let error = type_in(driver, &spec, "exit\n").await.unwrap_err();
-    assert!(matches!(error, DriverError::Refused(_)), "{error}");
-    let spec = kept(spec);
-    finish(driver, &spec).await.unwrap();
-    driver.discard(spec.id).await;
-    driver.discard(spec.id).await;
-    type_in(driver, &spec, "exit\n").await.unwrap_err();
+pub async fn nothing_is_kept_that_was_not_to_be(driver: &dyn Driver) {
+    let (finished, kept) = finish_kept(driver, &sh("exit 1")).await;
+    assert_eq!(finished.unwrap().exit, TaskExit::Code(1));
+    assert!(kept.is_none());
 }
 
 /// What nobody has let go of is removed with everything else.

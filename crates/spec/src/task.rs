@@ -12,24 +12,45 @@ pub struct TaskSpec {
     pub id: TaskId,
     /// What the pipeline calls the task. Any text; several tasks may share it.
     pub name: String,
-    /// The container image. Drivers without images ignore it.
+    pub container: ContainerSpec,
+    pub exec: ExecSpec,
+    /// Whether what the command ran in stays when it has ended, for a shell.
+    pub keep: bool,
+}
+
+/// What is around a command.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ContainerSpec {
+    /// Drivers without images ignore it.
     pub image: String,
+    pub mounts: Vec<Mount>,
+    pub privileged: bool,
+    pub limits: Limits,
+}
+
+/// A command and how it starts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecSpec {
     pub command: Command,
     /// Variables that the pipeline sets, in its order.
     pub env: Vec<(String, String)>,
-    pub mounts: Vec<Mount>,
-    /// Where the command starts. `None` is the driver's own stable directory for this task's name.
+    /// Where the command starts. `None` is the driver's own stable directory for this task's name, or the
+    /// sandbox's.
     pub work_dir: Option<String>,
     /// What the command reads from its standard input; nothing when `None`.
     pub stdin: Option<Vec<u8>>,
-    pub privileged: bool,
-    pub limits: Limits,
-    /// Whether what the command ran in stays when it has ended, for a shell, until the driver is told to
-    /// discard it.
-    ///
-    /// [`Driver::shell`]: crate::driver::Driver::shell
-    /// discard it. crate::driver::Driver::discard
-    pub keep: bool,
+}
+
+/// A container in which several commands run, one after the other or at the same time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SandboxSpec {
+    pub name: String,
+    pub container: ContainerSpec,
+    /// Who runs a command that does not say that itself.
+    pub user: Option<String>,
+    /// Variables of all commands.
+    pub env: Vec<(String, String)>,
+    pub work_dir: Option<String>,
 }
 
 /// What a text takes beside its bytes.
@@ -38,48 +59,52 @@ const PER_TEXT: usize = 64;
 impl TaskSpec {
     /// How much memory its texts take, in bytes, without what the command reads.
     pub fn size(&self) -> usize {
-        let Command { path, args, user } = &self.command;
-        let texts = [path, &self.name, &self.image].into_iter();
-        let texts = texts.chain(args).chain(user).chain(&self.work_dir);
-        size_of_texts(texts) + size_of_env(&self.env) + size_of_mounts(&self.mounts)
+        let Command { path, args, user } = &self.exec.command;
+        let texts = [path, &self.name].into_iter();
+        let texts = texts.chain(args).chain(user).chain(&self.exec.work_dir);
+        size_of_texts(texts) + size_of_env(&self.exec.env) + self.container.size()
     }
 
-    /// What a sandbox for this task alone would be.
-    pub fn surroundings(&self) -> SandboxSpec {
+    /// A sandbox for this task alone.
+    pub fn sandbox(&self) -> SandboxSpec {
         SandboxSpec {
             name: self.name.clone(),
-            image: self.image.clone(),
-            user: self.command.user.clone(),
-            env: self.env.clone(),
-            mounts: self.mounts.clone(),
-            work_dir: self.work_dir.clone(),
-            privileged: self.privileged,
-            limits: self.limits,
+            container: self.container.clone(),
+            user: self.exec.command.user.clone(),
+            env: self.exec.env.clone(),
+            work_dir: self.exec.work_dir.clone(),
         }
     }
 }
 
-/// Surroundings in which several commands run, one after the other or at the same time.
-///
-/// The fields mean what they mean for a task.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SandboxSpec {
-    pub name: String,
-    pub image: String,
-    /// Who runs a command that does not say that itself.
-    pub user: Option<String>,
-    pub env: Vec<(String, String)>,
-    pub mounts: Vec<Mount>,
-    pub work_dir: Option<String>,
-    pub privileged: bool,
-    pub limits: Limits,
+impl ContainerSpec {
+    fn size(&self) -> usize {
+        let mount = |Mount { volume, path }: &Mount| {
+            volume.as_str().len() + path.as_os_str().len() + 2 * PER_TEXT
+        };
+        size_of_texts([&self.image].into_iter()) + self.mounts.iter().map(mount).sum::<usize>()
+    }
 }
 
 impl SandboxSpec {
     /// How much memory its texts take, in bytes.
     pub fn size(&self) -> usize {
-        let texts = [&self.name, &self.image].into_iter().chain(&self.user).chain(&self.work_dir);
-        size_of_texts(texts) + size_of_env(&self.env) + size_of_mounts(&self.mounts)
+        let texts = [&self.name].into_iter().chain(&self.user).chain(&self.work_dir);
+        size_of_texts(texts) + size_of_env(&self.env) + self.container.size()
+    }
+
+    /// A command in this sandbox as a task: what it does not say itself is as in the sandbox, but for
+    /// `work_dir`. Its variables are added to the sandbox's, and preferred to them.
+    pub fn task(&self, id: TaskId, name: Option<String>, exec: ExecSpec) -> TaskSpec {
+        let Command { path, args, user } = exec.command;
+        let command = Command { path, args, user: user.or_else(|| self.user.clone()) };
+        TaskSpec {
+            id,
+            name: name.unwrap_or_else(|| self.name.clone()),
+            container: self.container.clone(),
+            exec: ExecSpec { command, env: [&self.env[..], &exec.env].concat(), ..exec },
+            keep: false,
+        }
     }
 }
 
@@ -89,46 +114,6 @@ fn size_of_texts<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
 
 fn size_of_env(env: &[(String, String)]) -> usize {
     size_of_texts(env.iter().flat_map(|(name, value)| [name, value]))
-}
-
-fn size_of_mounts(mounts: &[Mount]) -> usize {
-    let size = |Mount { volume, path }: &Mount| {
-        volume.as_str().len() + path.as_os_str().len() + 2 * PER_TEXT
-    };
-    mounts.iter().map(size).sum()
-}
-
-/// One command in a sandbox.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExecSpec {
-    /// The sandbox's own when `None`.
-    pub name: Option<String>,
-    pub command: Command,
-    /// Added to the sandbox's, and preferred to them.
-    pub env: Vec<(String, String)>,
-    /// Relative to the sandbox's, or absolute.
-    pub work_dir: Option<String>,
-    pub stdin: Option<Vec<u8>>,
-}
-
-impl ExecSpec {
-    /// The command as a task: what it does not say itself is as in its sandbox, but for `work_dir`.
-    pub fn task(self, id: TaskId, sandbox: &SandboxSpec) -> TaskSpec {
-        let Command { path, args, user } = self.command;
-        TaskSpec {
-            id,
-            name: self.name.unwrap_or_else(|| sandbox.name.clone()),
-            image: sandbox.image.clone(),
-            command: Command { path, args, user: user.or_else(|| sandbox.user.clone()) },
-            env: [&sandbox.env[..], &self.env].concat(),
-            mounts: sandbox.mounts.clone(),
-            work_dir: self.work_dir,
-            stdin: self.stdin,
-            privileged: sandbox.privileged,
-            limits: sandbox.limits,
-            keep: false,
-        }
-    }
 }
 
 /// A task's number within its run, counted from 1 in the order in which tasks were asked for.

@@ -19,7 +19,7 @@ use super::init;
 use super::plan::Plan;
 use super::shared::Shared;
 use super::shell::Kept;
-use crate::driver::{DriverError, OutputSink};
+use crate::driver::{DriverError, TaskUpdate, UpdateSink};
 use crate::task::{TaskExit, TaskSpec};
 
 /// The code of what SIGKILL has ended.
@@ -31,33 +31,36 @@ pub struct Attempt {
     pub spec: TaskSpec,
     pub plan: Arc<Plan>,
     pub command: Vec<String>,
-    pub output: OutputSink,
+    pub updates: UpdateSink,
     pub cancel: CancellationToken,
     /// Ends when nobody waits for the result any more.
     pub abandoned: oneshot::Receiver<()>,
 }
 
 impl Attempt {
-    pub async fn run(self) -> Result<TaskExit, DriverError> {
-        let Self { shared, spec, plan, command, output, cancel, mut abandoned } = self;
+    /// Returns with the result what is kept of the task.
+    pub async fn run(self) -> Result<(Result<TaskExit, DriverError>, Option<Kept>), DriverError> {
+        let Self { shared, spec, plan, command, updates, cancel, mut abandoned } = self;
         let mut stop =
             Stop { cancel: &cancel, closing: &shared.closing, abandoned: &mut abandoned };
-        let with_stdin = spec.stdin.is_some();
+        let with_stdin = spec.exec.stdin.is_some();
         let reports = shared.engine.has_reports;
         // The engine's own init process reports nothing.
         let command = if reports { init::words(command, 1) } else { command };
+        let stopped = stop.requested();
         let started =
-            container::start(&shared, &plan, command, with_stdin, stop.requested()).await?;
-        let Some(container) = started else { return Ok(TaskExit::Cancelled) };
+            container::start(&shared, &plan, command, with_stdin, Some(&updates), stopped).await?;
+        let Some(container) = started else { return Ok((Ok(TaskExit::Cancelled), None)) };
+        tell_start(&updates, stop.requested()).await;
         let process = Main { docker: &shared.docker, id: &container.id, reports };
-        let attendance = Attendance { spec: &spec, grace: shared.config.grace, output, stop };
+        let attendance = Attendance { spec: &spec, grace: shared.config.grace, updates, stop };
         let attend = attendance.attend(&process, container.streams);
         let lost = || format!("lost task `{}`", spec.name);
         let result = match shared.unless_lost(lost, attend).await {
             Ok(None) => Ok(TaskExit::Cancelled),
             Ok(Some(ended)) => {
                 // Below a shell that goes on, an end for want of memory shows in no code.
-                let asks = ended.code == CODE_KILLED || !spec.mounts.is_empty();
+                let asks = ended.code == CODE_KILLED || !spec.container.mounts.is_empty();
                 let out_of_memory = asks && process.was_out_of_memory().await;
                 if out_of_memory && ended.code == CODE_KILLED {
                     Ok(TaskExit::OutOfMemory)
@@ -72,20 +75,22 @@ impl Attempt {
             Err(error) => Err(error),
         };
         if spec.keep {
-            let start = None;
-            let kept = Kept {
-                container: container.id,
-                plan,
-                start,
-                is_own: true,
-                _here: shared.tasks.token(),
-            };
-            shared.kept.add(spec.id, kept);
-        } else {
-            // The result need not wait for that.
-            container::remove_soon(&shared, container.id);
+            let (container, start) = (container.id, None);
+            let kept = Kept { container, plan, start, is_own: true, _here: None };
+            return Ok((result, Some(kept)));
         }
-        result
+        // The result need not wait for that.
+        container::remove_soon(&shared, container.id);
+        Ok((result, None))
+    }
+}
+
+/// Says that the command runs. A listener that does not listen holds up no end.
+pub async fn tell_start(updates: &UpdateSink, stopped: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        _ = updates.send(TaskUpdate::Started) => {}
+        () = stopped => {}
     }
 }
 

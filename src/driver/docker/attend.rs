@@ -14,7 +14,7 @@ use super::diagnosis::{Diagnosis, Subject};
 use super::failure::{failed, printable};
 use super::init::{Complaint, Report};
 use super::output::{Output, Said, pump};
-use crate::driver::{DriverError, OutputSink};
+use crate::driver::{DriverError, TaskUpdate, UpdateSink};
 use crate::task::{Stream, TaskExit, TaskSpec};
 
 /// How long the output of a command that had to end waits for a listener.
@@ -56,7 +56,7 @@ pub struct Streams {
 pub struct Attendance<'a> {
     pub spec: &'a TaskSpec,
     pub grace: Duration,
-    pub output: OutputSink,
+    pub updates: UpdateSink,
     pub stop: Stop<'a>,
 }
 
@@ -84,7 +84,7 @@ pub struct Ended {
     pub code: i64,
     said: Said,
     reports: bool,
-    output: OutputSink,
+    updates: UpdateSink,
 }
 
 impl Attendance<'_> {
@@ -94,9 +94,9 @@ impl Attendance<'_> {
         process: &impl Process,
         streams: Streams,
     ) -> Result<Option<Ended>, DriverError> {
-        let Self { spec, grace, output, stop } = self;
+        let Self { spec, grace, updates, stop } = self;
         let Stop { cancel, closing, abandoned } = stop;
-        let path = &spec.command.path;
+        let path = &spec.exec.command.path;
         let lost = |error| failed(format!("lost task `{}`", spec.name), error);
         let (ended, drained) = (CancellationToken::new(), CancellationToken::new());
         let had_to_end = AtomicBool::new(false);
@@ -105,12 +105,12 @@ impl Attendance<'_> {
             ended.cancel();
             code
         };
-        let feed = feed(streams.input, spec.stdin.as_deref(), &ended);
+        let feed = feed(streams.input, spec.exec.stdin.as_deref(), &ended);
         // An engine does not notice the end of a container, nor answers questions about it, while its
         // output goes nowhere.
         let discard = CancellationToken::new();
         let pump = async {
-            let said = pump(streams.output, path, &output, &discard, process).await;
+            let said = pump(streams.output, path, &updates, &discard, process).await;
             drained.cancel();
             said
         };
@@ -168,7 +168,7 @@ impl Attendance<'_> {
             () = end => return Ok(None),
         };
         let reports = process.reports();
-        Ok((!had_to_end.into_inner()).then_some(Ended { code, said, reports, output }))
+        Ok((!had_to_end.into_inner()).then_some(Ended { code, said, reports, updates }))
     }
 }
 
@@ -180,23 +180,24 @@ impl Ended {
         subject: &Subject<'_>,
         cancel: &CancellationToken,
     ) -> Result<TaskExit, DriverError> {
-        let Self { code, said, reports, output } = self;
+        let Self { code, said, reports, updates } = self;
         let spec = subject.spec;
-        let cannot_start =
-            |reason| Err(DriverError::CannotStart { command: spec.command.path.clone(), reason });
+        let cannot_start = |reason| {
+            Err(DriverError::CannotStart { command: spec.exec.command.path.clone(), reason })
+        };
         if let Some(text) = &said.engine {
             let text = printable(text);
             if text.contains("chdir to cwd") {
-                let directory = spec.work_dir.as_deref().unwrap_or(subject.directory);
+                let directory = spec.exec.work_dir.as_deref().unwrap_or(subject.directory);
                 let reason = reason(&text).to_lowercase();
                 return Err(DriverError::Refused(format!(
                     "working directory `{directory}`: {reason}"
                 )));
             }
             let reason = reason(&text).to_lowercase();
-            return cannot_start(format!("{reason} in the image `{}`", spec.image));
+            return cannot_start(format!("{reason} in the image `{}`", spec.container.image));
         }
-        let path = &spec.command.path;
+        let path = &spec.exec.command.path;
         if let Some(held) = said.complaint {
             let complaint = Complaint::read(&held, path);
             let fits = |complaint: &Complaint| complaint.fits(path, code, reports, said.report);
@@ -207,7 +208,7 @@ impl Ended {
             }
             // The command has written what looks like that.
             tokio::select! {
-                _ = output.send((Stream::Stderr, held)) => {}
+                _ = updates.send(TaskUpdate::Output(Stream::Stderr, held)) => {}
                 () = async {
                     cancel.cancelled().await;
                     tokio::time::sleep(PATIENCE).await;

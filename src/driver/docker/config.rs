@@ -16,6 +16,8 @@ pub struct DockerConfig {
     /// `None` is what the `docker` command would use.
     pub host: Option<Host>,
     pub pull: Pull,
+    /// How long the pull of an image may take.
+    pub pull_timeout: Duration,
     /// How long a task may take to end after SIGTERM, before SIGKILL.
     pub grace: Duration,
     /// The network that tasks are connected to. `None` is one of the run's own.
@@ -34,6 +36,7 @@ impl Default for DockerConfig {
             namespace: None,
             host: None,
             pull: Pull::Missing,
+            pull_timeout: Duration::from_mins(15),
             grace: Duration::from_secs(10),
             network: None,
             patience: PATIENCE,
@@ -64,6 +67,7 @@ pub fn parse(settings: Vec<Setting>) -> Result<DockerConfig, DriverConfigError> 
                     _ => return Err(invalid(key, &value, "`missing`, `always` or `never`")),
                 };
             }
+            "pull_timeout" => config.pull_timeout = duration(key, &value)?,
             "grace" => config.grace = duration(key, &value)?,
             "network" => {
                 if value.is_empty() || value.contains(char::is_whitespace) {

@@ -21,7 +21,7 @@ use super::plan::Plan;
 use super::shared::Shared;
 use super::sweep::remove_container;
 use super::writable::archive;
-use crate::driver::DriverError;
+use crate::driver::{DriverError, UpdateSink};
 
 /// A container that has been started.
 pub struct Container {
@@ -40,6 +40,7 @@ pub async fn start(
     plan: &Plan,
     command: Vec<String>,
     with_stdin: bool,
+    updates: Option<&UpdateSink>,
     stopped: impl Future<Output = ()>,
 ) -> Result<Option<Container>, DriverError> {
     let mut stopped = pin!(stopped);
@@ -47,7 +48,7 @@ pub async fn start(
     let mut attempt = 1;
     loop {
         let ready = async {
-            let image = shared.images.ensure(&spec.image).await?;
+            let image = shared.images.ensure(&spec.container.image, updates).await?;
             let turn = shared.starts.acquire().await;
             // A pull and a turn may take long.
             let network = shared.network().await?;
@@ -64,7 +65,7 @@ pub async fn start(
         match create_and_start(shared, plan, body, with_stdin, as_user).await {
             Err(Failed { is_missing: true, .. }) if attempt < ATTEMPTS => {
                 // As `docker system prune` does, which takes whatever is not running.
-                shared.images.forget(&spec.image);
+                shared.images.forget(&spec.container.image);
                 attempt += 1;
             }
             Err(failed) => return Err(failed.error),
@@ -170,7 +171,7 @@ async fn attach_and_start(
         Err(error) => Err(match (&plan.spec.user, no_such_user(&error)) {
             (Some(user), true) => DriverError::Refused(format!(
                 "user `{user}`: there is no such user or group in the image `{}`",
-                plan.spec.image
+                plan.spec.container.image
             ))
             .into(),
             _ if is_no_directory(&error) => plan.no_directory().into(),

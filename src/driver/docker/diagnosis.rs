@@ -66,7 +66,7 @@ pub fn check_length(spec: &TaskSpec) -> Result<(), DriverError> {
     let (longest, all) = lengths(spec);
     match longest > MAX_STRING || all > MAX_STRINGS {
         true => Err(DriverError::CannotStart {
-            command: spec.command.path.clone(),
+            command: spec.exec.command.path.clone(),
             reason: format!("it {}", StartError::TooLong { longest }),
         }),
         false => Ok(()),
@@ -75,8 +75,9 @@ pub fn check_length(spec: &TaskSpec) -> Result<(), DriverError> {
 
 /// The length of the longest argument or variable, and what all of them take, in bytes.
 fn lengths(spec: &TaskSpec) -> (usize, usize) {
-    let words = [&spec.command.path].into_iter().chain(&spec.command.args).map(String::len);
-    let variables = spec.env.iter().map(|(name, value)| name.len() + 1 + value.len());
+    let words =
+        [&spec.exec.command.path].into_iter().chain(&spec.exec.command.args).map(String::len);
+    let variables = spec.exec.env.iter().map(|(name, value)| name.len() + 1 + value.len());
     let (mut longest, mut all) = (0, 0);
     for length in words.chain(variables) {
         longest = longest.max(length + 1);
@@ -109,7 +110,7 @@ impl Subject<'_> {
     /// Of a command that a shell may have read instead, since the kernel does not execute it: this is what
     /// the C library of the init process does then.
     pub async fn of_shell(&self, said: &[u8]) -> Diagnosis {
-        let name = self.spec.command.path.rsplit('/').next().unwrap_or_default();
+        let name = self.spec.exec.command.path.rsplit('/').next().unwrap_or_default();
         let line = said.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = String::from_utf8_lossy(line);
         // Shells begin with the path of the file.
@@ -148,7 +149,7 @@ impl Subject<'_> {
         }
         Ok(match best {
             Some((file, why)) => {
-                let text = match self.spec.command.path.contains('/') {
+                let text = match self.spec.exec.command.path.contains('/') {
                     true => self.told(&why),
                     false => format!("`{}` {why}", file.display()),
                 };
@@ -164,7 +165,7 @@ impl Subject<'_> {
     }
 
     fn unexplained(&self, reason: &str) -> String {
-        format!("{reason} in the image `{}`", self.spec.image)
+        format!("{reason} in the image `{}`", self.spec.container.image)
     }
 
     /// Why a regular file is not executed. `None` if it is.
@@ -208,7 +209,7 @@ impl Subject<'_> {
 
     /// Whether a directory on the way to a file keeps the command's user out, who is not root.
     async fn out_of_reach(&self, path: &Path) -> Result<Option<StartError>, Error> {
-        let user = match &self.spec.command.user {
+        let user = match &self.spec.exec.command.user {
             Some(user) => user.clone(),
             None => {
                 let options = None::<InspectContainerOptions>;
@@ -245,7 +246,7 @@ impl Subject<'_> {
             let Some(number) = machine(&start) else {
                 return Ok(StartError::of_content(&start, Errno::ENOEXEC));
             };
-            let image = self.docker.inspect_image(&self.spec.image).await?.architecture;
+            let image = self.docker.inspect_image(&self.spec.container.image).await?.architecture;
             let image = image.unwrap_or_default();
             let name = MACHINES.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
             // Some processors run the programs of older ones.
@@ -270,11 +271,11 @@ impl Subject<'_> {
 
     /// What may be the command's file, in the order of looking.
     async fn candidates(&self) -> Result<Vec<PathBuf>, Error> {
-        let command = &self.spec.command.path;
+        let command = &self.spec.exec.command.path;
         if command.contains('/') {
             return Ok(vec![Path::new(self.directory).join(command)]);
         }
-        let own = self.spec.env.iter().rfind(|(name, _)| name == "PATH");
+        let own = self.spec.exec.env.iter().rfind(|(name, _)| name == "PATH");
         let path = match own {
             Some((_, value)) => value.clone(),
             None => {

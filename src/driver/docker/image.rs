@@ -9,13 +9,13 @@ use bollard::errors::Error;
 use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::timeout;
 
 use super::config::Pull;
 use super::credentials::credentials;
 use super::failure::{failed, is_missing, printable, words};
-use crate::driver::{DriverError, NoticeSink};
+use crate::driver::{DriverError, NoticeSink, TaskUpdate, UpdateSink};
 
 /// How often a long pull says how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
@@ -60,7 +60,17 @@ pub struct Images {
     docker: Docker,
     pull: Pull,
     notices: NoticeSink,
-    known: Mutex<HashMap<String, Arc<OnceCell<Image>>>>,
+    /// How long a pull may take.
+    limit: Duration,
+    known: Mutex<HashMap<String, Arc<Known>>>,
+}
+
+/// An image that somebody has asked for.
+#[derive(Default)]
+struct Known {
+    image: OnceCell<Image>,
+    /// How far its pull is.
+    pull: watch::Sender<Option<f64>>,
 }
 
 /// An image that the engine has.
@@ -71,18 +81,43 @@ pub struct Image {
 }
 
 impl Images {
-    pub fn new(docker: Docker, pull: Pull, notices: NoticeSink) -> Self {
-        Self { docker, pull, notices, known: Mutex::default() }
+    pub fn new(docker: Docker, pull: Pull, limit: Duration, notices: NoticeSink) -> Self {
+        Self { docker, pull, notices, limit, known: Mutex::default() }
     }
 
-    /// Makes sure that the engine has an image. However many ask for it, it is pulled once.
-    pub async fn ensure(&self, name: &str) -> Result<Image, DriverError> {
+    /// Makes sure that the engine has an image. However many ask for it, it is pulled once, and each of them
+    /// is told how far that is.
+    pub async fn ensure(
+        &self,
+        name: &str,
+        updates: Option<&UpdateSink>,
+    ) -> Result<Image, DriverError> {
         let reference = Reference::new(name)?;
-        let cell = {
+        let known = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
             known.entry(reference.full.clone()).or_default().clone()
         };
-        cell.get_or_try_init(|| self.find(&reference)).await.cloned()
+        let mut pull = known.pull.subscribe();
+        let tell = async {
+            let Some(updates) = updates else { return std::future::pending().await };
+            loop {
+                if let Some(done) = *pull.borrow_and_update() {
+                    let what = format!("pulling image `{}`", reference.full);
+                    // Whoever does not listen is told of the next step.
+                    _ = updates.try_send(TaskUpdate::Preparing { what, done: Some(done) });
+                }
+                if pull.changed().await.is_err() {
+                    return std::future::pending().await;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            image = known.image.get_or_try_init(|| self.find(&reference, &known.pull)) => {
+                image.cloned()
+            }
+            () = tell => unreachable!("it goes on for ever"),
+        }
     }
 
     /// Looks for an image again that somebody has removed.
@@ -93,7 +128,11 @@ impl Images {
         }
     }
 
-    async fn find(&self, reference: &Reference) -> Result<Image, DriverError> {
+    async fn find(
+        &self,
+        reference: &Reference,
+        pull: &watch::Sender<Option<f64>>,
+    ) -> Result<Image, DriverError> {
         let full = &reference.full;
         if self.pull != Pull::Always {
             match self.docker.inspect_image(&reference.given).await {
@@ -113,12 +152,27 @@ impl Images {
                 "the engine has no image `{full}`, and `pull=never` keeps it from being pulled"
             )));
         }
-        self.fetch(reference).await?;
+        let fetched = timeout(self.limit, self.fetch(reference, pull)).await;
+        pull.send_replace(None);
+        fetched.unwrap_or_else(|_| {
+            let limit = humantime::format_duration(self.limit);
+            Err(DriverError::Io {
+                context: format!("cannot pull image `{full}`"),
+                source: std::io::Error::new(
+                    std::io::ErrorKind::TimedOut,
+                    format!("it has taken longer than {limit}, allow more with `pull_timeout`"),
+                ),
+            })
+        })?;
         let found = self.docker.inspect_image(&reference.given).await;
         found.map(Image::new).map_err(|error| failed(format!("cannot use image `{full}`"), error))
     }
 
-    async fn fetch(&self, reference: &Reference) -> Result<(), DriverError> {
+    async fn fetch(
+        &self,
+        reference: &Reference,
+        pull: &watch::Sender<Option<f64>>,
+    ) -> Result<(), DriverError> {
         let full = &reference.full;
         let context = || format!("cannot pull image `{full}`");
         let login = match reference.registry.as_str() {
@@ -137,10 +191,12 @@ impl Images {
         let options = CreateImageOptions { from_image: Some(full.clone()), ..Default::default() };
         let mut steps = std::pin::pin!(self.docker.create_image(Some(options), None, credentials));
         let mut layers = Layers::default();
+        pull.send_replace(Some(0.0));
         loop {
             match timeout(PROGRESS, steps.next()).await {
                 Ok(Some(step)) => {
-                    layers.take(&step.map_err(|error| refused(reference, &login, error))?)
+                    layers.take(&step.map_err(|error| refused(reference, &login, error))?);
+                    pull.send_if_modified(|done| layers.has_moved(done));
                 }
                 Ok(None) => break,
                 Err(_) => {}
@@ -218,6 +274,17 @@ impl Layers {
         let (Some(id), Some(detail)) = (&step.id, &step.progress_detail) else { return };
         let bytes = |value: Option<i64>| u64::try_from(value.unwrap_or(0)).unwrap_or(0);
         self.0.insert(id.clone(), (bytes(detail.current), bytes(detail.total)));
+    }
+
+    /// Sets the part that is there, if it has grown by a hundredth or more.
+    fn has_moved(&self, done: &mut Option<f64>) -> bool {
+        let current: u64 = self.0.values().map(|(current, _)| current).sum();
+        let now = current as f64 / self.total().max(1) as f64;
+        let has_moved = done.is_none_or(|before| (now - before).abs() >= 0.01);
+        if has_moved {
+            *done = Some(now);
+        }
+        has_moved
     }
 
     fn total(&self) -> u64 {

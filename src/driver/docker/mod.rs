@@ -48,10 +48,12 @@ use self::attempt::Attempt;
 use self::lease::Lease;
 use self::plan::Plan;
 use self::shared::{Shared, attended, silent};
+use self::shell::DockerKept;
 use super::{
-    Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox, Terminal, Volume,
+    Capabilities, Driver, DriverError, NoticeSink, Pruned, RunIdentity, Sandbox, TaskEnd,
+    UpdateSink, Volume,
 };
-use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
+use crate::task::{SandboxSpec, TaskSpec};
 use crate::volume::VolumeName;
 use sweep::{Cleared, Objects};
 use transfer::VolumeStream;
@@ -198,6 +200,10 @@ impl Driver for DockerDriver {
         "docker"
     }
 
+    fn capabilities(&self) -> Capabilities {
+        REGISTRATION.capabilities
+    }
+
     async fn create_volume(
         &self,
         name: &VolumeName,
@@ -218,43 +224,27 @@ impl Driver for DockerDriver {
     async fn run(
         &self,
         spec: &TaskSpec,
-        output: OutputSink,
+        updates: UpdateSink,
         cancel: CancellationToken,
-    ) -> Result<TaskExit, DriverError> {
-        let command = plan::command(spec)?;
-        let plan = Arc::new(Plan::new(spec.surroundings(), |name| self.shared.volume(name))?);
-        let (shared, spec) = (self.shared.clone(), spec.clone());
-        attended(&self.shared.tasks, spec.name.clone(), |abandoned| async move {
-            let (guard, lost) = (shared.clone(), format!("lost task `{}`", spec.name));
-            let attempt = Attempt { shared, spec, plan, command, output, cancel, abandoned };
+    ) -> TaskEnd {
+        let planned = plan::command(spec).and_then(|command| {
+            Ok((command, Arc::new(Plan::new(spec.sandbox(), |name| self.shared.volume(name))?)))
+        });
+        let (command, plan) = match planned {
+            Ok(planned) => planned,
+            Err(error) => return Err(error).into(),
+        };
+        let (shared, task) = (self.shared.clone(), spec.clone());
+        let ended = attended(&self.shared.tasks, spec.name.clone(), |abandoned| async move {
+            let (guard, lost) = (shared.clone(), format!("lost task `{}`", task.name));
+            let attempt = Attempt { shared, spec: task, plan, command, updates, cancel, abandoned };
             guard.unless_lost(|| lost, attempt.run()).await
-        })
-        .await
+        });
+        DockerKept::end(&self.shared, spec, ended.await)
     }
 
     async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
         sandbox::open(&self.shared, spec).await
-    }
-
-    async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError> {
-        let (shared, spec) = (self.shared.clone(), task.clone());
-        // To the end, even if nobody waits for it any more.
-        let shell = async move {
-            let lost = || format!("lost the shell for task `{}`", spec.name);
-            shared.unless_lost(lost, shell::run(&shared, &spec, terminal)).await
-        };
-        self.shared.tasks.spawn(shell).await.map_err(|error| DriverError::Io {
-            context: format!("lost the shell for task `{}`", task.name),
-            source: error.into(),
-        })?
-    }
-
-    async fn discard(&self, task: TaskId) {
-        if let Some(kept) = self.shared.kept.take(task)
-            && kept.is_own
-        {
-            container::remove_soon(&self.shared, kept.container);
-        }
     }
 
     fn hurry(&self) {
@@ -269,7 +259,6 @@ impl Driver for DockerDriver {
 
     async fn end_tasks(&self) {
         self.shared.closing.cancel();
-        self.shared.kept.close();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }

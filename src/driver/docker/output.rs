@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attend::Process;
 use super::init::{Complaint, Report, Reports};
-use crate::driver::OutputSink;
+use crate::driver::{TaskUpdate, UpdateSink};
 use crate::task::Stream;
 
 /// As much of the error output as shows who has written it, in bytes.
@@ -37,7 +37,7 @@ pub struct Said {
 pub async fn pump(
     mut chunks: Output,
     path: &str,
-    sink: &OutputSink,
+    sink: &UpdateSink,
     discard: &CancellationToken,
     process: &impl Process,
 ) -> Result<Said, Error> {
@@ -101,13 +101,13 @@ pub fn content(frame: LogOutput) -> Option<(Stream, Bytes)> {
 }
 
 /// Without a listener the container goes on.
-pub async fn send(sink: &OutputSink, stream: Stream, bytes: Vec<u8>, discard: &CancellationToken) {
+pub async fn send(sink: &UpdateSink, stream: Stream, bytes: Vec<u8>, discard: &CancellationToken) {
     if bytes.is_empty() {
         return;
     }
     tokio::select! {
         biased;
-        _ = sink.send((stream, bytes)) => {}
+        _ = sink.send(TaskUpdate::Output(stream, bytes)) => {}
         () = discard.cancelled() => {}
     }
 }

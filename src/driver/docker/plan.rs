@@ -48,15 +48,15 @@ impl Plan {
         find: impl Fn(&VolumeName) -> Option<String>,
     ) -> Result<Self, DriverError> {
         check::variables(&spec.env)?;
-        if spec.limits.cpu.is_some_and(|cores| cores < LEAST_CPU) {
+        if spec.container.limits.cpu.is_some_and(|cores| cores < LEAST_CPU) {
             return Err(DriverError::Refused(format!(
                 "a container has at least {LEAST_CPU} of a core, raise its limit of `cpu`"
             )));
         }
         let own = Path::new(WORK).join(encoded(&spec.name));
         let work = directory(&own, spec.work_dir.as_deref())?;
-        let mut mounts: Vec<(String, String)> = Vec::with_capacity(spec.mounts.len());
-        for mount in &spec.mounts {
+        let mut mounts: Vec<(String, String)> = Vec::with_capacity(spec.container.mounts.len());
+        for mount in &spec.container.mounts {
             let refused = |reason: &str| {
                 DriverError::Refused(format!("mount path `{}`: {reason}", mount.path.display()))
             };
@@ -121,17 +121,18 @@ impl Plan {
                 (Some(id), Some(NetworkingConfig { endpoints_config }))
             }
         };
-        let memory = spec.limits.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
+        let memory =
+            spec.container.limits.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let host = HostConfig {
             mounts: Some(
                 mounts.iter().map(|(volume, target)| mount(&labels, volume, target)).collect(),
             ),
             network_mode,
-            privileged: Some(spec.privileged),
+            privileged: Some(spec.container.privileged),
             memory,
             // No swap on top of it.
             memory_swap: memory,
-            nano_cpus: spec.limits.cpu.map(|cores| (cores * 1e9) as i64),
+            nano_cpus: spec.container.limits.cpu.map(|cores| (cores * 1e9) as i64),
             // Somebody has to reap what a command leaves behind, and the first process of a container
             // would ignore signals that it does not handle.
             init: Some(true),
@@ -140,7 +141,7 @@ impl Plan {
             ..Default::default()
         };
         ContainerCreateBody {
-            image: Some(spec.image.clone()),
+            image: Some(spec.container.image.clone()),
             // An image's own would run the command as an argument.
             entrypoint: Some(Vec::new()),
             cmd: Some(command),
@@ -165,7 +166,7 @@ impl Plan {
 
     /// Volumes and the engine's names of them.
     pub fn volumes(&self) -> impl Iterator<Item = (&VolumeName, &str)> {
-        let names = self.spec.mounts.iter().map(|mount| &mount.volume);
+        let names = self.spec.container.mounts.iter().map(|mount| &mount.volume);
         names.zip(self.mounts.iter().map(|(volume, _)| volume.as_str()))
     }
 
@@ -203,13 +204,13 @@ pub fn mount(labels: &Labels, volume: &str, target: &str) -> Mount {
 pub fn command(spec: &TaskSpec) -> Result<Vec<String>, DriverError> {
     check::command(spec)?;
     check_length(spec)?;
-    if spec.command.path.is_empty() {
+    if spec.exec.command.path.is_empty() {
         return Err(DriverError::CannotStart {
             command: String::new(),
             reason: "the command is empty".into(),
         });
     }
-    Ok(std::iter::once(&spec.command.path).chain(&spec.command.args).cloned().collect())
+    Ok(std::iter::once(&spec.exec.command.path).chain(&spec.exec.command.args).cloned().collect())
 }
 
 /// A task's name as one of a machine, if anything of it can be part of that.

@@ -12,7 +12,7 @@ use crate::driver::{Driver, DriverError, NoticeSink, Pruned, RunIdentity};
 
 pub static REGISTRATION: Registration = Registration {
     name: "docker",
-    keys: &["namespace", "host", "pull", "grace", "network"],
+    keys: &["namespace", "host", "pull", "pull_timeout", "grace", "network"],
     lists: &[],
     capabilities: Capabilities { images: true },
     parse: |settings| Ok(Arc::new(parse(settings)?)),

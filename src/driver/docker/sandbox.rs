@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::attempt::{CODE_KILLED, after_kill};
+use super::attempt::{CODE_KILLED, after_kill, tell_start};
 use super::attend::{Attendance, Ended, Stop, Streams};
 use super::container::{self, Container};
 use super::diagnosis::Subject;
@@ -26,8 +26,8 @@ use super::init::Complaint;
 use super::output::content;
 use super::plan::{self, Plan, environment};
 use super::shared::{Shared, attended};
-use super::shell::Kept;
-use crate::driver::{DriverError, OutputSink, Sandbox, check, closed_sandbox};
+use super::shell::{DockerKept, Kept};
+use crate::driver::{DriverError, Sandbox, TaskEnd, UpdateSink, check, closed_sandbox};
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
 
 /// What keeps the container: it gives back what it reads, which shows that it runs, and ends when
@@ -52,6 +52,8 @@ struct Inner {
     plan: Arc<Plan>,
     place: Place,
     tasks: TaskTracker,
+    /// What stays of commands that have ended.
+    kept: TaskTracker,
     closing: CancellationToken,
     closed: CancellationToken,
     /// The numbers of the commands that are running.
@@ -116,7 +118,7 @@ async fn start(
     let since = shared.lease.now() - INACCURACY;
     let mut stopped = pin!(stopped);
     let keeper = vec![KEEPER.to_owned()];
-    let started = container::start(&shared, &plan, keeper, true, &mut stopped).await?;
+    let started = container::start(&shared, &plan, keeper, true, None, &mut stopped).await?;
     let Some(Container { id, name, mut streams }) = started else { return Ok(None) };
     let lost = || format!("lost sandbox `{}`", plan.spec.name);
     let ready = tokio::select! {
@@ -140,6 +142,7 @@ async fn start(
         plan,
         place,
         tasks: TaskTracker::new(),
+        kept: TaskTracker::new(),
         closing: closing.clone(),
         closed: CancellationToken::new(),
         numbers: Mutex::default(),
@@ -166,7 +169,7 @@ async fn answers(streams: &mut Streams, spec: &SandboxSpec) -> Result<(), Driver
         return Err(DriverError::Refused(format!(
             "cannot open sandbox `{}`: the image `{}` has to have `{KEEPER}` and a shell, use another \
              image: {}",
-            spec.name, spec.image, complaint.reason
+            spec.name, spec.container.image, complaint.reason
         )));
     }
     Err(lost(std::io::Error::other("its container has ended").into()))
@@ -188,6 +191,11 @@ impl Inner {
         }
         self.tasks.close();
         self.tasks.wait().await;
+        self.kept.close();
+        tokio::select! {
+            () = self.kept.wait() => {}
+            () = self.shared.closing.cancelled() => {}
+        }
         // What they have left behind.
         tokio::select! {
             () = self.place.end_all(self.shared.config.grace) => {}
@@ -201,13 +209,15 @@ impl Inner {
         spec: TaskSpec,
         command: Vec<String>,
         directory: String,
-        output: OutputSink,
+        updates: UpdateSink,
         cancel: CancellationToken,
         abandoned: oneshot::Receiver<()>,
-    ) -> Result<TaskExit, DriverError> {
-        let ended = self.attempt(spec, command, directory, output, cancel, abandoned).await;
+    ) -> (Result<TaskExit, DriverError>, Option<Kept>) {
+        let mut kept = None;
+        let ended =
+            self.attempt(spec, command, directory, updates, cancel, abandoned, &mut kept).await;
         // What the engine says of the command has another reason then.
-        match ended {
+        let ended = match ended {
             Err(error) if self.shared.lost.is_cancelled() => Err(error),
             Err(error) if is_about_the_end(&error) || self.has_ended().await => {
                 match self.closing.is_cancelled() {
@@ -216,7 +226,8 @@ impl Inner {
                 }
             }
             ended => ended,
-        }
+        };
+        (ended, kept)
     }
 
     async fn has_ended(&self) -> bool {
@@ -234,14 +245,16 @@ impl Inner {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "all that there is of one command")]
     async fn attempt(
         self: &Arc<Self>,
         spec: TaskSpec,
         command: Vec<String>,
         directory: String,
-        output: OutputSink,
+        updates: UpdateSink,
         cancel: CancellationToken,
         mut abandoned: oneshot::Receiver<()>,
+        kept: &mut Option<Kept>,
     ) -> Result<TaskExit, DriverError> {
         let mut stop = Stop { cancel: &cancel, closing: &self.closing, abandoned: &mut abandoned };
         let _turn = tokio::select! {
@@ -250,33 +263,33 @@ impl Inner {
             turn = self.shared.starts.acquire() => turn,
         };
         let not_started = |error| {
-            let (name, command) = (&self.plan.spec.name, &spec.command.path);
+            let (name, command) = (&self.plan.spec.name, &spec.exec.command.path);
             if no_such_user(&error) {
                 // Older engines say it in place of the command's output.
                 return DriverError::CannotStart { command: command.clone(), reason: words(error) };
             }
             failed(format!("cannot start `{command}` in sandbox `{name}`"), error)
         };
-        if spec.work_dir.is_some() {
+        if spec.exec.work_dir.is_some() {
             self.make_directory(&directory).await.map_err(not_started)?;
         }
         let number = Number::take(self);
         let options = CreateExecOptions {
-            attach_stdin: Some(spec.stdin.is_some()),
-            env: Some(environment(&spec.env)),
-            user: spec.command.user.clone(),
-            privileged: Some(spec.privileged),
+            attach_stdin: Some(spec.exec.stdin.is_some()),
+            env: Some(environment(&spec.exec.env)),
+            user: spec.exec.command.user.clone(),
+            privileged: Some(spec.container.privileged),
             working_dir: Some(directory.clone()),
             ..Default::default()
         };
         let started = self.place.start(number.1, command, options).await;
         let (process, streams) = started.map_err(not_started)?;
         drop(_turn);
+        tell_start(&updates, stop.requested()).await;
         if spec.keep {
             let (container, plan) = (self.place.container.clone(), self.plan.clone());
-            let (start, _here) = (Some(directory.clone()), self.tasks.token());
-            let kept = Kept { container, plan, start, is_own: false, _here };
-            self.shared.kept.add(spec.id, kept);
+            let (start, _here) = (Some(directory.clone()), Some(self.kept.token()));
+            *kept = Some(Kept { container, plan, start, is_own: false, _here });
         }
         let subject = Subject {
             docker: &self.shared.docker,
@@ -284,7 +297,7 @@ impl Inner {
             spec: &spec,
             directory: &directory,
         };
-        let attendance = Attendance { spec: &spec, grace: self.shared.config.grace, output, stop };
+        let attendance = Attendance { spec: &spec, grace: self.shared.config.grace, updates, stop };
         let lost = || format!("lost task `{}`", spec.name);
         let attend = attendance.attend(&process, streams);
         let exit = async {
@@ -296,7 +309,8 @@ impl Inner {
                 Some(ended) => {
                     let exit = ended.exit(&subject, &cancel).await?;
                     // Whichever command it was: all of them have the same volumes mounted.
-                    let out_of_memory = !spec.mounts.is_empty() && self.was_out_of_memory().await;
+                    let out_of_memory =
+                        !spec.container.mounts.is_empty() && self.was_out_of_memory().await;
                     Ok(if out_of_memory { after_kill(exit) } else { exit })
                 }
             }
@@ -306,7 +320,7 @@ impl Inner {
 
     /// Whether the system has ended something in the sandbox so far for want of memory.
     async fn was_out_of_memory(&self) -> bool {
-        if self.plan.spec.limits.memory.is_some()
+        if self.plan.spec.container.limits.memory.is_some()
             && let Some(kills) = self.place.oom_kills().await
         {
             return kills > 0;
@@ -348,7 +362,7 @@ impl Inner {
             return Err(self.lost());
         }
         // The engine hears of it a moment later, and never forgets; only an event says when it was.
-        if state.oom_killed == Some(true) || subject.spec.limits.memory.is_some() {
+        if state.oom_killed == Some(true) || subject.spec.container.limits.memory.is_some() {
             let until = self.shared.lease.now() + 2 * INACCURACY;
             let mut events = pin!(self.place.events(&["oom"], Some(until)));
             while let Some(Ok(event)) = events.next().await {
@@ -394,22 +408,29 @@ impl Sandbox for DockerSandbox {
     async fn exec(
         &self,
         spec: &TaskSpec,
-        output: OutputSink,
+        updates: UpdateSink,
         cancel: CancellationToken,
-    ) -> Result<TaskExit, DriverError> {
-        let command = plan::command(spec)?;
-        let directory = self.inner.plan.start(spec.work_dir.as_deref())?;
+    ) -> TaskEnd {
+        let planned = plan::command(spec).and_then(|command| {
+            Ok((command, self.inner.plan.start(spec.exec.work_dir.as_deref())?))
+        });
+        let (command, directory) = match planned {
+            Ok(planned) => planned,
+            Err(error) => return Err(error).into(),
+        };
         if self.inner.closing.is_cancelled() {
-            return Err(closed_sandbox(&self.inner.plan.spec.name));
+            return Err(closed_sandbox(&self.inner.plan.spec.name)).into();
         }
         // What begins after a close that comes in between ends before it has started anything.
-        let (inner, spec) = (self.inner.clone(), spec.clone());
-        attended(&self.inner.tasks, spec.name.clone(), |abandoned| async move {
-            let (guard, lost) = (inner.shared.clone(), format!("lost task `{}`", spec.name));
-            let exec = inner.exec(spec, command, directory, output, cancel, abandoned);
+        let (inner, task) = (self.inner.clone(), spec.clone());
+        let ended = attended(&self.inner.tasks, spec.name.clone(), |abandoned| async move {
+            let (guard, lost) = (inner.shared.clone(), format!("lost task `{}`", task.name));
+            let exec = async {
+                Ok(inner.exec(task, command, directory, updates, cancel, abandoned).await)
+            };
             guard.unless_lost(|| lost, exec).await
-        })
-        .await
+        });
+        DockerKept::end(&self.inner.shared, spec, ended.await)
     }
 
     async fn close(&self) {

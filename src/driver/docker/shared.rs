@@ -20,12 +20,9 @@ use super::image::Images;
 use super::labels::{Labels, SUBSTITUTE, network_name, object_name};
 use super::lease::Lease;
 use super::plan::Network;
-use super::shell::Kept;
 use super::users::Users;
-use crate::driver::kept::AllKept;
 use crate::driver::name::encoded;
 use crate::driver::{DriverError, NoticeSink};
-use crate::task::TaskExit;
 use crate::volume::VolumeName;
 
 /// What tasks are connected to, or why there is nothing.
@@ -47,8 +44,6 @@ pub struct Shared {
     users: OnceCell<Users>,
     /// How many names were given to containers and volumes.
     names: AtomicU64,
-    /// What stays of tasks that have ended.
-    pub kept: AllKept<Kept>,
     /// One for each container that may be starting.
     pub starts: Semaphore,
     /// Fires when everything is to end.
@@ -78,7 +73,7 @@ impl Shared {
     ) -> Self {
         let docker = engine.docker.clone();
         Self {
-            images: Images::new(docker.clone(), config.pull, notices.clone()),
+            images: Images::new(docker.clone(), config.pull, config.pull_timeout, notices.clone()),
             docker,
             engine,
             config,
@@ -90,7 +85,6 @@ impl Shared {
             network: Mutex::default(),
             users: OnceCell::new(),
             names: AtomicU64::new(0),
-            kept: AllKept::default(),
             starts: Semaphore::new(STARTS),
             closing: CancellationToken::new(),
             lost: CancellationToken::new(),
@@ -298,13 +292,14 @@ pub fn silent(patience: Duration) -> std::io::Error {
 
 /// Runs something that goes on for as long as it has to when its caller goes away, and then learns of
 /// that by the end of what it is given.
-pub async fn attended<F>(
+pub async fn attended<T, F>(
     tasks: &TaskTracker,
     name: String,
     work: impl FnOnce(oneshot::Receiver<()>) -> F,
-) -> Result<TaskExit, DriverError>
+) -> Result<T, DriverError>
 where
-    F: Future<Output = Result<TaskExit, DriverError>> + Send + 'static,
+    T: Send + 'static,
+    F: Future<Output = Result<T, DriverError>> + Send + 'static,
 {
     let (outcome, told) = oneshot::channel();
     let (_here, abandoned) = oneshot::channel();

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bollard::errors::Error;
 use bollard::models::ContainerConfig;
 use bollard::query_parameters::{
@@ -25,8 +26,8 @@ use super::labels::{COPY, IMAGE, SHELL_IMAGE};
 use super::plan::{Plan, environment};
 use super::shared::{Shared, silent};
 use super::sweep::remove_image;
-use crate::driver::{DriverError, SHELL, Terminal, WindowSize, nothing_kept};
-use crate::task::TaskSpec;
+use crate::driver::{DriverError, KeptTask, SHELL, TaskEnd, Terminal, WindowSize};
+use crate::task::{TaskExit, TaskSpec};
 
 /// What stays of a task that has ended.
 #[derive(Clone)]
@@ -37,8 +38,54 @@ pub struct Kept {
     pub start: Option<String>,
     /// Whether the container is there for the task alone.
     pub is_own: bool,
-    /// Makes the end of the surroundings wait.
-    pub _here: TaskTrackerToken,
+    /// Makes the end of a sandbox wait.
+    pub _here: Option<TaskTrackerToken>,
+}
+
+/// A task that was kept.
+pub struct DockerKept {
+    shared: Arc<Shared>,
+    task: TaskSpec,
+    kept: Kept,
+}
+
+impl DockerKept {
+    /// The end of a task, with what is kept of it.
+    pub fn end(
+        shared: &Arc<Shared>,
+        task: &TaskSpec,
+        ended: Result<(Result<TaskExit, DriverError>, Option<Kept>), DriverError>,
+    ) -> TaskEnd {
+        let (exit, kept) = match ended {
+            Ok((exit, kept)) => (exit, kept),
+            Err(error) => (Err(error), None),
+        };
+        let kept = kept.map(|kept| Self { shared: shared.clone(), task: task.clone(), kept });
+        TaskEnd { exit, kept: kept.map(|kept| Box::new(kept) as Box<dyn KeptTask>) }
+    }
+}
+
+#[async_trait]
+impl KeptTask for DockerKept {
+    async fn shell(&self, terminal: Terminal) -> Result<(), DriverError> {
+        let (shared, task, kept) = (self.shared.clone(), self.task.clone(), self.kept.clone());
+        // To the end, even if nobody waits for it any more.
+        let shell = async move {
+            let lost = || format!("lost the shell for task `{}`", task.name);
+            shared.unless_lost(lost, run(&shared, &task, &kept, terminal)).await
+        };
+        self.shared.tasks.spawn(shell).await.map_err(|error| DriverError::Io {
+            context: format!("lost the shell for task `{}`", self.task.name),
+            source: error.into(),
+        })?
+    }
+
+    async fn discard(self: Box<Self>) {
+        let Self { shared, kept, .. } = *self;
+        if kept.is_own {
+            container::remove_soon(&shared, kept.container);
+        }
+    }
 }
 
 /// How much longer the engine may take to copy a container when nobody wants the copy any more.
@@ -51,17 +98,16 @@ const LONGEST_COMPLAINT: usize = 4096;
 const CHUNK: usize = 16 << 10;
 
 /// Runs a shell to its end, and removes what was made for it.
-pub async fn run(
+async fn run(
     shared: &Arc<Shared>,
     task: &TaskSpec,
+    kept: &Kept,
     terminal: Terminal,
 ) -> Result<(), DriverError> {
-    let kept = shared.kept.with(task.id, |kept| kept.clone());
-    let kept = kept.ok_or_else(|| nothing_kept(task))?;
     let copied = copy(shared, kept.container.clone(), &terminal.gone).await;
     let context = || format!("cannot copy the container of task `{}`", task.name);
     let Some(image) = copied.map_err(|error| failed(context(), error))? else { return Ok(()) };
-    let ended = in_image(shared, task, &kept, &image, terminal).await;
+    let ended = in_image(shared, task, kept, &image, terminal).await;
     discard(shared, &image).await;
     ended
 }
@@ -145,8 +191,8 @@ async fn in_image(
         kept.plan.container(&shared.labels, network, SHELL.map(str::to_owned).into(), true);
     body.image = Some(image.to_owned());
     body.tty = Some(true);
-    body.user = task.command.user.clone();
-    let mut env = task.env.clone();
+    body.user = task.exec.command.user.clone();
+    let mut env = task.exec.env.clone();
     env.push(("TERM".to_owned(), terminal.kind.clone()));
     body.env = Some(environment(&env));
     if let Some(start) = &kept.start {
@@ -171,7 +217,7 @@ async fn in_image(
         Ok(None) => Ok(()),
         Ok(Some(reason)) => Err(DriverError::CannotStart {
             command: SHELL[0].to_owned(),
-            reason: format!("{reason} in the image `{}`", task.image),
+            reason: format!("{reason} in the image `{}`", task.container.image),
         }),
         Err(error) => Err(error),
     }

@@ -10,15 +10,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::open_files::{FileShare, TaskFiles};
 use super::pump::{Phase, Pump};
 use super::removing::removing;
 use super::shared::{Shared, blocking};
-use super::shell::Kept;
+use super::shell::{Kept, NativeKept, Slot};
 use super::site::{Plan, Seat, Site, Streams};
-use crate::driver::{DriverError, OutputSink};
+use crate::driver::{DriverError, KeptTask, TaskEnd, TaskUpdate, UpdateSink};
 use crate::task::{Stream, TaskExit};
 use supervise::wire::{Exit, Failure, Launch, Report};
 use supervise::{Channel, Deadline, LaunchError, Pursuit};
@@ -31,6 +30,8 @@ pub struct Host<'a> {
     pub seat: Seat,
     /// Who has to wait for the task before the host is gone.
     pub tasks: &'a TaskTracker,
+    /// Who has to wait for what is kept of it.
+    pub kept: &'a TaskTracker,
     /// Fires when everything of the host is to end.
     pub closing: &'a CancellationToken,
 }
@@ -38,9 +39,25 @@ pub struct Host<'a> {
 impl Host<'_> {
     /// Runs a task. The result is told when its command has ended; what it leaves behind is attended
     /// to for longer.
-    pub async fn run(self, plan: Plan, output: OutputSink, cancel: CancellationToken) -> Outcome {
-        let Self { shared, seat, tasks, closing } = self;
-        let with_stdin = plan.spec.stdin.is_some();
+    pub async fn run(self, plan: Plan, updates: UpdateSink, cancel: CancellationToken) -> TaskEnd {
+        let slot = plan.spec.keep.then(|| Arc::new(Slot::default()));
+        let (shared, task) = (self.shared.clone(), plan.spec.name.clone());
+        let exit = self.run_in(plan, updates, cancel, slot.clone()).await;
+        let kept = slot.filter(|slot| slot.is_filled());
+        let kept =
+            kept.map(|slot| Box::new(NativeKept { shared, slot, task }) as Box<dyn KeptTask>);
+        TaskEnd { exit, kept }
+    }
+
+    async fn run_in(
+        self,
+        plan: Plan,
+        updates: UpdateSink,
+        cancel: CancellationToken,
+        slot: Option<Arc<Slot>>,
+    ) -> Outcome {
+        let Self { shared, seat, tasks, kept, closing } = self;
+        let with_stdin = plan.spec.exec.stdin.is_some();
         let mount_points = plan.held_mount_points(shared);
         let files = shared.open_files.acquire(shared, &plan.spec.name, with_stdin, mount_points);
         // The command counts as running until this future ends.
@@ -58,10 +75,11 @@ impl Host<'_> {
         let attempt = Attempt {
             shared: shared.clone(),
             plan: Arc::new(plan),
-            output,
+            updates,
             cancel,
             closing: closing.clone(),
-            here: tasks.token(),
+            slot,
+            kept: kept.clone(),
             abandoned,
             outcome: Some(outcome),
         };
@@ -77,11 +95,13 @@ impl Host<'_> {
 struct Attempt {
     shared: Arc<Shared>,
     plan: Arc<Plan>,
-    output: OutputSink,
+    updates: UpdateSink,
     cancel: CancellationToken,
     closing: CancellationToken,
-    /// Makes the host's end wait.
-    here: TaskTrackerToken,
+    /// Where what is to be kept goes.
+    slot: Option<Arc<Slot>>,
+    /// Makes the host's end wait for that.
+    kept: TaskTracker,
     /// Fires when the caller has gone away.
     abandoned: CancellationToken,
     /// Taken when the caller was told.
@@ -116,13 +136,15 @@ impl Attempt {
             Err(outcome) => return self.tell(outcome),
         };
         site.keep(mount_points);
+        self.tell_start().await;
         let (phase, watched) = watch::channel(Phase::Running);
         let (out_drained, out_is_drained) = oneshot::channel();
         let (err_drained, err_is_drained) = oneshot::channel();
-        let out = Pump::new(stdout, Stream::Stdout, self.output.clone());
-        let err = Pump::new(stderr, Stream::Stderr, self.output.clone());
+        let out = Pump::new(stdout, Stream::Stdout, self.updates.clone());
+        let err = Pump::new(stderr, Stream::Stderr, self.updates.clone());
         let bytes = self.plan.clone();
-        let feed = feed(stdin, bytes.spec.stdin.as_deref().unwrap_or_default(), phase.subscribe());
+        let feed =
+            feed(stdin, bytes.spec.exec.stdin.as_deref().unwrap_or_default(), phase.subscribe());
         let drained = async {
             // A pump that has ended has handed everything over, too.
             let _ = out_is_drained.await;
@@ -142,6 +164,15 @@ impl Attempt {
             () = self.cancel.cancelled() => {}
             () = self.closing.cancelled() => {}
             () = self.abandoned.cancelled() => {}
+        }
+    }
+
+    /// A listener that does not listen holds up no end.
+    async fn tell_start(&self) {
+        tokio::select! {
+            biased;
+            _ = self.updates.send(TaskUpdate::Started) => {}
+            () = self.stopped() => {}
         }
     }
 
@@ -170,7 +201,7 @@ impl Attempt {
                 Err(_) if self.has_to_stop() => return Err(Ok(TaskExit::Cancelled)),
                 made => made.map_err(Err)?,
             };
-            let kept = self.plan.spec.keep.then(|| launch.clone());
+            let kept = self.slot.is_some().then(|| launch.clone());
             let launched = tokio::select! {
                 biased;
                 launched = self.launch(launch, streams) => launched,
@@ -189,7 +220,7 @@ impl Attempt {
                 }
                 Err(failure) => failure,
             };
-            let command = self.plan.spec.command.path.clone();
+            let command = self.plan.spec.exec.command.path.clone();
             match failure {
                 LaunchError::Start(Failure::Start(reason)) => {
                     self.keep(kept);
@@ -329,7 +360,11 @@ impl Attempt {
 
     /// How many processes the system has ended by now for want of memory, if a volume may suffer by that.
     fn oom_kills(&self) -> Option<u64> {
-        if self.plan.spec.mounts.is_empty() { None } else { self.shared.oom_kills.count() }
+        if self.plan.spec.container.mounts.is_empty() {
+            None
+        } else {
+            self.shared.oom_kills.count()
+        }
     }
 
     fn outcome(&self, state: &mut State, kills: Option<u64>) -> Outcome {
@@ -343,17 +378,18 @@ impl Attempt {
     }
 
     fn keep(&self, launch: Option<Box<Launch>>) {
-        if let Some(launch) = launch {
-            let kept = Kept { launch, here: self.here.clone(), site: None };
-            self.shared.kept.add(self.plan.spec.id, kept);
+        if let (Some(slot), Some(launch)) = (&self.slot, launch) {
+            slot.fill(Kept { launch, _here: self.kept.token(), site: None });
         }
     }
 
     /// Clears what was made for the task, unless somebody still needs it.
     async fn leave(&self, site: Site) {
-        let mut site = Some(site);
-        self.shared.kept.with(self.plan.spec.id, |kept| kept.site = site.take());
-        if let Some(site) = site {
+        let unwanted = match &self.slot {
+            Some(slot) => slot.leave(site),
+            None => Some(site),
+        };
+        if let Some(site) = unwanted {
             _ = self.clear(site).await;
         }
     }

@@ -35,20 +35,20 @@ use tokio_util::task::TaskTracker;
 pub use config::{MountMode, NativeConfig};
 pub use registration::REGISTRATION;
 
-use self::attempt::{Host, clear};
+use self::attempt::Host;
 use self::directories::Directories;
 use self::environment::Environment;
 use self::oom::OomKills;
 use self::open_files::OpenFiles;
 use self::removing::removing;
 use self::shared::{Ignored, Shared, blocking};
-use self::shell::Kept;
 use self::site::{Plan, Seat};
 use super::{
-    Driver, DriverError, NoticeSink, OutputSink, Pruned, RunIdentity, Sandbox, Terminal, Volume,
+    Capabilities, Driver, DriverError, NoticeSink, Pruned, RunIdentity, Sandbox, TaskEnd,
+    UpdateSink, Volume,
 };
 use crate::limits;
-use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
+use crate::task::{SandboxSpec, TaskSpec};
 use crate::volume::VolumeName;
 use supervise::Supervision;
 use transfer::{LocalDirectory, VolumeAccess};
@@ -140,7 +140,7 @@ fn start(
         config,
         fixtures: Default::default(),
         volumes: Default::default(),
-        kept: Default::default(),
+        kept: TaskTracker::new(),
         starts: Semaphore::new(starts),
         oom_kills: OomKills::find(),
         open_files: OpenFiles::new(open_files.spare(), open_files.limit),
@@ -156,6 +156,10 @@ fn start(
 impl Driver for NativeDriver {
     fn name(&self) -> &'static str {
         "native"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        REGISTRATION.capabilities
     }
 
     async fn create_volume(
@@ -197,36 +201,28 @@ impl Driver for NativeDriver {
     async fn run(
         &self,
         spec: &TaskSpec,
-        output: OutputSink,
+        updates: UpdateSink,
         cancel: CancellationToken,
-    ) -> Result<TaskExit, DriverError> {
+    ) -> TaskEnd {
         let shared = &self.shared;
-        shared.notify_ignored(&spec.image, spec.privileged, spec.limits);
+        shared.notify_ignored(&spec.container);
         // Before anything is waited for, so that tasks of one name get their directories in the
         // order in which they were asked for.
         let seat = Seat::Own(shared.directories.lease(&spec.name));
-        let plan = Plan::prepare(shared, spec, None).await?;
-        let host = Host { shared, seat, tasks: &shared.tasks, closing: &shared.closing };
-        host.run(plan, output, cancel).await
+        let plan = match Plan::prepare(shared, spec, None).await {
+            Ok(plan) => plan,
+            Err(error) => return Err(error).into(),
+        };
+        let Shared { tasks, kept, closing, .. } = &**shared;
+        Host { shared, seat, tasks, kept, closing }.run(plan, updates, cancel).await
     }
 
     async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
         sandbox::open(&self.shared, spec).await
     }
 
-    async fn shell(&self, task: &TaskSpec, terminal: Terminal) -> Result<(), DriverError> {
-        shell::run(&self.shared, task, terminal).await
-    }
-
-    async fn discard(&self, task: TaskId) {
-        if let Some(Kept { site: Some(site), .. }) = self.shared.kept.take(task) {
-            _ = clear(&self.shared, site).await;
-        }
-    }
-
     async fn end_tasks(&self) {
         self.shared.closing.cancel();
-        self.shared.kept.close();
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
     }

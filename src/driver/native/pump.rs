@@ -9,7 +9,7 @@ use nix::libc;
 use tokio::net::unix::pipe;
 use tokio::sync::{oneshot, watch};
 
-use crate::driver::OutputSink;
+use crate::driver::{TaskUpdate, UpdateSink};
 use crate::task::Stream;
 
 /// How far a task is, as far as its output cares.
@@ -26,7 +26,7 @@ pub enum Phase {
 pub struct Pump {
     pipe: pipe::Receiver,
     stream: Stream,
-    sink: OutputSink,
+    sink: UpdateSink,
     /// Empty; where the next chunk is read to.
     buffer: Vec<u8>,
     /// How much was read.
@@ -49,7 +49,7 @@ const LARGE_PIPE: i32 = 1 << 20;
 const MUCH: usize = 1 << 20;
 
 impl Pump {
-    pub fn new(pipe: pipe::Receiver, stream: Stream, sink: OutputSink) -> Self {
+    pub fn new(pipe: pipe::Receiver, stream: Stream, sink: UpdateSink) -> Self {
         Self { pipe, stream, sink, buffer: Vec::new(), total: 0 }
     }
 
@@ -89,7 +89,7 @@ impl Pump {
                     tokio::select! {
                         biased;
                         // A listener that is gone makes no difference to the task.
-                        _ = self.sink.send((self.stream, chunk)) => {}
+                        _ = self.sink.send(TaskUpdate::Output(self.stream, chunk)) => {}
                         _ = phase.wait_for(|phase| *phase == Phase::Over) => return,
                     }
                 }
@@ -126,7 +126,7 @@ impl Pump {
         while left > 0 {
             let Ok(Some(chunk)) = self.read() else { return };
             left = left.saturating_sub(chunk.len());
-            if self.sink.try_send((self.stream, chunk)).is_err() {
+            if self.sink.try_send(TaskUpdate::Output(self.stream, chunk)).is_err() {
                 return;
             }
         }

@@ -12,8 +12,8 @@ use super::mounts::MountPlan;
 use super::removing::removing;
 use super::shared::{Shared, blocking};
 use super::site::{Plan, Seat, Work, owner};
-use crate::driver::{DriverError, OutputSink, Sandbox, check, closed_sandbox};
-use crate::task::{SandboxSpec, TaskExit, TaskSpec};
+use crate::driver::{DriverError, Sandbox, TaskEnd, UpdateSink, check, closed_sandbox};
+use crate::task::{SandboxSpec, TaskSpec};
 
 struct NativeSandbox {
     shared: Arc<Shared>,
@@ -24,6 +24,8 @@ struct NativeSandbox {
     lease: Weak<Lease>,
     /// What runs in the sandbox.
     tasks: TaskTracker,
+    /// What stays of commands that have ended.
+    kept: TaskTracker,
     closing: CancellationToken,
     closed: CancellationToken,
 }
@@ -40,7 +42,7 @@ pub async fn open(
             spec.name
         )));
     }
-    shared.notify_ignored(&spec.image, spec.privileged, spec.limits);
+    shared.notify_ignored(&spec.container);
     check::variables(&spec.env)?;
     let (work_dir, user) = (spec.work_dir.clone(), spec.user.clone());
     let (work, owner) = blocking(move || {
@@ -48,7 +50,7 @@ pub async fn open(
     })
     .await??;
     // Each command mounts them anew, and would find out only then.
-    MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
+    MountPlan::new(&spec.container.mounts, |name| shared.volume(name))?;
     let lease = Arc::new(shared.directories.lease(&spec.name));
     let (made, with_work) = (lease.clone(), work.is_own());
     blocking(move || made.make(with_work, owner.as_ref())).await?.map_err(|source| {
@@ -62,11 +64,12 @@ pub async fn open(
         work,
         lease: Arc::downgrade(&lease),
         tasks: TaskTracker::new(),
+        kept: TaskTracker::new(),
         closing: shared.closing.child_token(),
         closed: CancellationToken::new(),
     };
-    let (tasks, closing, closed) =
-        (sandbox.tasks.clone(), sandbox.closing.clone(), sandbox.closed.clone());
+    let (tasks, kept) = (sandbox.tasks.clone(), sandbox.kept.clone());
+    let (closing, closed) = (sandbox.closing.clone(), sandbox.closed.clone());
     let keeper = shared.clone();
     shared.tasks.spawn(async move {
         // Whatever happens below, nobody waits for a sandbox that is gone.
@@ -74,6 +77,11 @@ pub async fn open(
         closing.cancelled().await;
         tasks.close();
         tasks.wait().await;
+        kept.close();
+        tokio::select! {
+            () = kept.wait() => {}
+            () = keeper.closing.cancelled() => {}
+        }
         // What cannot be removed now stays for the end of the run, which reports it.
         let clear = blocking(move || lease.clear(with_work));
         _ = removing(&keeper.place.slot.path, clear).await;
@@ -91,15 +99,19 @@ impl Sandbox for NativeSandbox {
     async fn exec(
         &self,
         spec: &TaskSpec,
-        output: OutputSink,
+        updates: UpdateSink,
         cancel: CancellationToken,
-    ) -> Result<TaskExit, DriverError> {
-        let plan = Plan::prepare(&self.shared, spec, Some(self.work.clone())).await?;
+    ) -> TaskEnd {
+        let plan = match Plan::prepare(&self.shared, spec, Some(self.work.clone())).await {
+            Ok(plan) => plan,
+            Err(error) => return Err(error).into(),
+        };
         let lease = self.lease.upgrade().filter(|_| !self.closing.is_cancelled());
         // What begins after a close that comes in between ends before it has made anything.
-        let seat = Seat::Shared(lease.ok_or_else(|| closed_sandbox(&self.name))?);
-        let host = Host { shared: &self.shared, seat, tasks: &self.tasks, closing: &self.closing };
-        host.run(plan, output, cancel).await
+        let Some(lease) = lease else { return Err(closed_sandbox(&self.name)).into() };
+        let Self { shared, tasks, kept, closing, .. } = self;
+        let host = Host { shared, seat: Seat::Shared(lease), tasks, kept, closing };
+        host.run(plan, updates, cancel).await
     }
 
     async fn close(&self) {

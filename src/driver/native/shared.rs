@@ -17,10 +17,8 @@ use super::fixtures::Fixtures;
 use super::oom::OomKills;
 use super::open_files::OpenFiles;
 use super::root::Place;
-use super::shell::Kept;
-use crate::driver::kept::AllKept;
 use crate::driver::{DriverError, NoticeSink};
-use crate::task::Limits;
+use crate::task::{ContainerSpec, Limits};
 use crate::volume::VolumeName;
 use supervise::Supervision;
 
@@ -34,8 +32,8 @@ pub struct Shared {
     pub supervision: Supervision,
     /// The volumes that exist.
     pub volumes: Mutex<HashMap<VolumeName, PathBuf>>,
-    /// What stays of tasks that have ended.
-    pub kept: AllKept<Kept>,
+    /// What stays of tasks that have ended, which nothing waits for.
+    pub kept: TaskTracker,
     /// One for each task that may be starting.
     pub starts: Semaphore,
     pub open_files: OpenFiles,
@@ -98,14 +96,15 @@ impl Shared {
     }
 
     /// Says once a run what of a task has no effect.
-    pub fn notify_ignored(&self, image: &str, privileged: bool, limits: Limits) {
+    pub fn notify_ignored(&self, container: &ContainerSpec) {
+        let ContainerSpec { image, privileged, limits, .. } = container;
         if !image.is_empty() {
             self.ignored(Ignored::Image, "image");
         }
-        if privileged {
+        if *privileged {
             self.ignored(Ignored::Privileged, "privileged");
         }
-        if limits != Limits::default() {
+        if *limits != Limits::default() {
             self.ignored(Ignored::Limits, "containerLimits");
         }
     }

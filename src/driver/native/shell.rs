@@ -3,16 +3,17 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use async_trait::async_trait;
 use rustix::fs::{Gid, Uid, fchown};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::attempt::clear;
 use super::shared::Shared;
 use super::site::Site;
-use crate::driver::{DriverError, SHELL, Terminal, WindowSize, nothing_kept};
-use crate::task::TaskSpec;
+use crate::driver::{DriverError, KeptTask, SHELL, Terminal, WindowSize};
 use crate::terminal::TerminalFile;
 use supervise::wire::{Credentials, Failure, Launch, Report, Stdio};
 use supervise::{Channel, LaunchError};
@@ -21,24 +22,80 @@ use supervise::{Channel, LaunchError};
 pub struct Kept {
     /// How the command was started.
     pub launch: Box<Launch>,
-    /// Makes the end of the surroundings wait.
-    pub here: TaskTrackerToken,
+    /// Makes the end of a sandbox wait.
+    pub _here: TaskTrackerToken,
     /// What was made for the task, once nothing of it is running any more.
     pub site: Option<Site>,
 }
 
+/// Where a task that is being run leaves what is to be kept, for whoever has its result.
+#[derive(Default)]
+pub struct Slot(Mutex<Option<Kept>>);
+
+impl Slot {
+    pub fn fill(&self, kept: Kept) {
+        *self.lock() = Some(kept);
+    }
+
+    pub fn is_filled(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Adds what was made for the task, or gives it back when nothing is kept any more.
+    pub fn leave(&self, site: Site) -> Option<Site> {
+        match &mut *self.lock() {
+            Some(kept) => {
+                kept.site = Some(site);
+                None
+            }
+            None => Some(site),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
+        // No holder can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A task that was kept.
+pub struct NativeKept {
+    pub shared: Arc<Shared>,
+    pub slot: Arc<Slot>,
+    pub task: String,
+}
+
+#[async_trait]
+impl KeptTask for NativeKept {
+    async fn shell(&self, terminal: Terminal) -> Result<(), DriverError> {
+        let launch = self.slot.lock().as_ref().map(|kept| kept.launch.clone());
+        match launch {
+            Some(launch) => run(&self.shared, &self.task, launch, terminal).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn discard(self: Box<Self>) {
+        let kept = self.slot.lock().take();
+        if let Some(Kept { site: Some(site), .. }) = kept {
+            _ = clear(&self.shared, site).await;
+        }
+    }
+}
+
 /// Runs a shell to its end.
-pub async fn run(
+async fn run(
     shared: &Arc<Shared>,
-    task: &TaskSpec,
+    task: &str,
+    mut launch: Box<Launch>,
     mut terminal: Terminal,
 ) -> Result<(), DriverError> {
     let failed = |source| {
-        let context = format!("cannot run a shell for task `{}`", task.name);
+        let context = format!("cannot run a shell for task `{task}`");
         DriverError::Io { context, source }
     };
-    let kept = shared.kept.with(task.id, |kept| (kept.launch.clone(), kept.here.clone()));
-    let (mut launch, _here) = kept.ok_or_else(|| nothing_kept(task))?;
+    // The end of all tasks waits for the shell's.
+    let _here = shared.tasks.token();
     let [shell, args @ ..] = SHELL.map(str::to_owned);
     launch.command = shell.clone();
     launch.args = args.into();
@@ -88,10 +145,8 @@ pub async fn run(
     };
     match gone.map_err(failed)? {
         0 => shared.supervision.recycle(channel),
-        left => shared.notify(format!(
-            "{left} processes of the shell for task `{}` could not be ended",
-            task.name
-        )),
+        left => shared
+            .notify(format!("{left} processes of the shell for task `{task}` could not be ended")),
     }
     Ok(())
 }

@@ -50,7 +50,8 @@ impl Plan {
     ) -> Result<Self, DriverError> {
         check::command(spec)?;
         let is_absolute = |path: &String| Path::new(path).is_absolute();
-        if spec.command.user.is_none() && !spec.work_dir.as_ref().is_some_and(is_absolute) {
+        if spec.exec.command.user.is_none() && !spec.exec.work_dir.as_ref().is_some_and(is_absolute)
+        {
             return Self::new(shared, spec.clone(), sandbox);
         }
         let (shared, spec) = (shared.clone(), spec.clone());
@@ -59,19 +60,19 @@ impl Plan {
     }
 
     fn new(shared: &Shared, spec: TaskSpec, sandbox: Option<Work>) -> Result<Self, DriverError> {
-        let work = Work::new(spec.work_dir.as_deref())?;
+        let work = Work::new(spec.exec.work_dir.as_deref())?;
         let (work, start) = match (sandbox, work) {
             (None, work) => (work, PathBuf::new()),
             (Some(sandbox), Work::Own(start) | Work::Foreign(start)) => (sandbox, start),
         };
-        let owner = owner(spec.command.user.as_deref())?;
-        let mounts = MountPlan::new(&spec.mounts, |name| shared.volume(name))?;
+        let owner = owner(spec.exec.command.user.as_deref())?;
+        let mounts = MountPlan::new(&spec.container.mounts, |name| shared.volume(name))?;
         Ok(Self { spec, owner, mounts, work, start })
     }
 
     /// How many mount points have to be held open.
     pub fn held_mount_points(&self, shared: &Shared) -> usize {
-        if self.work.is_own() || shared.links() { 0 } else { self.spec.mounts.len() }
+        if self.work.is_own() || shared.links() { 0 } else { self.spec.container.mounts.len() }
     }
 }
 
@@ -237,7 +238,7 @@ impl Site {
             }
             Work::Foreign(path) => path.clone(),
         };
-        let (env, search) = shared.environment.of_task(owner, &lease.tmp, &plan.spec.env);
+        let (env, search) = shared.environment.of_task(owner, &lease.tmp, &plan.spec.exec.env);
         let binds = self.mount(shared, plan, &work, stop)?;
         let start = if plan.start.as_os_str().is_empty() {
             // Joined with it, the path would end in a slash.
@@ -249,10 +250,10 @@ impl Site {
             }
             work.join(&plan.start)
         };
-        let with_stdin = plan.spec.stdin.is_some();
+        let with_stdin = plan.spec.exec.stdin.is_some();
         let launch = Launch {
-            command: plan.spec.command.path.clone(),
-            args: plan.spec.command.args.clone(),
+            command: plan.spec.exec.command.path.clone(),
+            args: plan.spec.exec.command.args.clone(),
             env,
             search,
             directory: start.to_string_lossy().into_owned(),

@@ -14,6 +14,8 @@ pub struct PipelineContext {
     #[serde(rename = "pipelineID")]
     pipeline_id: String,
     driver_name: String,
+    /// Whether tasks run in container images.
+    has_images: bool,
     args: Vec<String>,
 }
 
@@ -26,6 +28,7 @@ pub fn op_pipeline_context(state: &mut OpState) -> PipelineContext {
         run_id: context.identity.run.clone(),
         pipeline_id: context.identity.pipeline.clone(),
         driver_name: context.driver_name.to_owned(),
+        has_images: context.capabilities.images,
         args: context.args.clone(),
     }
 }

@@ -4,6 +4,7 @@ use deno_core::OpDecl;
 use ts_rs::{Config, TS};
 
 use super::context::PipelineContext;
+use super::plan::PlanEvent;
 use super::sandboxes::{ExecRequest, SandboxInfo, SandboxRequest};
 use super::tasks::{
     CommandRequest, ContainerRequest, ExecutionRequest, LimitsRequest, MountRequest, OutputChunk,
@@ -18,6 +19,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js/ops.gen.ts");
 const OPS: &[(&str, &[&str], &str)] = &[
     ("op_console_write", &["stream: \"stdout\" | \"stderr\"", "text: string"], "void"),
     ("op_pipeline_context", &[], "PipelineContext"),
+    ("op_plan_event", &["event: PlanEvent"], "void"),
     ("op_random_fill", &["buffer: Uint8Array"], "void"),
     ("op_random_uuid", &[], "string"),
     ("op_sandbox_open", &["request: SandboxRequest"], "Promise<SandboxInfo>"),
@@ -62,6 +64,7 @@ fn declarations() -> String {
         VolumeRequest::decl(&config),
         VolumeInfo::decl(&config),
         PipelineContext::decl(&config),
+        PlanEvent::decl(&config),
     ] {
         text.push_str(&format!("export {declaration}\n\n"));
     }

@@ -6,6 +6,7 @@
 mod console;
 mod context;
 mod memory;
+mod plan;
 mod random;
 mod sandboxes;
 mod tasks;
@@ -27,6 +28,7 @@ deno_core::extension!(
     ops = [
         console::op_console_write,
         context::op_pipeline_context,
+        plan::op_plan_event,
         random::op_random_fill,
         random::op_random_uuid,
         sandboxes::op_sandbox_open,

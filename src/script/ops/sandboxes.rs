@@ -83,7 +83,7 @@ pub fn op_sandbox_exec(
     let Open { spec, sandbox, .. } = find(state, sandbox)?;
     let ExecRequest { name, env, work_dir, execution } = request;
     start(state, Some(sandbox), execution, |id, command, stdin| {
-        ExecSpec { name, command, env, work_dir, stdin }.task(id, &spec)
+        spec.task(id, name, ExecSpec { command, env, work_dir, stdin })
     })
 }
 
@@ -93,11 +93,13 @@ pub async fn op_sandbox_close(
     state: Rc<RefCell<OpState>>,
     #[smi] sandbox: u32,
 ) -> Result<(), JsErrorBox> {
-    let (runtime, sandbox) = {
+    let (context, Open { spec, sandbox, .. }) = {
         let state = state.borrow();
-        (state.borrow::<Arc<RunContext>>().runtime.clone(), find(&state, sandbox)?.sandbox)
+        (state.borrow::<Arc<RunContext>>().clone(), find(&state, sandbox)?)
     };
-    join(runtime.spawn(async move { sandbox.close().await })).await
+    let tasks = context.tasks.clone();
+    let close = async move { tasks.close_sandbox(&spec, &*sandbox).await };
+    join(context.runtime.spawn(close)).await
 }
 
 fn find(state: &OpState, sandbox: u32) -> Result<Open, JsErrorBox> {

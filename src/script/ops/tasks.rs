@@ -14,7 +14,10 @@ use tokio::task::JoinHandle;
 use crate::context::RunContext;
 use crate::driver::Sandbox;
 use crate::memory::Memory;
-use crate::task::{Command, Limits, Mount, SandboxSpec, Stream, TaskExit, TaskId, TaskSpec};
+use crate::task::{
+    Command, ContainerSpec, ExecSpec, Limits, Mount, SandboxSpec, Stream, TaskExit, TaskId,
+    TaskSpec,
+};
 use crate::task_runner::{TaskError, TaskOptions, TaskResult as Finished, TextChunk};
 use crate::volume::VolumeName;
 
@@ -54,6 +57,8 @@ pub struct ExecutionRequest {
     will_retry: bool,
     /// Whether the output is asked for with `op_task_output` while the task runs.
     stream_output: bool,
+    /// The step of a pipeline in YAML that it belongs to.
+    step: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -125,20 +130,10 @@ pub fn op_task_start(
     #[serde] request: TaskRequest,
 ) -> Result<u32, JsErrorBox> {
     let TaskRequest { name, container, execution } = request;
-    let SandboxSpec { name, image, env, mounts, work_dir, privileged, limits, user: _ } =
-        container.sandbox(name, None)?;
-    start(state, None, execution, |id, command, stdin| TaskSpec {
-        id,
-        name,
-        image,
-        command,
-        env,
-        mounts,
-        work_dir,
-        stdin,
-        privileged,
-        limits,
-        keep: false,
+    let SandboxSpec { name, container, env, work_dir, user: _ } = container.sandbox(name, None)?;
+    start(state, None, execution, |id, command, stdin| {
+        let exec = ExecSpec { command, env, work_dir, stdin };
+        TaskSpec { id, name, container, exec, keep: false }
     })
 }
 
@@ -149,7 +144,7 @@ pub fn start(
     execution: ExecutionRequest,
     task: impl FnOnce(TaskId, Command, Option<Vec<u8>>) -> TaskSpec,
 ) -> Result<u32, JsErrorBox> {
-    let ExecutionRequest { command, stdin, timeout_ms, cleanup, will_retry, stream_output } =
+    let ExecutionRequest { command, stdin, timeout_ms, cleanup, will_retry, stream_output, step } =
         execution;
     let context = state.borrow::<Arc<RunContext>>().clone();
     let id = context.tasks.next_id();
@@ -175,8 +170,8 @@ pub fn start(
     if !memory.grow(spec.size()) {
         return Err(too_much());
     }
-    let options =
-        TaskOptions { timeout, cleanup, will_retry, sandbox, listener, memory: Some(memory) };
+    let (memory, step) = (Some(memory), step.map(u64::from));
+    let options = TaskOptions { timeout, cleanup, will_retry, sandbox, listener, memory, step };
     let task = context.runtime.spawn(context.tasks.start(spec, options));
     state.borrow_mut::<Tasks>().0.insert(key, Started { result: Some(task), output });
     Ok(key)
@@ -271,18 +266,10 @@ impl ContainerRequest {
             })
             .collect::<Result<_, crate::volume::VolumeNameError>>()
             .map_err(|error| JsErrorBox::type_error(format!("mounts: {error}")))?;
-        Ok(SandboxSpec {
-            name,
-            image: self.image,
-            user,
-            env: self.env,
-            mounts,
-            work_dir: self.work_dir,
-            privileged: self.privileged,
-            limits: Limits {
-                cpu: self.limits.cpu,
-                memory: self.limits.memory.map(|bytes| bytes as u64),
-            },
-        })
+        let limits =
+            Limits { cpu: self.limits.cpu, memory: self.limits.memory.map(|bytes| bytes as u64) };
+        let (image, privileged) = (self.image, self.privileged);
+        let container = ContainerSpec { image, mounts, privileged, limits };
+        Ok(SandboxSpec { name, container, user, env: self.env, work_dir: self.work_dir })
     }
 }

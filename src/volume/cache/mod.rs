@@ -7,7 +7,7 @@ mod persist;
 mod restore;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -134,21 +134,30 @@ impl VolumeCache {
     async fn transfer(
         &self,
         operation: Operation,
+        started: Instant,
         volume: &Volume,
         report: &mut CacheReport,
         cancel: &CancellationToken,
     ) -> Result<TransferReport, TransferError> {
-        let job = self.describe(operation, Duration::ZERO);
+        let job = self.describe(operation, started.elapsed());
         let (updates, mut received) = mpsc::channel(UPDATES);
         let execute = self.execute(&job, Some(volume), Some(updates), cancel);
         // Ends when the transfer has let go of its end.
         let tell = async {
             while let Some(update) = received.recv().await {
-                if let TransferUpdate::Found { key, bytes } = update {
-                    report.key = key.to_string();
-                    report.bytes = bytes;
-                    let (volume, key) = (report.volume.clone(), report.key.clone());
-                    self.events.send(RunEvent::CacheRestoring { volume, key, bytes }).await;
+                let volume = report.volume.clone();
+                match update {
+                    TransferUpdate::Found { key, bytes } => {
+                        report.key = key.to_string();
+                        report.bytes = bytes;
+                        let key = report.key.clone();
+                        self.events.send(RunEvent::CacheRestoring { volume, key, bytes }).await;
+                    }
+                    TransferUpdate::Moved { bytes } => {
+                        let operation = report.operation;
+                        let progress = RunEvent::CacheProgress { volume, operation, bytes };
+                        self.events.send(progress).await;
+                    }
                 }
             }
         };

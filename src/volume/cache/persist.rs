@@ -201,16 +201,17 @@ impl VolumeCache {
             }
             let key = key.clone();
             let operation = Operation::Persist { key: key.clone(), metadata, condition };
-            let persisted = match self.job(operation, volume, started).await {
-                Err(TransferError::Conflict(reason)) => {
-                    report.reason = match damaged {
-                        Some(_) => replaced(&key),
-                        None => reason,
-                    };
-                    return Ok(CacheOutcome::Skipped);
-                }
-                persisted => persisted?,
-            };
+            let persisted =
+                match self.transfer(operation, started, volume, report, &self.cancel).await {
+                    Err(TransferError::Conflict(reason)) => {
+                        report.reason = match damaged {
+                            Some(_) => replaced(&key),
+                            None => reason,
+                        };
+                        return Ok(CacheOutcome::Skipped);
+                    }
+                    persisted => persisted?,
+                };
             match persisted.outcome {
                 Outcome::Published => {
                     report.bytes = persisted.bytes;

@@ -117,8 +117,8 @@ impl VolumeCache {
             max_age: self.config.ttl,
         };
         let candidates = sources.iter().map(candidate).collect();
-        let restored =
-            self.transfer(Operation::Restore { candidates }, volume, report, &self.restores).await;
+        let (operation, started) = (Operation::Restore { candidates }, Instant::now());
+        let restored = self.transfer(operation, started, volume, report, &self.restores).await;
         let restored = restored.map_err(|error| Failure::new(&error, &sources))?;
         let number = match restored.outcome {
             Outcome::Restored { candidate } => candidate,

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use ci::driver::docker::{DockerConfig, DockerDriver};
 use ci::driver::{Driver, RunIdentity};
-use ci::task::Stream;
 use nix::sys::signal::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::endings::{WAITS, signal, waiting};
 use super::{Run, host, objects, variable};
-use crate::conformance::{PATIENCE, mounted, sh, succeed, volume};
+use crate::conformance::{PATIENCE, exit, mounted, sh, succeed, updates, volume};
 use crate::support::Ci;
 
 #[test]
@@ -237,13 +236,14 @@ async fn a_task_on_an_engine_that_is_out_of_reach_of_its_socket_is_lost() {
 
 async fn loses(way: Way) {
     let run = Run::with(way.config(Duration::from_secs(5))).await;
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let (sink, mut chunks) = updates(4);
     let task = sh("echo ready; exec sleep 1000");
     let cut = async {
         assert_eq!(chunks.recv().await.unwrap().1, b"ready\n");
         way.cut.cancel();
     };
-    let (ended, ()) = tokio::join!(run.driver.run(&task, sink, CancellationToken::new()), cut);
+    let (ended, ()) =
+        tokio::join!(exit(run.driver.run(&task, sink, CancellationToken::new())), cut);
     assert_eq!(
         ended.unwrap_err().to_string(),
         "lost task `test`: the engine has not answered for 5s"

@@ -4,11 +4,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use ci::driver::docker::{DockerConfig, Pull};
-use ci::task::TaskSpec;
+use ci::driver::{Driver, TaskUpdate};
 use nix::sys::signal::{Signal, kill};
 
 use super::{Run, docker, host, variable};
-use crate::conformance::{finish, sh, succeed, task};
+use crate::conformance::{edit, finish, sh, succeed, task};
 use crate::interruptions::{code, silent};
 use crate::support::{Ci, Outcome};
 
@@ -20,13 +20,16 @@ async fn an_image_that_is_missing_is_named() {
         ("", ["runs each task in an image", "`busybox`"]),
         ("a b", ["`a b` is no image", "`node:20`"]),
     ] {
-        let error = finish(&run.driver, &TaskSpec { image: image.into(), ..sh("true") }).await;
+        let error =
+            finish(&run.driver, &edit(sh("true"), |spec| spec.container.image = image.into()))
+                .await;
         let error = error.unwrap_err().to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
     run.end().await;
     let run = Run::start().await;
-    let spec = TaskSpec { image: "localhost:1/none:1".into(), ..task("t", "true", &[]) };
+    let spec =
+        edit(task("t", "true", &[]), |spec| spec.container.image = "localhost:1/none:1".into());
     let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
     assert!(error.contains("cannot pull image `localhost:1/none:1`"), "{error}");
     assert!(error.contains("does not get an answer from the registry `localhost:1`"), "{error}");
@@ -102,7 +105,7 @@ fn images_are_pulled_as_the_policy_says() {
 async fn an_image_may_be_named_by_its_id() {
     let run = Run::with(DockerConfig { pull: Pull::Never, ..DockerConfig::default() }).await;
     let id = docker(&["images", "--quiet", "busybox:latest"]);
-    succeed(&run.driver, &TaskSpec { image: id.trim().into(), ..sh("true") }).await;
+    succeed(&run.driver, &edit(sh("true"), |spec| spec.container.image = id.trim().into())).await;
     run.end().await;
 }
 
@@ -182,4 +185,26 @@ fn a_pull_from_a_registry_that_never_answers_can_be_ended() {
     let (listener, port) = silent();
     let ended = code(&pulling(port).args(["--timeout", "2s"]), &listener, |_| {});
     assert_eq!(ended, Some(124));
+}
+
+/// A registry that takes connections and never answers.
+#[tokio::test]
+async fn a_pull_has_a_limit_of_its_own() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let image = format!("127.0.0.1:{}/none:1", silent.local_addr().unwrap().port());
+    let pull_timeout = std::time::Duration::from_secs(1);
+    let run = Run::with(DockerConfig { pull_timeout, ..DockerConfig::default() }).await;
+    let spec = edit(sh("true"), |spec| spec.container.image = image.clone());
+    let (sink, mut updates) = tokio::sync::mpsc::channel(4);
+    let end = run.driver.run(&spec, sink, Default::default()).await;
+    assert_eq!(
+        end.exit.unwrap_err().to_string(),
+        format!(
+            "cannot pull image `{image}`: it has taken longer than 1s, allow more with `pull_timeout`"
+        )
+    );
+    let what = format!("pulling image `{image}`");
+    let first = updates.recv().await;
+    assert_eq!(first, Some(TaskUpdate::Preparing { what, done: Some(0.0) }));
+    run.end().await;
 }

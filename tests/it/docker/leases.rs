@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ci::driver::Driver;
 use ci::driver::docker::DockerConfig;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;

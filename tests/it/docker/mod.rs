@@ -17,7 +17,7 @@ use ci::driver::docker::{DockerConfig, DockerDriver};
 use ci::driver::{Driver, DriverError, RunIdentity};
 use ci::task::{Limits, TaskExit, TaskSpec};
 
-use crate::conformance::{finish, mounted, sh, succeed, task, volume};
+use crate::conformance::{edit, finish, mounted, sh, succeed, task, volume};
 use crate::support::Ci;
 
 /// The engine that the suite's setup starts.
@@ -180,7 +180,7 @@ conforms! { shells, shells, |driver| driver,
     a_shell_whose_terminal_is_stuck_ends_with_its_user
     a_sandbox_waits_for_a_shell
     a_place_is_free_when_it_is_discarded
-    without_anything_kept_there_is_no_shell
+    nothing_is_kept_that_was_not_to_be
     what_is_kept_goes_at_the_end
 }
 
@@ -200,7 +200,8 @@ conforms! { sandboxes, sandboxes, |driver| driver,
 #[tokio::test]
 async fn an_image_is_an_environment_and_nothing_more() {
     let run = Run::start().await;
-    let in_image = |spec: TaskSpec| TaskSpec { image: "opinionated:1".into(), ..spec };
+    let in_image =
+        |spec: TaskSpec| edit(spec, |spec| spec.container.image = "opinionated:1".into());
     let cache = volume(&run.driver, "cache").await;
     // Neither its entry point nor its directory, but its variables and its user, who may write.
     let script =
@@ -208,16 +209,16 @@ async fn an_image_is_an_environment_and_nothing_more() {
     let text = succeed(&run.driver, &in_image(mounted(sh(script), &[(&cache, "v")]))).await;
     assert_eq!(text, "/ci/test\n1000\n1\nx\ny\n");
     let mut spec = in_image(sh("id -u; touch file"));
-    spec.command.user = Some("0".into());
+    spec.exec.command.user = Some("0".into());
     assert_eq!(succeed(&run.driver, &spec).await, "0\n");
-    spec.command.user = Some("daemon".into());
+    spec.exec.command.user = Some("daemon".into());
     assert_eq!(succeed(&run.driver, &spec).await, "1\n");
     let deep = volume(&run.driver, "deep").await;
     let mut below = mounted(sh("touch file ../file a/file a/b/file"), &[(&deep, "a/b")]);
-    below.command.user = Some("daemon".into());
-    below.work_dir = Some("some/where".into());
+    below.exec.command.user = Some("daemon".into());
+    below.exec.work_dir = Some("some/where".into());
     succeed(&run.driver, &below).await;
-    spec.command.user = Some("nobody-knows".into());
+    spec.exec.command.user = Some("nobody-knows".into());
     let error = finish(&run.driver, &spec).await.unwrap_err();
     assert!(
         matches!(&error, DriverError::Refused(text) if text.contains("nobody-knows")),
@@ -241,12 +242,14 @@ async fn volumes_are_mounted_wherever_a_task_wants_them() {
 async fn limits_hold_and_say_so() {
     let run = Run::start().await;
     let memory = Limits { memory: Some(32 << 20), cpu: Some(0.5) };
-    let spec = TaskSpec { limits: memory, ..sh("tail /dev/zero") };
+    let spec = edit(sh("tail /dev/zero"), |spec| spec.container.limits = memory);
     assert_eq!(finish(&run.driver, &spec).await.unwrap().exit, TaskExit::OutOfMemory);
-    let spec = TaskSpec { limits: Limits { memory: Some(1), cpu: None }, ..sh("true") };
+    let spec =
+        edit(sh("true"), |spec| spec.container.limits = Limits { memory: Some(1), cpu: None });
     let error = finish(&run.driver, &spec).await.unwrap_err();
     assert!(matches!(error, DriverError::Refused(_)), "{error:?}");
-    let spec = TaskSpec { limits: Limits { memory: None, cpu: Some(0.001) }, ..sh("true") };
+    let spec =
+        edit(sh("true"), |spec| spec.container.limits = Limits { memory: None, cpu: Some(0.001) });
     let error = finish(&run.driver, &spec).await.unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -254,7 +257,7 @@ async fn limits_hold_and_say_so() {
     );
     let spec = sh("mount -t tmpfs tmpfs /tmp");
     assert_ne!(finish(&run.driver, &spec).await.unwrap().exit, TaskExit::Code(0));
-    succeed(&run.driver, &TaskSpec { privileged: true, ..spec }).await;
+    succeed(&run.driver, &edit(spec, |spec| spec.container.privileged = true)).await;
     run.end().await;
 }
 
@@ -303,7 +306,7 @@ fn an_engine_that_is_not_there_is_told_with_what_was_tried() {
 #[tokio::test]
 async fn tasks_and_sandboxes_reach_each_other_by_their_names() {
     let run = Run::start().await;
-    let spec = TaskSpec { name: "The database!".into(), ..sh("true") }.surroundings();
+    let spec = TaskSpec { name: "The database!".into(), ..sh("true") }.sandbox();
     let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
     // Nothing listens there, but somebody is there to say so.
     let script = |host: &str| format!("(exec 3<>/dev/tcp/{host}/1) 2>&1; true");

@@ -1,18 +1,18 @@
 //! Sandboxes and shells as containers, beyond what all drivers promise.
 
 use ci::driver::{Driver, DriverError};
-use ci::task::{TaskExit, TaskSpec};
+use ci::task::TaskExit;
 
 use super::{Run, docker, host};
-use crate::conformance::{finish, sh};
+use crate::conformance::{edit, finish_kept, sh};
 use crate::sandboxes::{cancel_when_ready, command, finish_in, when_ready};
-use crate::shells::{has_line, type_in};
+use crate::shells::{fail, has_line, type_in};
 use crate::support::Ci;
 
 #[tokio::test]
 async fn a_sandbox_needs_something_that_keeps_its_container() {
     let run = Run::start().await;
-    let spec = TaskSpec { image: "ci-empty:1".into(), ..sh("true") }.surroundings();
+    let spec = edit(sh("true"), |spec| spec.container.image = "ci-empty:1".into()).sandbox();
     let error = run.driver.open_sandbox(&spec).await.err().unwrap();
     assert_eq!(
         error.to_string(),
@@ -25,8 +25,8 @@ async fn a_sandbox_needs_something_that_keeps_its_container() {
 #[tokio::test]
 async fn a_command_that_runs_out_of_memory_is_told_from_one_that_was_killed() {
     let run = Run::start().await;
-    let mut spec = sh("true").surroundings();
-    spec.limits.memory = Some(32 << 20);
+    let mut spec = sh("true").sandbox();
+    spec.container.limits.memory = Some(32 << 20);
     let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
     for (script, exit) in [
         ("kill -KILL $$", TaskExit::Signal(9)),
@@ -72,15 +72,15 @@ fn what_ran_out_of_memory_below_a_shell_spoils_its_volumes() {
 #[tokio::test]
 async fn a_user_of_a_sandbox_may_write_where_it_runs() {
     let run = Run::start().await;
-    let mut spec = sh("true").surroundings();
+    let mut spec = sh("true").sandbox();
     spec.user = Some("1000:1000".into());
     let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
     let mut below = command(&spec, "id -u; touch file ../beside");
-    below.work_dir = Some("some/where".into());
+    below.exec.work_dir = Some("some/where".into());
     let finished = finish_in(&*sandbox, &below).await.unwrap();
     assert_eq!((finished.exit, &*finished.stdout), (TaskExit::Code(0), &b"1000\n"[..]));
     let mut other = command(&spec, "id -u");
-    other.command.user = Some("nobody-knows".into());
+    other.exec.command.user = Some("nobody-knows".into());
     let error = finish_in(&*sandbox, &other).await.unwrap_err();
     assert!(matches!(error, DriverError::CannotStart { .. }), "{error:?}");
     assert!(error.to_string().contains("unable to find user nobody-knows"), "{error}");
@@ -94,7 +94,7 @@ async fn a_user_of_a_sandbox_may_write_where_it_runs() {
 #[tokio::test]
 async fn a_command_that_cannot_be_ended_alone_takes_its_sandbox_with_it() {
     let run = Run::start().await;
-    let spec = sh("true").surroundings();
+    let spec = sh("true").sandbox();
     let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
     let stuck = command(&spec, "rm /bin/sh; echo ready; exec sleep 1000");
     assert_eq!(cancel_when_ready(&*sandbox, &stuck).await.0, TaskExit::Cancelled);
@@ -111,7 +111,7 @@ async fn a_command_that_cannot_be_ended_alone_takes_its_sandbox_with_it() {
 #[tokio::test]
 async fn a_command_whose_container_is_gone_has_not_succeeded() {
     let run = Run::start().await;
-    let spec = sh("true").surroundings();
+    let spec = sh("true").sandbox();
     let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
     let end = async { docker(&["kill", sandbox.id()]) };
     let script = "echo ready; exec sleep 1000";
@@ -126,13 +126,14 @@ async fn a_command_whose_container_is_gone_has_not_succeeded() {
 #[tokio::test]
 async fn a_shell_has_the_volumes_of_the_image() {
     let run = Run::start().await;
-    let mut spec =
-        TaskSpec { image: "opinionated:1".into(), ..sh("echo kept > /data/file; exit 1") };
-    spec.command.user = Some("0".into());
+    let mut spec = edit(sh("echo kept > /data/file; exit 1"), |spec| {
+        spec.container.image = "opinionated:1".into()
+    });
+    spec.exec.command.user = Some("0".into());
     spec.keep = true;
-    finish(&run.driver, &spec).await.unwrap();
+    let kept = fail(&run.driver, &spec).await;
     let keys = "cat /data/file; cat /proc/self/mountinfo; exit\n";
-    let text = type_in(&run.driver, &spec, keys).await.unwrap();
+    let text = type_in(&*kept, keys).await.unwrap();
     has_line(&text, "kept");
     // The engine has made one without a name, which must not stay.
     let line = text.lines().find(|line| line.contains(" /data ")).unwrap();
@@ -145,9 +146,13 @@ async fn a_shell_has_the_volumes_of_the_image() {
 #[tokio::test]
 async fn a_shell_that_is_not_there_is_said_to_be_missing() {
     let run = Run::start().await;
-    let spec = TaskSpec { image: "ci-empty:1".into(), keep: true, ..sh("true") };
-    finish(&run.driver, &spec).await.unwrap_err();
-    let error = type_in(&run.driver, &spec, "exit\n").await.unwrap_err();
+    let spec = edit(sh("true"), |spec| {
+        spec.container.image = "ci-empty:1".into();
+        spec.keep = true;
+    });
+    let (finished, kept) = finish_kept(&run.driver, &spec).await;
+    finished.unwrap_err();
+    let error = type_in(&*kept.unwrap(), "exit\n").await.unwrap_err();
     assert_eq!(
         error.to_string(),
         "cannot start `/bin/sh`: no such file or directory in the image `ci-empty:1`"

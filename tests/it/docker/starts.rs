@@ -1,10 +1,10 @@
 //! Commands that cannot be executed, and what looks like them.
 
 use ci::driver::{Driver, DriverError, Volume};
-use ci::task::{TaskExit, TaskSpec};
+use ci::task::TaskExit;
 
 use super::Run;
-use crate::conformance::{finish, mounted, sh, succeed, task, volume};
+use crate::conformance::{edit, finish, mounted, sh, succeed, task, volume};
 use crate::sandboxes::Sandboxed;
 
 /// Files that are not executed, made in the directory `v`, and what is said of each.
@@ -63,8 +63,9 @@ async fn reasons(driver: &dyn Driver, files: &Volume) {
         assert!(text.starts_with(&format!("cannot start `{path}`: ")), "{text}");
         assert!(text.contains(reason), "{path}: {text}");
     }
-    let long =
-        |args: &[&str], env: Vec<(String, String)>| TaskSpec { env, ..task("test", "echo", args) };
+    let long = |args: &[&str], env: Vec<(String, String)>| {
+        edit(task("test", "echo", args), |spec| spec.exec.env = env)
+    };
     let variables = (0..200_000).map(|number| (format!("V{number}"), number.to_string())).collect();
     let big = "x".repeat(128 << 10);
     for spec in [
@@ -172,7 +173,7 @@ async fn a_code_is_told_from_a_signal() {
 async fn a_working_directory_that_is_a_file_is_told() {
     let run = Run::start().await;
     for directory in ["/etc/passwd", "/etc/passwd/below"] {
-        let spec = TaskSpec { work_dir: Some(directory.into()), ..sh("true") };
+        let spec = edit(sh("true"), |spec| spec.exec.work_dir = Some(directory.into()));
         let error = finish(&run.driver, &spec).await.unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -51,7 +51,7 @@ async fn whatever_a_task_leaves_in_its_directory_is_removed() {
     ];
     for script in scripts {
         let mut spec = sh(script);
-        spec.env = vec![("OUTSIDE".into(), outside.path().to_str().unwrap().into())];
+        spec.exec.env = vec![("OUTSIDE".into(), outside.path().to_str().unwrap().into())];
         succeed(&run.driver, &spec).await;
         let look = sh("ls -A . $TMPDIR | wc -l; pwd");
         let text = succeed(&run.driver, &look).await;
@@ -70,7 +70,7 @@ async fn what_a_task_left_mounted_is_unmounted_and_not_emptied() {
     fs::write(outside.path().join("file"), "stays").unwrap();
     let run = Run::start(MountMode::Auto).await;
     let mut spec = sh("mkdir -p a/b; mount --bind $OUTSIDE a/b; test -f a/b/file");
-    spec.env = vec![("OUTSIDE".into(), outside.path().to_str().unwrap().into())];
+    spec.exec.env = vec![("OUTSIDE".into(), outside.path().to_str().unwrap().into())];
     succeed(&run.driver, &spec).await;
     run.end().await;
     assert_eq!(fs::read_to_string(outside.path().join("file")).unwrap(), "stays");
@@ -86,7 +86,7 @@ async fn mount_points_in_a_directory_of_the_machine_go_again() {
         let cache = volume(&run.driver, "cache").await;
         let work = |script: &str, path: &str| {
             let work_dir = Some(project.path().to_str().unwrap().into());
-            mounted(TaskSpec { work_dir, ..sh(script) }, &[(&cache, path)])
+            mounted(edit(sh(script), |spec| spec.exec.work_dir = work_dir), &[(&cache, path)])
         };
         succeed(&run.driver, &work("test -f main.c; echo x > .cache/build/file", ".cache/build"))
             .await;
@@ -119,7 +119,8 @@ async fn a_mount_path_through_a_link_is_refused() {
     let cache = volume(&run.driver, "cache").await;
     for path in ["link", "link/below", "file", "file/below"] {
         let work_dir = Some(project.path().to_str().unwrap().into());
-        let spec = mounted(TaskSpec { work_dir, ..sh("echo ran") }, &[(&cache, path)]);
+        let spec =
+            mounted(edit(sh("echo ran"), |spec| spec.exec.work_dir = work_dir), &[(&cache, path)]);
         let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
         assert!(error.contains("is a link or a file"), "{error}");
     }
@@ -158,7 +159,7 @@ async fn an_absolute_mount_path_is_refused_with_what_to_do() {
 async fn a_working_directory_of_the_machine_must_exist() {
     let run = Run::start(MountMode::Auto).await;
     for path in ["/no/such/directory", "/etc/passwd"] {
-        let spec = TaskSpec { work_dir: Some(path.into()), ..sh("true") };
+        let spec = edit(sh("true"), |spec| spec.exec.work_dir = Some(path.into()));
         let error = finish(&run.driver, &spec).await.unwrap_err();
         assert!(error.to_string().starts_with(&format!("working directory `{path}`: ")), "{error}");
     }
@@ -168,7 +169,7 @@ async fn a_working_directory_of_the_machine_must_exist() {
 #[tokio::test]
 async fn a_sandbox_has_a_directory_until_it_is_closed() {
     let run = Run::start(MountMode::Auto).await;
-    let spec = sh("true").surroundings();
+    let spec = sh("true").sandbox();
     let sandbox = run.driver.open_sandbox(&spec).await.unwrap();
     let directory = run.slot(0).join("tasks/test");
     assert_eq!(Path::new(sandbox.id()), directory);
@@ -261,7 +262,7 @@ async fn what_a_task_puts_in_the_place_of_a_link_stays() {
     let project = tempfile::tempdir().unwrap();
     let cache = volume(&run.driver, "cache").await;
     let work_dir = Some(project.path().to_str().unwrap().into());
-    let spec = TaskSpec { work_dir, ..sh("rm link; ln -s /etc/passwd link") };
+    let spec = edit(sh("rm link; ln -s /etc/passwd link"), |spec| spec.exec.work_dir = work_dir);
     succeed(&run.driver, &mounted(spec, &[(&cache, "link")])).await;
     run.end().await;
     assert_eq!(fs::read_link(project.path().join("link")).unwrap(), Path::new("/etc/passwd"));

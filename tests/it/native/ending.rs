@@ -4,8 +4,8 @@ use super::*;
 
 /// Starts a task and reads its first line. The task goes on.
 async fn first_line<'a>(driver: &'a NativeDriver, spec: &'a TaskSpec) -> (String, Rest<'a>) {
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
-    let mut run = Box::pin(driver.run(spec, sink, CancellationToken::new()));
+    let (sink, mut chunks) = updates(4);
+    let mut run = Box::pin(exit(driver.run(spec, sink, CancellationToken::new())));
     let line = tokio::select! {
         exit = &mut run => panic!("{exit:?}"),
         chunk = chunks.recv() => String::from_utf8(chunk.unwrap().1).unwrap(),
@@ -64,7 +64,7 @@ async fn a_stopped_process_hears_that_it_is_to_end() {
     let run = Run::start(MountMode::Auto).await;
     let script = "sh -c 'trap \"echo woken; exit\" TERM; kill -STOP $$; wait' & trap '' TERM
                   until grep -q '^State:.*stopped' /proc/$!/status; do :; done; echo ready; wait";
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let (sink, mut chunks) = updates(4);
     let cancel = CancellationToken::new();
     let listen = async {
         let mut text = Vec::new();
@@ -75,7 +75,7 @@ async fn a_stopped_process_hears_that_it_is_to_end() {
         String::from_utf8(text).unwrap()
     };
     let spec = sh(script);
-    let (exit, text) = tokio::join!(run.driver.run(&spec, sink, cancel.clone()), listen);
+    let (exit, text) = tokio::join!(exit(run.driver.run(&spec, sink, cancel.clone())), listen);
     assert_eq!((exit.unwrap(), text.as_str()), (TaskExit::Cancelled, "ready\nwoken\n"));
     run.end().await;
 }

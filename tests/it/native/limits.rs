@@ -211,7 +211,7 @@ async fn a_task_with_many_mount_points() {
     let paths: Vec<String> = (0..80).map(|number| format!("m{number}")).collect();
     let mounts: Vec<_> = paths.iter().map(|path| (&v, path.as_str())).collect();
     let mut spec = mounted(sh("true"), &mounts);
-    spec.work_dir = Some(project.path().to_str().unwrap().into());
+    spec.exec.work_dir = Some(project.path().to_str().unwrap().into());
     println!("{}", finish(&run.driver, &spec).await.unwrap_err());
     run.end().await;
 }
@@ -220,11 +220,11 @@ async fn a_task_with_many_mount_points() {
 async fn more_variables_and_arguments_than_the_kernel_takes_are_an_error_of_the_task() {
     let run = Run::start(MountMode::Auto).await;
     let mut many = sh("true");
-    many.env = (0..200_000).map(|number| (format!("V{number}"), "x".repeat(20))).collect();
+    many.exec.env = (0..200_000).map(|number| (format!("V{number}"), "x".repeat(20))).collect();
     let mut huge = sh("true");
-    huge.env = (0..100).map(|number| (format!("V{number}"), "x".repeat(100_000))).collect();
+    huge.exec.env = (0..100).map(|number| (format!("V{number}"), "x".repeat(100_000))).collect();
     let mut long = sh("true");
-    long.env = vec![("LONG".into(), "x".repeat(128 << 10))];
+    long.exec.env = vec![("LONG".into(), "x".repeat(128 << 10))];
     let arguments = vec!["x"; 1_000_000];
     let words = "got more arguments and variables than the kernel takes";
     let table = [
@@ -241,7 +241,7 @@ async fn more_variables_and_arguments_than_the_kernel_takes_are_an_error_of_the_
     }
     // The most that it takes of one.
     let mut most = sh("printf %s \"$LONG\" | wc -c");
-    most.env = vec![("LONG".into(), "x".repeat((128 << 10) - "LONG=".len() - 1))];
+    most.exec.env = vec![("LONG".into(), "x".repeat((128 << 10) - "LONG=".len() - 1))];
     assert_eq!(succeed(&run.driver, &most).await, "131066\n");
     run.end().await;
 }
@@ -250,12 +250,13 @@ async fn more_variables_and_arguments_than_the_kernel_takes_are_an_error_of_the_
 async fn nobody_has_to_read_a_large_stdin() {
     let run = Run::start(MountMode::Auto).await;
     let mut spec = sh("wc -c");
-    spec.stdin = Some(vec![b'x'; 64 << 20]);
+    spec.exec.stdin = Some(vec![b'x'; 64 << 20]);
     assert_eq!(succeed(&run.driver, &spec).await, "67108864\n");
-    spec.command.args = vec!["-c".into(), "head -c 1 >/dev/null".into()];
+    spec.exec.command.args = vec!["-c".into(), "head -c 1 >/dev/null".into()];
     succeed(&run.driver, &spec).await;
     // A process in the background has it, and does not read.
-    spec.command.args = vec!["-c".into(), "exec 3<&0; sleep 1000 <&3 >/dev/null 2>&1 &".into()];
+    spec.exec.command.args =
+        vec!["-c".into(), "exec 3<&0; sleep 1000 <&3 >/dev/null 2>&1 &".into()];
     succeed(&run.driver, &spec).await;
     run.end().await;
 }
@@ -266,7 +267,7 @@ async fn the_memory_of_a_reaper_does_not_grow_with_what_it_starts() {
     let memory = async || {
         let mut spec = sh("echo $PPID; sed -n 's/^RssAnon:[^0-9]*\\([0-9]*\\).*/\\1/p' \
                            /proc/$PPID/status");
-        spec.env = (0..20_000).map(|number| (format!("V{number}"), String::new())).collect();
+        spec.exec.env = (0..20_000).map(|number| (format!("V{number}"), String::new())).collect();
         let text = succeed(&run.driver, &spec).await;
         let (reaper, kib) = text.trim().split_once('\n').unwrap();
         (reaper.to_owned(), kib.parse::<usize>().unwrap())

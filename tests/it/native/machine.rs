@@ -12,7 +12,7 @@ async fn root_runs_tasks_as_other_users() {
     succeed(&run.driver, &mounted(sh("echo root > v/file"), &[(&old, "v")])).await;
     let as_user = |user: &str, script: &str| {
         let mut spec = mounted(sh(script), &[(&old, "old"), (&new, "deep/new")]);
-        spec.command.user = Some(user.into());
+        spec.exec.command.user = Some(user.into());
         spec
     };
     let script = "id -un; id -gn; id -G; echo $USER $HOME; touch file $TMPDIR/x deep/new/y deep/z; \
@@ -24,14 +24,14 @@ async fn root_runs_tasks_as_other_users() {
     let table = [("65534", "65534 65534"), ("1234:4321", "1234 4321"), ("nobody:root", "65534 0")];
     for (user, ids) in table {
         let mut spec = sh("echo $(id -u) $(id -g); touch x");
-        spec.command.user = Some(user.into());
+        spec.exec.command.user = Some(user.into());
         assert_eq!(succeed(&run.driver, &spec).await, format!("{ids}\n"));
     }
     // Root again, in a directory that was somebody else's.
     assert_eq!(succeed(&run.driver, &sh("stat -c %u . $TMPDIR")).await, "0\n0\n");
     for (user, problem) in [("no-such", "there is no user"), ("0:no-such", "there is no group")] {
         let mut spec = sh("true");
-        spec.command.user = Some(user.into());
+        spec.exec.command.user = Some(user.into());
         let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
         assert!(error.contains(problem), "{error}");
     }
@@ -162,10 +162,10 @@ async fn an_ordinary_user_cannot_run_tasks_as_another() {
     }
     let run = Run::start(MountMode::Auto).await;
     let mut spec = sh("id -u");
-    spec.command.user = Some("root".into());
+    spec.exec.command.user = Some("root".into());
     let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
     assert_eq!(error, "user `root`: only root can run a task as another user, leave `user` out");
-    spec.command.user = Some(nix::unistd::geteuid().to_string());
+    spec.exec.command.user = Some(nix::unistd::geteuid().to_string());
     let Finished { exit, .. } = finish(&run.driver, &spec).await.unwrap();
     assert_eq!(exit, TaskExit::Code(0));
     run.end().await;

@@ -18,12 +18,13 @@ use std::time::{Duration, Instant};
 
 use ci::driver::native::{MountMode, NativeConfig, NativeDriver};
 use ci::driver::{Driver, DriverError, RunIdentity};
-use ci::task::{Limits, Stream, TaskExit, TaskSpec};
+use ci::task::{Limits, TaskExit, TaskSpec};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::{self, Finished, finish, mounted, sh, succeed, task, volume};
+use crate::conformance::{
+    self, Finished, edit, exit, finish, mounted, sh, succeed, task, updates, volume,
+};
 
 /// A driver with a root directory of its own.
 struct Run {
@@ -150,7 +151,7 @@ mod shells {
         a_shell_whose_terminal_is_stuck_ends_with_its_user
         a_sandbox_waits_for_a_shell
         a_place_is_free_when_it_is_discarded
-        without_anything_kept_there_is_no_shell
+        nothing_is_kept_that_was_not_to_be
         what_is_kept_goes_at_the_end
     }
 }
@@ -243,8 +244,8 @@ mod sandboxes_with_links {
 async fn what_has_no_effect_is_said_once() {
     let run = Run::start(MountMode::Auto).await;
     let mut spec = sh("true");
-    spec.privileged = true;
-    spec.limits = Limits { cpu: Some(1.0), memory: None };
+    spec.container.privileged = true;
+    spec.container.limits = Limits { cpu: Some(1.0), memory: None };
     for _ in 0..2 {
         succeed(&run.driver, &spec).await;
         run.driver

@@ -132,7 +132,7 @@ async fn each_reason_is_told() {
     ];
     for (path, reason) in table {
         let mut spec = task("test", &path, &[]);
-        spec.env = vec![("PATH".into(), "/a:/b".into())];
+        spec.exec.env = vec![("PATH".into(), "/a:/b".into())];
         let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
         assert_eq!(error, format!("cannot start `{path}`: {reason}"));
     }
@@ -166,7 +166,7 @@ async fn what_a_user_may_not_execute_is_told() {
     ];
     for (path, reason) in table {
         let mut spec = task("test", &path, &[]);
-        spec.command.user = Some("nobody".into());
+        spec.exec.command.user = Some("nobody".into());
         let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
         assert!(error.starts_with(&format!("cannot start `{path}`: {reason}")), "{error}");
     }

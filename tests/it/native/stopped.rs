@@ -21,7 +21,7 @@ async fn with_numbers(
     spec: &TaskSpec,
     act: impl FnOnce(&str, &str, CancellationToken),
 ) -> Result<TaskExit, DriverError> {
-    let (sink, mut chunks) = mpsc::channel::<(Stream, Vec<u8>)>(4);
+    let (sink, mut chunks) = updates(4);
     let cancel = CancellationToken::new();
     let listen = async {
         let (_, line) = chunks.recv().await.unwrap();
@@ -30,7 +30,7 @@ async fn with_numbers(
         act(numbers[0], numbers[1], cancel.clone());
         while chunks.recv().await.is_some() {}
     };
-    let (exit, ()) = tokio::join!(driver.run(spec, sink, cancel.clone()), listen);
+    let (exit, ()) = tokio::join!(exit(driver.run(spec, sink, cancel.clone())), listen);
     exit
 }
 
@@ -98,8 +98,8 @@ async fn a_driver_is_closed_although_the_supervisor_is_stopped() {
 #[tokio::test]
 async fn a_sandbox_is_closed_although_a_reaper_is_stopped() {
     let run = Run::start(MountMode::Auto).await;
-    let sandbox = run.driver.open_sandbox(&sh("").surroundings()).await.unwrap();
-    let (sink, chunks) = mpsc::channel(4);
+    let sandbox = run.driver.open_sandbox(&sh("").sandbox()).await.unwrap();
+    let (sink, chunks) = updates(4);
     let spec = sh(&format!("{NUMBERS}; sleep 1000 >/dev/null 2>&1 &"));
     let exec = sandbox.exec(&spec, sink, CancellationToken::new());
     let finished = conformance::collect(exec, chunks).await.unwrap();
