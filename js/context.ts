@@ -4,6 +4,6 @@ import { ops } from "ext:ci/ops.ts";
 
 /** What the host knows about the run, as a value that nobody can change. */
 export function pipelineContext(): PipelineContext {
-  const { runID, pipelineID, driverName, args } = ops.op_pipeline_context();
-  return Object.freeze({ runID, pipelineID, driverName, args: Object.freeze(args) });
+  const { args, ...context } = ops.op_pipeline_context();
+  return Object.freeze({ ...context, args: Object.freeze(args) });
 }

@@ -3,6 +3,12 @@
 // A pipeline that goes on after a failure without knowing of it must not end as a success. So the result
 // of a failed task remembers whether its outcome was read, and an error that a call rejects with
 // whether it was. The host asks for those that were not read when the pipeline has settled.
+//
+// The result of a failed task has getters for `code`, `status` and `message`, and the error that a call
+// rejects with has accessors for its fields until one of them is read. When the pipeline has settled,
+// failures whose getters nobody called fail the run. Results of tasks that succeeded are plain objects. No
+// promise is watched: what `Promise.allSettled` does with one cannot be told from a handler of the
+// pipeline's.
 
 import { core } from "ext:core/mod.js";
 import type { CallSite } from "ext:ci/call_site.ts";

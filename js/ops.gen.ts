@@ -29,7 +29,11 @@ willRetry: boolean,
 /**
  * Whether the output is asked for with `op_task_output` while the task runs.
  */
-streamOutput: boolean, };
+streamOutput: boolean, 
+/**
+ * The step of a pipeline in YAML that it belongs to.
+ */
+step: number | null, };
 
 export type TaskRequest = { name: string, container: ContainerRequest, execution: ExecutionRequest, };
 
@@ -55,11 +59,30 @@ size: number | null, };
 
 export type VolumeInfo = { name: string, path: string, };
 
-export type PipelineContext = { runID: string, pipelineID: string, driverName: string, args: Array<string>, };
+export type PipelineContext = { runID: string, pipelineID: string, driverName: string, 
+/**
+ * Whether tasks run in container images.
+ */
+hasImages: boolean, args: Array<string>, };
+
+export type PlanEvent = { "kind": "job_started", job: string, } | { "kind": "job_finished", job: string, status: "success" | "failure" | "error" | "abort", reasons: Array<string>, } | { "kind": "job_skipped", job: string, reason: string, } | { "kind": "step_started", job: string, 
+/**
+ * Unique in the run.
+ */
+step: number, 
+/**
+ * The key of the step, such as `get`.
+ */
+action: string, name: string, 
+/**
+ * Counted from 1.
+ */
+attempt: number, } | { "kind": "step_finished", job: string, step: number, status: "success" | "failure" | "error" | "abort", };
 
 export interface Ops {
   op_console_write(stream: "stdout" | "stderr", text: string): void;
   op_pipeline_context(): PipelineContext;
+  op_plan_event(event: PlanEvent): void;
   op_random_fill(buffer: Uint8Array): void;
   op_random_uuid(): string;
   op_sandbox_open(request: SandboxRequest): Promise<SandboxInfo>;

@@ -1,4 +1,7 @@
 //! The C library's memory allocator.
+//!
+//! The allocator keeps large blocks once it has seen one freed, and leaves holes between them. Blocks of 4
+//! MiB and more are therefore returned to the system at once.
 
 /// Blocks from this size on go back to the system as soon as they are free, in bytes.
 #[cfg(target_env = "gnu")]

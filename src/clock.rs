@@ -1,4 +1,6 @@
 //! Time that can be made to stand still.
+//!
+//! Timeouts use this clock, so that none passes while a user looks into a failure.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -80,9 +80,9 @@ mod tests {
 
     use super::*;
     use crate::context::StopReason;
-    use crate::driver::{OutputSink, Sandbox, Terminal, Volume};
+    use crate::driver::{Capabilities, Sandbox, TaskEnd, UpdateSink, Volume};
     use crate::event::Message;
-    use crate::task::{SandboxSpec, TaskExit, TaskId, TaskSpec};
+    use crate::task::{SandboxSpec, TaskSpec};
     use crate::volume::VolumeName;
 
     /// A driver that removes for ever.
@@ -92,6 +92,9 @@ mod tests {
     impl Driver for Endless {
         fn name(&self) -> &'static str {
             "endless"
+        }
+        fn capabilities(&self) -> Capabilities {
+            unreachable!("no test asks for it")
         }
         async fn create_volume(
             &self,
@@ -103,18 +106,14 @@ mod tests {
         async fn run(
             &self,
             _: &TaskSpec,
-            _: OutputSink,
+            _: UpdateSink,
             _: tokio_util::sync::CancellationToken,
-        ) -> Result<TaskExit, DriverError> {
+        ) -> TaskEnd {
             unreachable!("no test asks for it")
         }
         async fn open_sandbox(&self, _: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
             unreachable!("no test asks for it")
         }
-        async fn shell(&self, _: &TaskSpec, _: Terminal) -> Result<(), DriverError> {
-            unreachable!("no test asks for it")
-        }
-        async fn discard(&self, _: TaskId) {}
         async fn end_tasks(&self) {}
         async fn close(&self) -> Result<(), DriverError> {
             std::future::pending().await

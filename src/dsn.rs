@@ -186,28 +186,29 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_is_known() {
+        // `echo` is there in tests alone.
         let table = [
             (
                 "nativ",
-                "unknown driver `nativ`, did you mean `native`?, expected `native` or `docker`",
+                "unknown driver `nativ`, did you mean `native`?, expected `native`, `docker` or `echo`",
             ),
-            ("", "unknown driver ``, expected `native` or `docker`"),
+            ("", "unknown driver ``, expected `native`, `docker` or `echo`"),
             (
                 "s3://key:secret@bucket",
                 "expected a driver's name and a namespace, got credentials, write them into `cache=`",
             ),
-            ("s3://bucket", "unknown driver `s3`, expected `native` or `docker`"),
+            ("s3://bucket", "unknown driver `s3`, expected `native`, `docker` or `echo`"),
             (
                 "k8s",
-                "the `k8s` driver is not built into this version yet, use `native` or `docker`",
+                "the `k8s` driver is not built into this version yet, use `native`, `docker` or `echo`",
             ),
             (
                 "k8s://ns?a=b",
-                "the `k8s` driver is not built into this version yet, use `native` or `docker`",
+                "the `k8s` driver is not built into this version yet, use `native`, `docker` or `echo`",
             ),
             (
                 "k8s:namespace=x",
-                "the `k8s` driver is not built into this version yet, use `native` or `docker`",
+                "the `k8s` driver is not built into this version yet, use `native`, `docker` or `echo`",
             ),
             (
                 "native://?namespaec=x",

@@ -1,4 +1,11 @@
 //! The memory that a pipeline uses outside of V8's heap.
+//!
+//! Typed arrays live outside of V8's heap, and so do the input of tasks, the output that results hold, the
+//! texts of tasks that wait, source maps, and buffers that V8 makes by itself. After each full collection
+//! V8's heap is counted here too, so that both together stay within `--js-heap`. What an op would copy is
+//! bounded in `js/` first: a text that is used a million times is one text in V8's heap, and a million in
+//! Rust. Sizes come from the platform's own getters, taken when the snapshot is made, since a pipeline may
+//! replace any function.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,4 +1,8 @@
 //! What happens when something in this process panics.
+//!
+//! A panic stops the run like a signal and becomes its error: nobody waits for most threads and tasks, so
+//! nobody else would notice. Guards count what the end of a run waits for. A panic on the isolate's thread
+//! parks that thread: unwinding through V8's frames would abort the process before the driver is closed.
 
 use std::panic::PanicHookInfo;
 use std::sync::Arc;

@@ -3,6 +3,9 @@
 //! `ps` and `/proc/PID/cmdline` show every user the arguments, and `/proc/PID/environ` shows the tasks,
 //! which run as the same user, the variables. Both are read from where the kernel put them when the
 //! program started.
+//!
+//! They are overwritten while the process has one thread. The supervisor inherits no variables but the search
+//! path of libraries.
 
 use std::env;
 use std::ffi::{CStr, CString, OsStr, OsString};

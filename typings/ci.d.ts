@@ -827,6 +827,9 @@ interface PipelineContext {
   /** The driver that runs the tasks, such as `native`. */
   readonly driverName: string;
 
+  /** Whether tasks run in container images. Without, `image` has no effect. */
+  readonly hasImages: boolean;
+
   /** What follows `--` on the command line. */
   readonly args: readonly string[];
 }

@@ -3,8 +3,8 @@
 import { declareCaches } from "ext:ci/plan/caches.ts";
 import { fromFile, loadVar } from "ext:ci/plan/files.ts";
 import { job, runJobs } from "ext:ci/plan/jobs.ts";
-import { across, attempts, hooked, timeout } from "ext:ci/plan/modifiers.ts";
-import { reported } from "ext:ci/plan/reports.ts";
+import { across, hooked, timeout } from "ext:ci/plan/modifiers.ts";
+import { countedAttempts, Reporter } from "ext:ci/plan/reports.ts";
 import { get, put } from "ext:ci/plan/resources.ts";
 import { attempt, inParallel, sequence } from "ext:ci/plan/steps.ts";
 import { task } from "ext:ci/plan/task.ts";
@@ -55,6 +55,7 @@ type PlanAction =
   | { readonly try: readonly PlanStep[] }
   | { readonly in_parallel: Parallel & { readonly steps: readonly PlanStep[] } };
 type PlanStep = PlanAction & PlanModifiers;
+type ToStep = (plan: PlanStep) => Step;
 
 /** The pipeline that a plan describes. */
 export function interpret(text: string): Pipeline {
@@ -62,47 +63,54 @@ export function interpret(text: string): Pipeline {
   for (const { task, caches } of plan.other_caches ?? []) {
     declareCaches(task, caches);
   }
-  return () =>
-    runJobs(
-      plan,
-      plan.jobs.map((each) => {
-        const { name, serial_groups, max_in_flight, assert, passed } = each;
-        const options = { name, serial_groups, max_in_flight, assert };
-        return job(options, passed, withHooks(sequence(each.plan.map(step)), each));
-      }),
-    );
+  return async () => {
+    const reporter = new Reporter();
+    const step = (plan: PlanStep) => toStep(plan, reporter);
+    const jobs = plan.jobs.map((each) => {
+      const { name, serial_groups, max_in_flight, assert, passed } = each;
+      const options = { name, serial_groups, max_in_flight, assert };
+      const steps = withHooks(sequence(each.plan.map(step)), each, step);
+      return reporter.job(job(options, passed, steps));
+    });
+    try {
+      await runJobs(plan, jobs);
+    } finally {
+      reporter.end(jobs);
+    }
+  };
 }
 
-function step(plan: PlanStep): Step {
+function toStep(plan: PlanStep, reporter: Reporter): Step {
+  const step = (plan: PlanStep) => toStep(plan, reporter);
   const { across: variables = [], fail_fast, attempts: count = 1, timeout: after, ...rest } = plan;
   const { ensure, on_success, on_failure, on_error, on_abort, ...own } = rest;
-  let made = action(own);
+  let made = action(own, step, reporter);
   if (after !== undefined) {
     made = timeout(after, made);
   }
   if (count > 1) {
-    made = attempts(count, made);
+    made = countedAttempts(count, made);
   }
   if (variables.length > 0) {
     made = across(variables, made, { fail_fast });
   }
-  made = withHooks(made, { ensure, on_success, on_failure, on_error, on_abort });
+  made = withHooks(made, { ensure, on_success, on_failure, on_error, on_abort }, step);
   return "try" in own ? attempt(made) : made;
 }
 
-function action(plan: PlanAction): Step {
+function action(plan: PlanAction, step: ToStep, reporter: Reporter): Step {
   if ("task" in plan) {
     const { config, file = "", ...options } = plan;
-    return reported("task", options.task, task(options, config ?? fromFile(file)));
+    return reporter.step("task", options.task, task(options, config ?? fromFile(file)));
   }
   if ("get" in plan) {
-    return reported("get", plan.get, get(plan));
+    return reporter.step("get", plan.get, get(plan));
   }
   if ("put" in plan) {
-    return reported("put", plan.put, put(plan));
+    return reporter.step("put", plan.put, put(plan));
   }
   if ("load_var" in plan) {
-    return reported("load_var", plan.load_var, loadVar(plan));
+    return reporter.step("load_var", plan.load_var, loadVar(plan));
   }
   if ("do" in plan) {
     return sequence(plan.do.map(step));
@@ -114,7 +122,7 @@ function action(plan: PlanAction): Step {
   return inParallel(steps.map(step), options);
 }
 
-function withHooks(made: Step, plan: PlanHooks): Step {
+function withHooks(made: Step, plan: PlanHooks, step: ToStep): Step {
   const { ensure, on_success, on_failure, on_error, on_abort } = plan;
   if (!(ensure ?? on_success ?? on_failure ?? on_error ?? on_abort)) {
     return made;

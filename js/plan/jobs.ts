@@ -1,7 +1,6 @@
 // Jobs: in the order of what they wait for, and the rest at the same time.
 
 import { caught, newReport } from "ext:ci/plan/outcomes.ts";
-import { report } from "ext:ci/plan/reports.ts";
 import { letGo, slots, within } from "ext:ci/plan/slots.ts";
 import type {
   ExecutionAssert,
@@ -46,7 +45,6 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
     stop: new AbortController(),
     wrong: [],
     versions: new Map(),
-    nextStep: numbers(),
   };
   const atOnce = slots(limit);
   const groups = new Map<string, Slots>();
@@ -62,23 +60,16 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
       await null;
       const before = await Promise.all(job.needs.map((name) => ends.get(name) ?? true));
       if (before.includes(false)) {
-        const reason = "a job that it waits for did not succeed";
-        problems.push(`\`${job.name}\` was not started: ${reason}`);
-        report({ kind: "job_skipped", job: job.name, reason });
+        problems.push(`\`${job.name}\` was not started: a job that it waits for did not succeed`);
         return false;
       }
       const start = () =>
         within(atOnce, async (): Promise<JobEnd> => {
           if (run.stop.signal.aborted) {
-            report({ kind: "job_skipped", job: job.name, reason: "the run is about to end" });
             return { outcome: "abort", problems: [] };
           }
           execution.push(job.name);
-          report({ kind: "job_started", job: job.name });
-          const end = await job.start(run);
-          const [status, reasons] = [end.outcome, [...end.problems]];
-          report({ kind: "job_finished", job: job.name, status, reasons });
-          return end;
+          return job.start(run);
         });
       // Always in the same order, so that no two jobs wait for each other.
       const locked = [...new Set(job.groups)].sort().reduceRight<typeof start>(
@@ -105,7 +96,7 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
 }
 
 async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
-  const found = newReport();
+  const report = newReport();
   const scope: Scope = {
     job: {
       name: options.name,
@@ -122,27 +113,20 @@ async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
     deadline: Infinity,
     cleanup: false,
     willRetry: false,
-    attempt: 1,
-    report: found,
+    report,
     branch: {},
     failing: () => undefined,
   };
   let outcome = await caught(plan, scope);
   letGo(scope.branch);
-  run.wrong.push(...found.wrong);
+  run.wrong.push(...report.wrong);
   if (options.assert) {
     const started = Array.from(scope.job.execution, ({ name }) => name);
     const wrong = differences(`\`${options.name}\``, options.assert, started);
     run.wrong.push(...wrong);
     outcome = wrong.length === 0 ? "success" : "failure";
   }
-  return { outcome, problems: found.problems };
-}
-
-/** Counts from 1. */
-function numbers(): () => number {
-  let last = 0;
-  return () => ++last;
+  return { outcome, problems: report.problems };
 }
 
 /** What is wrong with the order in which things started. */

@@ -18,7 +18,7 @@ export function attempts(count: number, step: Step): Step {
       const report = newReport();
       const failing = isLast ? scope.failing : () => undefined;
       const willRetry = scope.willRetry || !isLast;
-      const outcome = await caught(step, { ...scope, report, failing, willRetry, attempt });
+      const outcome = await caught(step, { ...scope, report, failing, willRetry });
       if (isLast || outcome === "success" || outcome === "abort") {
         addReport(scope.report, report);
         return outcome;

@@ -1,6 +1,5 @@
 // How steps end, and what ends them.
 
-import { runInStep } from "ext:ci/run.ts";
 import type { Outcome, Report, Scope, Step } from "ext:ci/plan/types.ts";
 
 /** What a step throws when something in it failed, rather than could not be run. */
@@ -72,8 +71,8 @@ export async function execute(scope: Scope, options: RunOptions): Promise<RunRes
   if (typeof end === "string") {
     throw new Ended(scope);
   }
-  const all = { ...options, ...end, willRetry: scope.willRetry };
-  const result = await (scope.step === undefined ? runtime.run(all) : runInStep(all, scope.step));
+  const run = scope.run ?? runtime.run;
+  const result = await run({ ...options, ...end, willRetry: scope.willRetry });
   if (result.status === "abort") {
     noteStop(scope);
   }

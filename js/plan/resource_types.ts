@@ -1,6 +1,5 @@
 // What resources are made of: built in where there are no images, `/opt/resource` of an image else.
 
-import { ops } from "ext:ci/ops.ts";
 import { execute, StepFailure } from "ext:ci/plan/outcomes.ts";
 import type { Json, Resource, Scope, Version } from "ext:ci/plan/types.ts";
 import { shown } from "ext:ci/plan/vars.ts";
@@ -16,7 +15,7 @@ export interface ResourceDriver {
 
 /** The driver of a resource, for where this run takes place. */
 export function resourceDriver(resource: Resource, scope: Scope): ResourceDriver {
-  return ops.op_pipeline_context().hasImages
+  return pipelineContext.hasImages
     ? inImage(resource, scope)
     : builtIn(resource, scope);
 }

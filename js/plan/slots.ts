@@ -1,4 +1,9 @@
 // How many run at the same time, and what ends the others.
+//
+// A slot goes to the next task only when the outcome of the first one has reached everybody whom it
+// concerns. A branch of steps keeps the slots of its last task until it asks for others or ends, and a step
+// that fails says so before its hooks run. So `fail_fast` is never late, whatever is between the task and
+// the step that has it.
 
 import { ending, Ended, endedBy, worst } from "ext:ci/plan/outcomes.ts";
 import type { Branch, Ends, Outcome, Scope, Slots } from "ext:ci/plan/types.ts";

@@ -24,10 +24,8 @@ export interface Scope {
   readonly cleanup: boolean;
   /** Whether what fails in here is tried again. */
   readonly willRetry: boolean;
-  /** Which attempt this is, counted from 1. */
-  readonly attempt: number;
-  /** The number of the step, in a step that is not made of other steps. */
-  readonly step?: number | undefined;
+  /** Runs tasks in place of `runtime.run`. */
+  readonly run?: typeof runtime.run | undefined;
   /** Why steps did not succeed. */
   readonly report: Report;
   /** The slots of the steps that run one after the other in here. */
@@ -63,8 +61,6 @@ export interface Started {
 
 /** What the jobs of a run share. */
 export interface Run {
-  /** A number that no other step of the run has. */
-  readonly nextStep: () => number;
   readonly options: PipelineOptions;
   readonly slots: Slots;
   /** Aborted when the run itself is to end. */

@@ -60,6 +60,16 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// Whether a command line does what it says.
+#[cfg(test)]
+pub fn succeeds(args: &[&str]) -> bool {
+    match Cli::try_parse_from(args).unwrap().command {
+        Command::Run(command) => command.execute().is_ok(),
+        Command::Prune(command) => command.execute().is_ok(),
+        _ => unreachable!("no test asks for it"),
+    }
+}
+
 /// What went wrong, and the exit code that says so.
 struct Failure {
     problem: Problem,

@@ -4,6 +4,8 @@
 //! [`DriverConfig`], parsed from a [DSN](crate::dsn) before anything starts.
 
 pub mod docker;
+#[cfg(test)]
+mod echo;
 pub mod native;
 
 mod check;

@@ -9,7 +9,12 @@ use super::settings::{DriverConfigError, Setting};
 use super::{docker, native};
 
 /// All drivers. The first one runs tasks unless the user says otherwise.
-pub static DRIVERS: &[&Registration] = &[&native::REGISTRATION, &docker::REGISTRATION];
+pub static DRIVERS: &[&Registration] = &[
+    &native::REGISTRATION,
+    &docker::REGISTRATION,
+    #[cfg(test)]
+    &super::echo::REGISTRATION,
+];
 
 /// Names that are spoken for but lead nowhere in this version.
 pub const PLANNED: &[&str] = &["k8s"];

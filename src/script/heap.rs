@@ -1,4 +1,8 @@
 //! A pipeline that needs more memory than it may have ends with an error, not with the process.
+//!
+//! V8 calls back shortly before the limit. Execution is terminated then and the limit raised a little, so
+//! that the pipeline can end in order. Code that does not look for the termination in time, or an allocation
+//! that V8 gives up on at once, [parks](super::guard) the isolate's thread.
 
 use std::ffi::{c_char, c_void};
 use std::rc::Rc;

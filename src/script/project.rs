@@ -1,4 +1,9 @@
 //! The files that a pipeline may import, and that messages may quote.
+//!
+//! Every file that a pipeline imports, every `package.json` and every line that a message quotes is read
+//! through here: a handle without access to content is opened, the kernel is asked for its real path, and it
+//! is read only if that is below the project's root. No `.git` that somebody else may have planted moves the
+//! root. Code can name any file as its source (`//# sourceURL`), which is why messages need this too.
 
 use std::fs::File;
 use std::io::{self, Read};

@@ -1,4 +1,9 @@
 //! What a pipeline leaves behind when it has settled, and what becomes of that.
+//!
+//! The pipeline has ended when its promise has settled and the event loop has nothing left: no call that
+//! nobody awaited, no import, no timeout. Code behind any of these is part of the pipeline, and dropping it
+//! would turn what never ran into a success. Intervals are unreferenced then, since they never end, and one
+//! that is left is an error. So are the timers of `AbortSignal.timeout`, which bound something that is over.
 
 use std::sync::Arc;
 use std::time::Duration;

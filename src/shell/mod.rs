@@ -1,4 +1,10 @@
 //! `--shell-on-failure`: the user's terminal, where a task has failed.
+//!
+//! The shell has a terminal of its own, and `ci` passes everything on between that and the user's. So it is
+//! the same wherever the shell runs, and keys such as Ctrl-C are for what runs there. Reports fall silent for
+//! that time by a message among the events: what came before is written, and what comes waits in the bounded
+//! channel, and so do the tasks that write it. Until the shell is there, keys have their usual meaning, so
+//! that Ctrl-C ends a copy that takes too long.
 
 mod seat;
 

@@ -1,4 +1,7 @@
 //! Creates the volumes of a run, each name once, and keeps those that have one in the cache.
+//!
+//! A volume is unpacked beside its place and moved there by a rename: it is whole or empty, also for who
+//! looks meanwhile. So `createVolume` need not wait for the restore. Tasks that mount the volume do.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -139,7 +139,7 @@ fn a_run_that_ends_while_restoring_leaves_nothing_that_the_next_one_minds() {
             let request = move |_: &str| count.fetch_add(1, Ordering::Relaxed) == number;
             let ended = ended_at(&name, LIST, "pull", signal, request);
             assert_eq!(ended.code, code, "{}", ended.log);
-            assert!(!ended.log.contains("[list]"), "{}", ended.log);
+            assert!(!ended.log.contains("[list] started"), "{}", ended.log);
             ended.next(LIST).stdout_has("hit ").stdout_has("[list] 1");
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! Most of the time of a small file goes into opening and closing it, which more than one thread can do
 //! at the same time. What they make are the finished blocks of the archive.
+//!
+//! What is hashed are the bytes that are packed, so the digest of an archive is that of its content, whatever
+//! happens to the tree meanwhile.
 
 use std::collections::VecDeque;
 use std::ffi::CString;

@@ -1,4 +1,11 @@
 //! Memory and threads that all packing and unpacking of a process shares.
+//!
+//! An archive takes a reserve of 17 MiB when it begins, before it holds anything else, and keeps it to its
+//! end. The rest of the budget is lent: an archive gets more while there is some, and otherwise waits until
+//! its own content is written, which needs no memory. So no archive waits for another one except at its
+//! beginning, and one on a stuck disk does not stop the others. A frame that is larger than what an archive
+//! can wait for is decompressed block by block. Two rules keep the wait for own content finite: who takes
+//! content wakes the writer threads before it waits for more, and keeps no block while it waits.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;

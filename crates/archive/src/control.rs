@@ -1,4 +1,11 @@
 //! How a caller stops packing or unpacking, and sees what it is doing.
+//!
+//! Every wait of a transfer ends by progress, by a stop or by a deadline. Threads wait only in `queue.rs`,
+//! `ordered.rs` and `budget.rs`. A [`Control`] wakes all of them, and interrupts a source or a sink that
+//! waits. A thread that panics stops the others, and its panic is the error. Each thread marks the stage that
+//! it is busy in, so a transfer that stands still ends with the name of the stage that everything else waits
+//! for. The crate in `models/` runs these files under shuttle, a model checker; it is a crate of its own
+//! because shuttle's features would recompile other dependencies.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};

@@ -1,4 +1,10 @@
 //! A look at a tree: is it still the one that an archive was made of?
+//!
+//! Restored files were hashed while they were written. A file counts as unchanged if its size, modification
+//! time and status change time are what the file index says; all others are read. The digest decides. It
+//! leaves out times and owners, which differ from machine to machine. This scan comes before packing only if
+//! the cache has a digest that the tree could be equal to, or if nothing but the metadata has a place for one
+//! (gzip, plain tar). If files change between the scan and their packing, the persist starts over without it.
 
 use std::collections::HashMap;
 use std::ffi::CString;

@@ -1,4 +1,9 @@
 //! From an archive to a tree.
+//!
+//! Each directory is opened from its parent's handle by one name, without following links, and files are
+//! created exclusively in it. So a path leads nowhere but below the root, whatever was made of it before.
+//! Where a symbolic link leads is asked of the kernel (`openat2`, `RESOLVE_BENEATH`) when everything is
+//! there.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,7 @@
 //! The names of objects in a store.
+//!
+//! A volume's name is one part of its key: `/` and `%` in it are encoded, so that a key tells which part is a
+//! prefix. Prefixes may have slashes: they are the operator's, names of volumes are the pipeline's.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,13 @@
 //! The driver's side of the supervisor and its reapers.
+//!
+//! Anybody may stop a supervisor or a reaper with SIGSTOP. A stopped reaper ends nothing and reports nothing.
+//! So the client looks at the reaper's state ([`Deadline`]): when a launch takes longer than a second, every
+//! ten seconds while a task runs, and all the time while a task has to end. It sends SIGCONT. If the reaper
+//! is still stopped after the grace period, it kills what is below the reaper, and the reaper. A supervisor
+//! or reaper that is stopped when `ci` dies gets SIGCONT as its parent-death signal.
+//!
+//! If the supervisor dies, commands have a parent-death signal. What a killed reaper leaves behind becomes a
+//! child of `ci`, which is a child subreaper too and recognises it by `TMPDIR`.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

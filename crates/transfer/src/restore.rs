@@ -1,4 +1,7 @@
 //! From an object to a volume's files.
+//!
+//! An archive is unpacked beside the volume's place and moved there by a rename, so that the volume is whole
+//! or empty.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};

@@ -1,4 +1,8 @@
 //! The deadline, the stall timeout and the cancellation of a transfer.
+//!
+//! A store on the network sends requests again that stand still, so while a transfer waits for such a store
+//! only the budget counts. A thread inside a system call cannot be interrupted. It is left behind after five
+//! seconds and cannot put a volume in its place any more, since that is committed before the rename.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

@@ -3,6 +3,13 @@
 //! The engine can start one and tell how it ended, and nothing else. So each command has an init process
 //! of its own, which adopts all that the command starts, and a [script](SCRIPT) in the same container
 //! ends what is below that.
+//!
+//! The script stops the init process first, since orphans of a command whose init process has ended could not
+//! be told from background processes of other commands. It finds the init process by a switch on its command
+//! line, repeated as often as the command's number says; a variable would do that too, but only the same user
+//! can read it. A container in which the script does not succeed is killed as a whole, with a notice. The
+//! container itself is kept by a `cat` that reads from the run: it echoes a line when it is up, and ends by
+//! itself when the run is gone.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

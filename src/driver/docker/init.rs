@@ -5,6 +5,13 @@
 //! a signal, and its output not whether the init process or the command wrote it. So the command's init
 //! process is asked for a report (`-v`), which tini writes to the standard output when the command has
 //! ended: after all that the command wrote, and in one piece.
+//!
+//! A container has the same exit code for `exit 137` and for SIGKILL, but only the latter is a signal to the
+//! pipeline. A volume is persisted after neither: a shell returns such a code too when a signal has ended its
+//! last command. What tini says of a command that it cannot execute goes to the error output, where a command
+//! may write the same. It is believed only if the process's number fits and the [file explains
+//! it](super::diagnosis). Containers have no log of their own: the output is attached before they start, and
+//! a slow reader slows the container down.
 
 use memchr::memchr_iter;
 

@@ -1,6 +1,9 @@
 //! A shell where a task has run: in a container of its own, that is a copy of the task's.
 //!
 //! A container that has ended can only be started again with the command that it has had.
+//!
+//! So the container is committed to an image without a name, which has the run's labels and is removed with
+//! the shell.
 
 use std::sync::Arc;
 use std::time::Duration;

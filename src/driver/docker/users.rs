@@ -1,4 +1,7 @@
 //! Engines on whose machine the users of containers have other numbers.
+//!
+//! An engine with `userns-remap` maps the owners of what it is given but not of what it gives. The difference
+//! is found by what it says of a file of root's.
 
 use bollard::Docker;
 use bollard::errors::Error;

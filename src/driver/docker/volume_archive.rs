@@ -3,6 +3,12 @@
 //! The engine reads and writes files of such a container as archives. That takes neither an image with
 //! programs nor rights on the engine's machine. See `GET` and `PUT /containers/{id}/archive` of
 //! <https://docs.docker.com/reference/api/engine/>.
+//!
+//! This way is taken where the engine's directories are out of reach, which is usual for who is not root, and
+//! where the engine maps users, since files on its machine have owners that no container knows. A restore
+//! fills a new volume, which takes the place of the empty one when the engine has taken all of it. The
+//! archive was validated here before, as if it were unpacked. What the engine sends becomes the same archive
+//! that the tree itself would, so a laptop and a fleet share objects.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

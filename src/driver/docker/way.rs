@@ -2,6 +2,10 @@
 //!
 //! They are made here and not by bollard, which gives the streams of terminals to nobody undecoded, and
 //! whose ssh client outlives the run.
+//!
+//! bollard also encodes credentials in another alphabet than engines read. Each ssh connection is one `ssh`,
+//! as the `docker` command has it, in a process group of its own, which ends with its connection. ssh and TCP
+//! send keepalives, since an engine may answer on a new connection while an old one hangs.
 
 use std::io;
 use std::path::{Path, PathBuf};

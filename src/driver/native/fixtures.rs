@@ -1,4 +1,7 @@
 //! Mount points and links, and the removal of those in directories that are not the driver's own.
+//!
+//! In a working directory of the user's, a mount point or a link is removed only if it is still the one that
+//! the run has made.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;

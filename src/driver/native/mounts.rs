@@ -1,4 +1,8 @@
 //! Where volumes appear.
+//!
+//! Volumes are bind mounts in a mount namespace of the task, so that tools that resolve real paths (Node.js,
+//! compilers with depfiles) work as they do in a container. Where the system forbids mounts, symbolic links
+//! take their place, with a notice.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};

@@ -1,4 +1,8 @@
 //! A share in the number of files that this process may have open.
+//!
+//! The limit on open files bounds the number of tasks in one process. Each task holds a share for each file
+//! that it has open here, and returns the share when the file is closed. So a background process holds one
+//! share for its reaper's channel and one for each stream that it keeps open.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,4 +1,7 @@
 //! Waits for directories to be removed, which a disk that does not answer may never do.
+//!
+//! Removal goes on for as long as anything is removed, however much there is. When nothing was removed for
+//! two minutes, the run ends with exit code 3 and says what is left.
 
 use std::io::{Error, ErrorKind};
 use std::path::Path;

@@ -1,4 +1,7 @@
 //! The directory that a run has to itself.
+//!
+//! A run directory is recognised by the content of its lock file. `dir=` may name any directory of the
+//! user's, so a directory without that marker is neither used nor removed, whatever its name is.
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,4 +1,10 @@
 //! From the text of a YAML document to its tree.
+//!
+//! All problems of a file are reported at once, with their places. serde's own way ends at the first one and
+//! knows no place for what is missing, so a tree comes in between whose nodes know their places.
+//! `granit-parser` is the layer of events below `serde-saphyr`. Aliases share nodes, and their sizes are
+//! counted before anything follows them. `yaml_serde`, the continuation of `serde_yaml`, has no places for
+//! single nodes and rests on a translation of libyaml.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;

@@ -1,4 +1,8 @@
 //! What is known of an archive without unpacking it.
+//!
+//! What proves that an object is ours is its metadata: on S3 user metadata, in a directory a file that names
+//! the inode, size and time of the one file it is about. Where these are lost, the content proves it. Stores
+//! know nothing of tar, so they are given the ETag of such an object as one that may be replaced.
 
 use archive::{Compression, Trailer, is_announced};
 use store::{CacheKey, CacheStore, ObjectInfo, PutCondition, StoreError};

@@ -31,7 +31,8 @@ type Keys<Options> = Record<Request<Exclude<keyof Options, "signal" | "allowFail
 type Parts<Requested> = Record<
   | Exclude<keyof Requested, "container" | "execution">
   | (Requested extends { container: infer Part } ? keyof Part : never)
-  | (Requested extends { execution: infer Part } ? keyof Part : never),
+  // A step of a pipeline in YAML is not a pipeline's to say.
+  | (Requested extends { execution: infer Part } ? Exclude<keyof Part, "step"> : never),
   true
 >;
 export const run: Same<Keys<RunOptions>, Parts<Host.TaskRequest>> = true;

@@ -1,4 +1,7 @@
 //! Whether a server publishes an object only if another one is still what it was.
+//!
+//! Servers that ignore `If-Match` are found out with an object of a random name. For these the ETag is
+//! compared right before the object is published.
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};

@@ -1,4 +1,10 @@
 //! Which uploads this machine has begun, so that those of a killed process can be taken back.
+//!
+//! Each upload in parts has a file in the state directory that is locked while its process lives. The next
+//! run on the machine aborts those without a lock, while it restores its volumes. No run aborts any other
+//! upload: a listing tells keys and times but nothing that the writers have said, so an orphan looks like an
+//! upload that a live writer elsewhere has just begun. For these there are `ci cache uploads` and the
+//! bucket's lifecycle rule.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

@@ -1,4 +1,8 @@
 //! Whether a bucket can be used, found out without leaving anything in it.
+//!
+//! The probe asks for an object that is not there, and begins and aborts an upload below the configured
+//! prefix: that needs all rights and leaves nothing. When nothing has come back after a second, a second
+//! probe starts beside the first, whose connection may be dead.
 
 use std::time::Duration;
 

@@ -2,6 +2,10 @@
 //!
 //! The SDK's own retries are off: they know nothing of 409 and 429, of a clock that is wrong, and of how
 //! long a probe may take.
+//!
+//! The SDK measures a clock that is wrong, and the retry sends the request again that was signed with the
+//! right time. There are no read timeouts: the SDK's would count the time that a large body takes, which
+//! `sent.rs` counts as progress. An interceptor ends answers that are longer than S3's can be.
 
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
