@@ -5,29 +5,18 @@
 //! keeps volumes from run to run in a [`store`], as an [`archive`] each.
 //! ARCHITECTURE.md tells more.
 
-pub mod allocator;
 pub mod cli;
-mod clock;
-mod closing;
 pub mod context;
 pub mod diagnostic;
 pub mod driver;
-pub mod dsn;
 pub mod event;
-mod limits;
-pub mod memory;
-pub mod output;
-mod panic;
 pub mod pipeline;
+pub mod process;
 pub mod report;
 pub mod run;
 pub mod script;
-mod secrets;
 mod shell;
-mod state;
-mod stop;
 pub mod task_runner;
-mod terminal;
 pub mod volume;
 
 pub use spec::task;

@@ -1,7 +1,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ci::allocator::return_large_blocks();
+    ci::process::allocator::return_large_blocks();
     supervise::run_if_asked();
     ci::script::transpiler::run_if_asked();
     ci::cli::run()

@@ -3,7 +3,7 @@
 #![no_main]
 #![allow(dead_code, reason = "only parsing is under test")]
 
-#[path = "../../src/dsn.rs"]
+#[path = "../../src/driver/dsn.rs"]
 mod dsn;
 
 use spec::{duration, suggest};

@@ -16,7 +16,7 @@ use anstyle::{AnsiColor, Style};
 use clap::{Parser, Subcommand};
 
 use crate::diagnostic::{Diagnostic, printable};
-use crate::secrets;
+use crate::process::{log, secrets};
 
 /// Runs CI pipelines written in TypeScript, JavaScript or Concourse-style YAML.
 #[derive(Parser)]
@@ -43,6 +43,10 @@ pub fn run() -> ExitCode {
         Err(error) => return mistake::explain(&error),
     };
     secrets::hide();
+    if let Err(message) = log::start() {
+        print(Problem::Message(message));
+        return ExitCode::from(2);
+    }
     let result = match cli.command {
         Command::Run(command) => command.execute(),
         Command::Cache(command) => command.execute(),

@@ -9,14 +9,14 @@ use clap::Args;
 use super::vars::VarArgs;
 use super::{Failure, Problem, attended};
 use crate::diagnostic::Diagnostic;
+use crate::driver::dsn::{Dsn, DsnError};
 use crate::driver::{DRIVERS, DriverConfig, Interrupted};
-use crate::dsn::{Dsn, DsnError};
-use crate::limits;
 use crate::pipeline::yaml::Selection;
 use crate::pipeline::{self, Language, Program, Source};
+use crate::process::limits;
 use crate::report::{Format, Output};
 use crate::run::{self, RunOptions};
-use crate::shell::Seat;
+use crate::shell::UserTerminal;
 
 /// Runs a pipeline.
 #[derive(Args)]
@@ -116,7 +116,7 @@ impl Run {
             cache_strict: self.cache_strict,
             timeout: self.timeout,
             asked,
-            seat: self.seat()?,
+            terminal: self.terminal()?,
             format: Format::choose(self.output),
             events: self.events,
             heap_limit: self.js_heap.as_u64(),
@@ -150,7 +150,7 @@ fn abandoned(driver: &DriverConfig) {
 
 impl Run {
     /// The terminal for a shell, if one is wanted.
-    fn seat(&self) -> Result<Option<Arc<Seat>>, Failure> {
+    fn terminal(&self) -> Result<Option<Arc<UserTerminal>>, Failure> {
         if !self.shell_on_failure {
             return Ok(None);
         }
@@ -161,11 +161,11 @@ impl Run {
             let help = "leave one of them out, since both would write to the same terminal";
             return Err(invalid("`--shell-on-failure` does not go with `--output json`", help));
         }
-        let seat = Seat::find().map_err(|error| {
+        let terminal = UserTerminal::find().map_err(|error| {
             let help = "run it from one, or leave the option out";
             invalid(&format!("`--shell-on-failure` needs a terminal: {error}"), help)
         })?;
-        Ok(Some(Arc::new(seat)))
+        Ok(Some(Arc::new(terminal)))
     }
 
     /// A script, which is read by the engine that runs it.

@@ -1,9 +1,10 @@
 //! The contract between a run and whatever executes its tasks.
 //!
 //! A driver knows nothing of V8, YAML or the terminal. Its configuration is a typed
-//! [`DriverConfig`], parsed from a [DSN](crate::dsn) before anything starts.
+//! [`DriverConfig`], parsed from a [DSN](crate::driver::dsn) before anything starts.
 
 pub mod docker;
+pub mod dsn;
 #[cfg(test)]
 mod echo;
 pub mod native;

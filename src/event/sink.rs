@@ -107,7 +107,7 @@ impl EventSink {
     pub fn send_blocking(&self, kind: RunEvent) {
         // Unconstrained, since a thread that waits here never yields to have its budget renewed.
         let send = tokio::task::unconstrained(self.send(kind));
-        deno_core::futures::executor::block_on(send);
+        futures_executor::block_on(send);
     }
 
     /// Tells the user something, once a run.

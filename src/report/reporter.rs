@@ -19,8 +19,8 @@ use super::json::Json;
 use super::plain::Plain;
 use super::sink::Sink;
 use super::tty::Tty;
+use crate::context::stop::Stop;
 use crate::event::{Delivery, Event, Log, Message, Pause, RunEvent, dispatch};
-use crate::stop::Stop;
 
 /// Text is written when it is this long, at the latest.
 const FULL: usize = 64 * 1024;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use deno_core::v8;
 
-use crate::memory::Memory;
+use crate::process::memory::Memory;
 
 /// An allocator that takes what it hands out from `memory`. A pipeline that asks for more gets a
 /// `RangeError`.

@@ -21,9 +21,9 @@ use super::transpiler::plain_values_safely;
 use super::{buffers, extension, ops, settled};
 use crate::context::RunContext;
 use crate::diagnostic::{Diagnostic, Place};
-use crate::memory::Memory;
-use crate::panic::ISOLATE_THREAD;
 use crate::pipeline::Program;
+use crate::process::memory::Memory;
+use crate::process::panic::ISOLATE_THREAD;
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/snapshot.bin"));
 

@@ -15,7 +15,7 @@ use super::error::ScriptError;
 use super::guard::give_up;
 use super::ops::Resizable;
 use crate::diagnostic::Diagnostic;
-use crate::memory::Memory;
+use crate::process::memory::Memory;
 
 /// How much more than its limit a heap may grow, in bytes, until the pipeline has ended.
 const RESERVE: usize = 64 * 1024 * 1024;

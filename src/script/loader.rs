@@ -19,7 +19,7 @@ use super::packages::Packages;
 use super::project::{Project, ReadError};
 use super::transpiler::{LARGEST_SOURCE, Refusal, deepest, transpile_safely};
 use crate::diagnostic::Diagnostic;
-use crate::memory::Share;
+use crate::process::memory::Share;
 
 /// What a module may import, for errors that refuse something else.
 const SUPPORTED: &str = "a pipeline imports files by relative path (`./build.ts`), JSON with \

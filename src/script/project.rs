@@ -14,7 +14,7 @@ use std::sync::Arc;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, lstat, openat, readlinkat};
 use rustix::process::geteuid;
 
-use crate::memory::Memory;
+use crate::process::memory::Memory;
 
 /// The most that one file may hold, in bytes, whatever the memory limit is.
 const LARGEST_FILE: u64 = 256 * 1024 * 1024;

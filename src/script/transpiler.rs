@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exports::{PlainValue, plain_values};
 use super::transpile::{Script, SyntaxError, transpile};
-use crate::memory::{Memory, Share};
+use crate::process::memory::{Memory, Share};
 
 /// The hidden first argument that makes the program a transpiler. It is followed by the work, the most
 /// memory in bytes and the source's name.

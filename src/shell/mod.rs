@@ -6,27 +6,27 @@
 //! channel, and so do the tasks that write it. Until the shell is there, keys have their usual meaning, so
 //! that Ctrl-C ends a copy that takes too long.
 
-mod seat;
+mod user_terminal;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use seat::Seat;
+pub use user_terminal::UserTerminal;
 
 use crate::context::{EventSink, Stop};
 use crate::driver::KeptTask;
 
 /// A shell for the first task that fails.
 pub struct FailureShell {
-    seat: Arc<Seat>,
+    terminal: Arc<UserTerminal>,
     events: EventSink,
     stop: Arc<Stop>,
     used: AtomicBool,
 }
 
 impl FailureShell {
-    pub fn new(seat: Arc<Seat>, events: EventSink, stop: Arc<Stop>) -> Self {
-        Self { seat, events, stop, used: AtomicBool::new(false) }
+    pub fn new(terminal: Arc<UserTerminal>, events: EventSink, stop: Arc<Stop>) -> Self {
+        Self { terminal, events, stop, used: AtomicBool::new(false) }
     }
 
     /// Runs a shell to its end, if this is the first failure and the run may go on. Nothing else is
@@ -36,7 +36,7 @@ impl FailureShell {
         if over.is_cancelled() || self.used.swap(true, Ordering::Relaxed) {
             return;
         }
-        let _standstill = self.stop.clock().stop();
+        let _paused = self.stop.clock().stop();
         let _pause = tokio::select! {
             pause = self.events.pause() => pause,
             () = over.cancelled() => return,
@@ -46,7 +46,7 @@ impl FailureShell {
             task.escape_debug()
         );
         let shell = |terminal| kept.shell(terminal);
-        let problem = match self.seat.show(&greeting, over, shell).await {
+        let problem = match self.terminal.show(&greeting, over, shell).await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => error.to_string(),
             Err(error) => format!("cannot use the terminal: {error}"),

@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use crate::context::EventSink;
 use crate::driver::TaskUpdate;
 use crate::event::RunEvent;
-use crate::memory::Share;
-use crate::output::{Capture, Decoder};
+use crate::process::memory::Share;
 use crate::task::{Stream, TaskId, TaskSpec};
+use crate::task_runner::text::{Capture, Decoder};
 
 /// How much of each stream a result carries, in bytes.
 const CAPTURE_LIMIT: usize = 16 * 1024 * 1024;

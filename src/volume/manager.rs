@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cache::{Restored, VolumeCache};
-use super::{Ended, VolumeName};
+use super::{RunOutcome, VolumeName};
 use crate::context::EventSink;
 use crate::driver::{Driver, DriverError, Volume};
 use crate::event::RunEvent;
@@ -23,7 +23,7 @@ pub struct VolumeManager {
     driver: Arc<dyn Driver>,
     events: EventSink,
     cache: Option<Arc<VolumeCache>>,
-    volumes: Mutex<HashMap<VolumeName, Arc<OnceCell<Arc<Kept>>>>>,
+    volumes: Mutex<HashMap<VolumeName, Arc<OnceCell<Arc<KnownVolume>>>>>,
     anonymous: AtomicU64,
     /// What may still write to the place of the volumes: their creation and their restores.
     work: TaskTracker,
@@ -32,7 +32,7 @@ pub struct VolumeManager {
 }
 
 /// A volume of the run.
-struct Kept {
+struct KnownVolume {
     volume: Volume,
     /// As it was asked for first, in bytes.
     size: Option<u64>,
@@ -48,7 +48,7 @@ pub struct Usage {
     pub mounted: bool,
     /// What did not end by itself first while it had the volume mounted, as a sentence: it may have been in
     /// the middle of a write.
-    pub torn: Option<String>,
+    pub dirty: Option<String>,
 }
 
 impl VolumeManager {
@@ -98,7 +98,7 @@ impl VolumeManager {
                     })
                     .await;
                 let restored = cache.map(|cache| self.restore(cache.clone(), volume.clone()));
-                Ok(Arc::new(Kept { volume, size, restored, usage: Mutex::default() }))
+                Ok(Arc::new(KnownVolume { volume, size, restored, usage: Mutex::default() }))
             })
             .await?;
         if size.is_some() && size != kept.size {
@@ -118,7 +118,7 @@ impl VolumeManager {
 
     /// Which of these volumes have not got their content yet, as a text for people each.
     pub fn being_restored(&self, mounts: &[Mount]) -> Vec<String> {
-        let is_being_restored = |kept: &Arc<Kept>| {
+        let is_being_restored = |kept: &Arc<KnownVolume>| {
             kept.restored.as_ref().is_some_and(|restored| restored.borrow().is_none())
         };
         let volumes = self.mounted(mounts).into_iter().filter(is_being_restored);
@@ -138,10 +138,10 @@ impl VolumeManager {
     }
 
     /// Remembers that something did not end by itself while it had these volumes mounted.
-    pub fn torn(&self, mounts: &[Mount], by: &str) {
+    pub fn mark_dirty(&self, mounts: &[Mount], by: &str) {
         for kept in self.mounted(mounts) {
-            let torn = || format!("{by} was ended while it had the volume mounted");
-            lock(&kept.usage).torn.get_or_insert_with(torn);
+            let dirty = || format!("{by} was ended while it had the volume mounted");
+            lock(&kept.usage).dirty.get_or_insert_with(dirty);
         }
     }
 
@@ -172,7 +172,7 @@ impl VolumeManager {
 
     /// Persists what has changed, all volumes at the same time, when no task is running any more.
     /// Called a second time, it finds nothing to do.
-    pub async fn persist(&self, ended: Ended) {
+    pub async fn persist(&self, ended: RunOutcome) {
         let Some(cache) = &self.cache else { return };
         let volumes = std::mem::take(&mut *self.volumes());
         let mut kept: Vec<_> =
@@ -186,13 +186,13 @@ impl VolumeManager {
         join_all(persists).await;
     }
 
-    fn mounted(&self, mounts: &[Mount]) -> Vec<Arc<Kept>> {
+    fn mounted(&self, mounts: &[Mount]) -> Vec<Arc<KnownVolume>> {
         let volumes = self.volumes();
         let kept = |mount: &Mount| volumes.get(&mount.volume)?.get().cloned();
         mounts.iter().filter_map(kept).collect()
     }
 
-    fn volumes(&self) -> MutexGuard<'_, HashMap<VolumeName, Arc<OnceCell<Arc<Kept>>>>> {
+    fn volumes(&self) -> MutexGuard<'_, HashMap<VolumeName, Arc<OnceCell<Arc<KnownVolume>>>>> {
         lock(&self.volumes)
     }
 

@@ -9,7 +9,7 @@ pub use spec::{VolumeName, VolumeNameError};
 
 /// How the pipeline ended, as far as its volumes are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum RunOutcome {
     Succeeded,
     Failed,
     /// Interrupted or timed out.

@@ -89,7 +89,7 @@ fn cold_then_warm(cache: &str) {
 }
 
 #[test]
-fn a_cold_run_fills_the_cache_and_a_warm_one_uses_it() {
+fn a_cold_run_fills_the_cache_and_a_warm_one_uses_it_on_s3() {
     let s3 = S3::from_environment();
     let dir = tempfile::tempdir().unwrap();
     for compression in ["zstd", "gzip", "none"] {
@@ -300,7 +300,7 @@ const TWO: &str = r#"
 "#;
 
 #[test]
-fn a_store_that_cannot_be_used_is_told_once_and_fails_nothing() {
+fn a_store_that_cannot_be_used_is_told_once_and_fails_nothing_on_s3() {
     let s3 = S3::from_environment();
     for (url, reason) in [
         (s3.url_of_bucket("no-such-bucket"), "there is no bucket `no-such-bucket`"),
@@ -323,7 +323,7 @@ fn a_store_that_cannot_be_used_is_told_once_and_fails_nothing() {
 }
 
 #[test]
-fn a_store_that_may_only_be_read_is_read() {
+fn a_store_that_may_only_be_read_is_read_on_s3() {
     let s3 = S3::from_environment();
     run(BUILD, &s3.url("readable"), &["--cache-strict"]).exits(0);
     let reader = s3.url_with(&s3.reader_key, &s3.reader_secret, "readable");
@@ -360,7 +360,7 @@ fn secrets_in_a_dsn_are_never_shown() {
 }
 
 #[test]
-fn a_hundred_requests_for_one_volume_are_one_download() {
+fn a_hundred_requests_for_one_volume_are_one_download_on_s3() {
     let s3 = S3::from_environment();
     run(BUILD, &s3.url("single"), &[]).exits(0);
     let proxy = Proxy::start(&s3.address, |_, _| None);
@@ -379,7 +379,7 @@ fn a_hundred_requests_for_one_volume_are_one_download() {
 }
 
 #[test]
-fn a_task_waits_for_its_own_volumes_only() {
+fn a_task_waits_for_its_own_volumes_only_on_s3() {
     let s3 = S3::from_environment();
     run(BUILD, &s3.url("waiting"), &[]).exits(0);
     let proxy =
@@ -412,7 +412,7 @@ fn a_task_waits_for_its_own_volumes_only() {
 }
 
 #[test]
-fn a_server_with_a_certificate_of_ones_own_authority_is_trusted_if_the_user_does() {
+fn a_server_with_a_certificate_of_ones_own_authority_is_trusted_if_the_user_does_on_s3() {
     let s3 = S3::from_environment();
     let proxy = Proxy::start_tls(&s3.address);
     let address = proxy.address.to_string();
@@ -452,7 +452,7 @@ pub const FILL: &str = r#"
 
 /// When the upload of a large volume begins, nobody has read the volume yet.
 #[test]
-fn a_large_volume_that_was_never_seen_before_is_known_all_the_same() {
+fn a_large_volume_that_was_never_seen_before_is_known_all_the_same_on_s3() {
     let s3 = S3::from_environment();
     let body = r#"
         const modules = await runtime.createVolume({ name: "modules" });
@@ -494,7 +494,7 @@ fn a_large_volume_that_was_never_seen_before_is_known_all_the_same() {
 }
 
 #[test]
-fn the_cache_can_be_listed_verified_and_cleared() {
+fn the_cache_can_be_listed_verified_and_cleared_on_s3() {
     let s3 = S3::from_environment();
     let url = s3.url("commands");
     run(BUILD, &format!("{url}&cache_prefix=app"), &[]).exits(0);

@@ -292,7 +292,7 @@ fn help_is_not_masked_and_a_misspelled_key_is_named() {
         ),
     ];
     for (dsn, expected) in table {
-        let error = dsn.parse::<ci::dsn::Dsn>().unwrap_err().to_string();
+        let error = dsn.parse::<ci::driver::dsn::Dsn>().unwrap_err().to_string();
         assert!(error.starts_with(&expected), "{dsn}: {error}");
         let values: Vec<&str> = error.split("`").skip(1).step_by(2).collect();
         let help = values.iter().any(|value| value.contains("[***"));
@@ -328,7 +328,7 @@ fn a_capital_m_is_no_unit() {
             assert!(error.contains("`M` is not a unit: write `m` for minutes"), "{error}");
         }
     }
-    let error = "native://?grace=1M".parse::<ci::dsn::Dsn>().unwrap_err().to_string();
+    let error = "native://?grace=1M".parse::<ci::driver::dsn::Dsn>().unwrap_err().to_string();
     assert!(error.contains("`M` is not a unit"), "{error}");
 }
 

@@ -84,7 +84,7 @@ fn ended_while_uploading(
 }
 
 #[test]
-fn ctrl_c_while_uploading_leaves_the_old_object_and_no_upload() {
+fn ctrl_c_while_uploading_leaves_the_old_object_and_no_upload_on_s3() {
     for part in 1..=3 {
         let request = move |line: &str| line.contains(&format!("partNumber={part}&"));
         let ended = ended_while_uploading(&format!("interrupted-{part}"), Signal::SIGINT, request);
@@ -95,7 +95,7 @@ fn ctrl_c_while_uploading_leaves_the_old_object_and_no_upload() {
 }
 
 #[test]
-fn after_sigkill_while_uploading_the_next_run_takes_the_upload_back() {
+fn after_sigkill_while_uploading_the_next_run_takes_the_upload_back_on_s3() {
     for part in 1..=3 {
         let request = move |line: &str| line.contains(&format!("partNumber={part}&"));
         let ended = ended_while_uploading(&format!("killed-{part}"), Signal::SIGKILL, request);
@@ -108,7 +108,7 @@ fn after_sigkill_while_uploading_the_next_run_takes_the_upload_back() {
 /// Before an upload has begun and when it is about to end, the server may or may not do what it was asked
 /// for; what there is is whole all the same.
 #[test]
-fn after_sigkill_at_the_ends_of_an_upload_there_is_the_old_object_or_the_new_one() {
+fn after_sigkill_at_the_ends_of_an_upload_there_is_the_old_object_or_the_new_one_on_s3() {
     let begins = |line: &str| line.starts_with("POST ") && line.contains("?uploads");
     let ended = ended_while_uploading("killed-begin", Signal::SIGKILL, begins);
     assert_eq!(ended.code, None);
@@ -128,7 +128,7 @@ fn after_sigkill_at_the_ends_of_an_upload_there_is_the_old_object_or_the_new_one
 }
 
 #[test]
-fn a_run_that_ends_while_restoring_leaves_nothing_that_the_next_one_minds() {
+fn a_run_that_ends_while_restoring_leaves_nothing_that_the_next_one_minds_on_s3() {
     let s3 = S3::from_environment();
     // Each of the four ranges of the object.
     for number in 0..4 {
@@ -191,7 +191,7 @@ fn a_full_disk_of_the_store_leaves_the_old_object() {
 }
 
 #[test]
-fn a_full_disk_leaves_an_empty_volume() {
+fn a_full_disk_leaves_an_empty_volume_on_s3() {
     let s3 = S3::from_environment();
     run(FILL, &s3.url("full"), &[]).exits(0);
     let disk = SmallDisk::new();

@@ -44,7 +44,7 @@ fn photos(dir: &Path, option: &str) -> Vec<u8> {
 }
 
 #[test]
-fn an_archive_of_another_program_is_restored_and_not_replaced() {
+fn an_archive_of_another_program_is_restored_and_not_replaced_on_s3() {
     let s3 = S3::from_environment();
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -90,7 +90,7 @@ fn an_archive_of_another_program_is_restored_and_not_replaced() {
 }
 
 #[test]
-fn rubbish_of_another_program_is_not_replaced() {
+fn rubbish_of_another_program_is_not_replaced_on_s3() {
     let s3 = S3::from_environment();
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -231,7 +231,7 @@ fn a_poisoned_archive_is_refused_and_replaced() {
 
 /// The same in a bucket, where metadata stay with an object that its owner has changed.
 #[test]
-fn a_poisoned_archive_in_a_bucket_is_refused_and_replaced() {
+fn a_poisoned_archive_in_a_bucket_is_refused_and_replaced_on_s3() {
     let s3 = S3::from_environment();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     for policy in ["pull-push", "push"] {

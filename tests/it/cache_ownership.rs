@@ -79,7 +79,7 @@ fn with_others(name: &str, test: impl Fn(&str, &dyn Fn() -> Vec<String>)) {
 }
 
 #[test]
-fn pruning_takes_nothing_that_others_wrote() {
+fn pruning_takes_nothing_that_others_wrote_on_s3() {
     with_others("prune-others", |url, others| {
         assert_eq!(others(), OTHERS);
         assert_eq!(shown(url), ["deep/er/photos foreign", "modules", "photos foreign"]);
@@ -119,7 +119,7 @@ fn pruning_takes_nothing_that_others_wrote() {
 }
 
 #[test]
-fn a_run_clears_up_nothing_that_others_wrote() {
+fn a_run_clears_up_nothing_that_others_wrote_on_s3() {
     with_others("run-others", |url, others| {
         run(BUILD, url, &["--cache-strict"]).exits(0).stdout_has("hit ");
         assert_eq!(others(), OTHERS);
@@ -234,7 +234,7 @@ const OLD_UPLOADS: &str = "<ListMultipartUploadsResult><IsTruncated>false</IsTru
     </ListMultipartUploadsResult>";
 
 #[test]
-fn a_run_aborts_no_upload_that_its_journal_does_not_name() {
+fn a_run_aborts_no_upload_that_its_journal_does_not_name_on_s3() {
     let s3 = S3::from_environment();
     let proxy = Proxy::start(&s3.address, |_, head| {
         let line = head.lines().next().unwrap_or_default();
@@ -250,7 +250,7 @@ fn a_run_aborts_no_upload_that_its_journal_does_not_name() {
 }
 
 #[test]
-fn uploads_of_archives_are_listed_and_aborted_on_request() {
+fn uploads_of_archives_are_listed_and_aborted_on_request_on_s3() {
     let s3 = S3::from_environment();
     let url = s3.url("uploads");
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -299,7 +299,7 @@ fn uploads_of_archives_are_listed_and_aborted_on_request() {
 
 /// The prefix of one project may begin with that of another one.
 #[test]
-fn commands_with_a_prefix_leave_other_prefixes_alone() {
+fn commands_with_a_prefix_leave_other_prefixes_alone_on_s3() {
     let s3 = S3::from_environment();
     let dir = tempfile::tempdir().unwrap();
     for url in [s3.url("prefixes"), format!("{}?ttl=7d", file_cache(dir.path()))] {
@@ -317,7 +317,7 @@ fn commands_with_a_prefix_leave_other_prefixes_alone() {
 
 /// What is written in metadata by whoever may write to the bucket.
 #[test]
-fn a_writer_cannot_write_to_the_terminal() {
+fn a_writer_cannot_write_to_the_terminal_on_s3() {
     let s3 = S3::from_environment();
     let url = s3.url("writer");
     let runtime = tokio::runtime::Runtime::new().unwrap();

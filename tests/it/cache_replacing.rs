@@ -38,7 +38,7 @@ fn is_skipped(outcome: Outcome, reason: &str) {
 }
 
 #[test]
-fn a_full_disk_does_not_cost_the_archive() {
+fn a_full_disk_does_not_cost_the_archive_on_s3() {
     let s3 = S3::from_environment();
     let dir = tempfile::tempdir().unwrap();
     for cache in [s3.url("full-disk"), file_cache(dir.path())] {
@@ -52,7 +52,7 @@ fn a_full_disk_does_not_cost_the_archive() {
 }
 
 #[test]
-fn a_download_that_fails_does_not_cost_the_archive() {
+fn a_download_that_fails_does_not_cost_the_archive_on_s3() {
     let s3 = S3::from_environment();
     for (name, fault) in [
         ("cut", Fault::Cut),
@@ -77,7 +77,7 @@ fn a_download_that_fails_does_not_cost_the_archive() {
 }
 
 #[test]
-fn a_store_that_denies_reading_does_not_cost_the_archive() {
+fn a_store_that_denies_reading_does_not_cost_the_archive_on_s3() {
     let s3 = S3::from_environment();
     let cache = s3.url("unreadable");
     run(FILL, &cache, &["--cache-strict"]).exits(0);
@@ -144,7 +144,7 @@ fn a_damaged_archive_is_replaced_only_if_it_is_still_the_one_that_was_read() {
 }
 
 #[test]
-fn a_damaged_archive_in_a_bucket_is_replaced() {
+fn a_damaged_archive_in_a_bucket_is_replaced_on_s3() {
     let s3 = S3::from_environment();
     let url = s3.url("damaged");
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -167,7 +167,7 @@ pub fn ours() -> Metadata {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_condition_decides_what_is_replaced() {
+async fn a_condition_decides_what_is_replaced_on_s3() {
     on_each_store("conditions", async |store, url| {
         let key = key(&url, "volume.tar.zst");
         let none = Metadata::default();
@@ -195,7 +195,7 @@ async fn a_condition_decides_what_is_replaced() {
 
 /// Nothing, what has our metadata, and what turned out to be ours.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_others_wrote_is_replaced_on_no_condition() {
+async fn what_others_wrote_is_replaced_on_no_condition_on_s3() {
     on_each_store("foreign-condition", async |store, url| {
         let key = key(&url, "volume.tar.zst");
         let publish = async |condition: PutCondition, bytes: Bytes| {
@@ -224,7 +224,7 @@ async fn what_others_wrote_is_replaced_on_no_condition() {
 
 /// Another program puts its object there between the last look at the key and the upload.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_appears_in_the_last_moment_stays() {
+async fn what_appears_in_the_last_moment_stays_on_s3() {
     let s3 = S3::from_environment();
     let state = tempfile::tempdir().unwrap();
     for size in [1000, 20_000_000] {
@@ -262,7 +262,7 @@ async fn what_appears_in_the_last_moment_stays() {
 
 /// Servers that do not know the condition for objects that are not there.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_takes_no_condition_takes_the_archive() {
+async fn a_server_that_takes_no_condition_takes_the_archive_on_s3() {
     let s3 = S3::from_environment();
     let state = tempfile::tempdir().unwrap();
     for size in [1000, 20_000_000] {
@@ -315,7 +315,7 @@ async fn only_one_of_many_writers_replaces_a_version_of_a_file() {
 
 /// A server that honours conditions is sent them, one that does not is asked right before.
 #[tokio::test(flavor = "multi_thread")]
-async fn servers_are_asked_whether_they_honour_conditions() {
+async fn servers_are_asked_whether_they_honour_conditions_on_s3() {
     let s3 = S3::from_environment();
     let state = tempfile::tempdir().unwrap();
     for size in [1000, 20_000_000] {
@@ -362,7 +362,7 @@ async fn servers_are_asked_whether_they_honour_conditions() {
 
 /// The answer to the request that published the object is lost: the next attempt meets the own object.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_is_not_taken_for_another_writer() {
+async fn a_lost_answer_is_not_taken_for_another_writer_on_s3() {
     let s3 = S3::from_environment();
     let state = tempfile::tempdir().unwrap();
     for size in [1000, 20_000_000] {
@@ -406,7 +406,7 @@ fn named(volume: &str, text: &str) -> String {
 }
 
 #[test]
-fn a_volume_never_meets_one_of_another_name_or_prefix() {
+fn a_volume_never_meets_one_of_another_name_or_prefix_on_s3() {
     let s3 = S3::from_environment();
     let dir = tempfile::tempdir().unwrap();
     for url in [s3.url("names"), file_cache(dir.path())] {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use ci::context::EventSink;
 use ci::driver::Volume;
 use ci::event::CacheOutcome;
-use ci::volume::{Ended, Usage, VolumeCache, VolumeName};
+use ci::volume::{RunOutcome, Usage, VolumeCache, VolumeName};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use store::{
     CacheConfig, CacheKey, CacheStore, Download, KeyPrefix, Metadata, ObjectInfo, Objects,
@@ -216,7 +216,7 @@ impl Case {
     async fn persist(&self, volume: &Volume) {
         let missed = self.cache.restore(volume).await;
         let usage = Usage { mounted: true, ..Usage::default() };
-        self.cache.persist(volume, Some(Arc::new(missed)), usage, Ended::Succeeded).await;
+        self.cache.persist(volume, Some(Arc::new(missed)), usage, RunOutcome::Succeeded).await;
     }
 
     async fn restore_fails_with(&self, reason: &str) {

@@ -142,11 +142,12 @@ fn what_was_asked_for_has_an_end() {
             const controller = new AbortController();
             const task = runtime.run({
                 name: `t${number}`, image: "x", command: { path: "true" }, signal: controller.signal,
+                allowFailure: true,
             });
             if (number % 2 === 0) controller.abort();
             return task;
         });
-        await Promise.allSettled(tasks).then((ends) => ends.map(({ reason, value }) => reason ?? value.status));
+        await Promise.allSettled(tasks);
         "#,
         0,
     );

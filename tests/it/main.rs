@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[macro_use]
+mod contract;
+
 mod cache;
 mod cache_config;
 mod cache_faults;
@@ -15,6 +18,7 @@ mod cache_stall;
 mod cache_store;
 mod cli;
 mod conformance;
+mod diagnostics;
 mod docker;
 mod ending;
 mod examples;

@@ -369,7 +369,7 @@ fn persists(body: &str) -> Vec<(String, String)> {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).expect(line));
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     events
-        .filter(|event| event["operation"] == "persist")
+        .filter(|event| event["event"] == "cache_finished" && event["operation"] == "persist")
         .map(|event| (text(&event["outcome"]), text(&event["reason"])))
         .collect()
 }
@@ -397,7 +397,7 @@ fn a_volume_is_persisted_unless_a_command_was_ended_in_it() {
 }
 
 #[test]
-fn a_sandbox_waits_for_what_its_volumes_hold() {
+fn a_sandbox_waits_for_what_its_volumes_hold_on_s3() {
     let s3 = S3::from_environment();
     let fill = r#"
         const v = await runtime.createVolume({ name: "v" });

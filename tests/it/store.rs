@@ -15,6 +15,7 @@ pub struct S3 {
 
 impl S3 {
     pub fn from_environment() -> Self {
+        check_name();
         let variable = |name: &str| {
             std::env::var(name).unwrap_or_else(|_| {
                 panic!(
@@ -47,5 +48,18 @@ impl S3 {
 
     pub fn url_of_bucket(&self, bucket: &str) -> String {
         self.url("p").replace(&format!("/{}/", self.bucket), &format!("/{bucket}/"))
+    }
+}
+
+/// The configuration of nextest starts the server for tests with certain names alone.
+fn check_name() {
+    const MODULES: [&str; 4] = ["cache_granted", "cache_outage", "cache_retry", "cache_store"];
+    let thread = std::thread::current();
+    // Other threads have no test's name.
+    if let Some((module, test)) = thread.name().and_then(|name| name.rsplit_once("::")) {
+        assert!(
+            MODULES.contains(&module) || test.ends_with("_on_s3"),
+            "the name of `{test}` has to end with `_on_s3`, or nextest starts no server for it"
+        );
     }
 }

@@ -29,7 +29,6 @@
 //! <https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html>,
 //! <https://www.rfc-editor.org/rfc/rfc8878>, and pzstd's README in the sources of Zstandard.
 
-mod ahead;
 mod announcement;
 mod budget;
 mod compress;
@@ -58,6 +57,7 @@ mod pax;
 mod place;
 mod policy;
 mod pool;
+mod prefetch;
 mod queue;
 mod records;
 mod rules;

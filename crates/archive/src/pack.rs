@@ -12,7 +12,6 @@ use rustix::fs::{AtFlags, FileType, Mode, Stat, fstat, open, readlinkat, statat}
 use rustix::io::Errno;
 
 use super::PackOptions;
-use super::ahead::{self, Ahead, Blocks, Context, FileStep, Opened, Step, Stretch, left_out};
 use super::compress::{Frames, stream};
 use super::control::{Control, Stage, Wake};
 use super::digest::{Digester, Record, SmallPieces};
@@ -23,6 +22,7 @@ use super::kept::Kept;
 use super::notices::Notices;
 use super::packed::{PackError, Packed};
 use super::policy::{drop_capability, dropped_capability, packed as packed_stat};
+use super::prefetch::{self, Ahead, Batch, Blocks, Context, FileStep, Opened, Step, left_out};
 use super::scan::{check_link, is_kept, other_name};
 use super::seal::{self, Seal};
 use super::stat::{Meta, kind, mtime, size};
@@ -239,23 +239,23 @@ impl<'a, 'b> Packer<'a, 'b> {
 
     fn step(&mut self, step: Step) -> Result<(), PackError> {
         match self.ahead.add(step)? {
-            Some(stretch) => self.stretch(stretch),
+            Some(batch) => self.batch(batch),
             None => Ok(()),
         }
     }
 
     /// Packs what was read ahead, and reads what was not.
-    fn stretch(&mut self, mut stretch: Stretch) -> Result<(), PackError> {
+    fn batch(&mut self, mut batch: Batch) -> Result<(), PackError> {
         loop {
-            self.blocks(stretch.blocks)?;
-            if let Some(opened) = stretch.opened {
+            self.blocks(batch.blocks)?;
+            if let Some(opened) = batch.opened {
                 self.opened(&opened)?;
             }
-            let rest: VecDeque<Step> = stretch.rest;
+            let rest: VecDeque<Step> = batch.rest;
             if rest.is_empty() {
                 return Ok(());
             }
-            stretch = ahead::read(rest, self.context)?;
+            batch = prefetch::read(rest, self.context)?;
         }
     }
 
@@ -399,8 +399,8 @@ impl<'a, 'b> Packer<'a, 'b> {
     }
 
     fn finish(mut self) -> Result<Packed, PackError> {
-        while let Some(stretch) = self.ahead.next()? {
-            self.stretch(stretch)?;
+        while let Some(batch) = self.ahead.next()? {
+            self.batch(batch)?;
         }
         self.packed.digest = self.digester.finish();
         let Packed { digest, entries, bytes, .. } = self.packed;

@@ -3,7 +3,6 @@
 //! It is for trees that this process has no directory of. The archive is the same as the one that
 //! [`pack`](super::pack) makes of such a tree, as far as the other one tells what is in it.
 
-use super::ahead::left_out;
 use super::compress::{Frames, stream};
 use super::content::pass;
 use super::control::Control;
@@ -18,6 +17,7 @@ use super::pack::Sink;
 use super::packed::{PackError, Packed};
 use super::path::below_root;
 use super::policy::{drop_capability, dropped, dropped_capability, kept_mode};
+use super::prefetch::left_out;
 use super::rules::Rules;
 use super::scan::Scan;
 use super::seal::{self, Seal};

@@ -8,6 +8,7 @@ use store::Objects;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, debug_span};
 
 use super::streams::Moved;
 use super::{
@@ -41,15 +42,33 @@ pub async fn execute(
     job: &TransferJob,
     execution: Execution<'_>,
 ) -> Result<TransferReport, TransferError> {
+    let (operation, key) = job.operation.name_and_key();
+    let span = debug_span!("transfer", operation, key = key.map(tracing::field::display));
+    follow(job, &execution).instrument(span).await
+}
+
+async fn follow(
+    job: &TransferJob,
+    execution: &Execution<'_>,
+) -> Result<TransferReport, TransferError> {
     let moved = Moved::default();
-    let mut work = pin!(dispatch(job, &execution, &moved));
+    debug!(deadlines = ?job.deadlines, "begins");
+    let mut work = pin!(dispatch(job, execution, &moved));
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = 0;
     loop {
         tokio::select! {
             biased;
-            done = &mut work => return done,
+            done = &mut work => {
+                match &done {
+                    Ok(report) => {
+                        debug!(bytes = report.bytes, content = report.content_bytes, "ends");
+                    }
+                    Err(error) => debug!(%error, moved = moved.bytes(), "fails"),
+                }
+                return done;
+            }
             _ = ticks.tick(), if execution.updates.is_some() => {
                 let bytes = moved.bytes();
                 if bytes != last

@@ -36,6 +36,21 @@ pub enum Operation {
     Persist { key: CacheKey, metadata: Metadata, condition: PutCondition },
 }
 
+impl Operation {
+    /// What the operation is called in logs, and the first key that it is about.
+    pub(crate) fn name_and_key(&self) -> (&'static str, Option<&CacheKey>) {
+        match self {
+            Self::Restore { candidates } => {
+                ("restore", candidates.first().map(|candidate| &candidate.key))
+            }
+            Self::Verify { key } => ("verify", Some(key)),
+            Self::Scan { .. } => ("scan", None),
+            Self::LookInside => ("look inside", None),
+            Self::Persist { key, .. } => ("persist", Some(key)),
+        }
+    }
+}
+
 /// An object that a volume may be restored from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {

@@ -31,8 +31,8 @@ pub async fn restore(
     moved: &Moved,
 ) -> Result<TransferReport, TransferError> {
     let mut misses = Vec::new();
-    for number in 0..candidates.len() {
-        match restore_one(job, (number, &candidates[number]), execution, moved).await? {
+    for (number, candidate) in candidates.iter().enumerate() {
+        match restore_one(job, (number, candidate), execution, moved).await? {
             Ok(report) => return Ok(report),
             Err(miss) => misses.push(miss),
         }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::trace;
 
 use archive::{Control, Stage, Wake, Working, message};
 use store::Progress;
@@ -171,6 +172,7 @@ impl Watchdog {
             match self.control.stage() {
                 Some(stage) if now == steps && !self.is_left_to_store(stage) => {
                     still += pause;
+                    trace!(?stage, ?still, "nothing moves");
                     if still >= self.stall {
                         return stage;
                     }

@@ -1,5 +1,5 @@
 use clap::Args;
-use deno_core::futures::stream::{StreamExt, TryStreamExt, iter};
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
 use super::archives::{Archive, describe_all, json, show};
 use super::{AT_ONCE, Failure, StoreArgs, failed};

@@ -13,11 +13,12 @@ use bollard::query_parameters::{
     UploadToContainerOptions,
 };
 use bytes::Bytes;
+use tracing::debug;
 
-use super::attend::Streams;
 use super::engine::patient;
 use super::failure::{failed, is_conflict, is_missing, is_no_directory, no_such_user};
-use super::plan::Plan;
+use super::monitor::Streams;
+use super::plan::ContainerPlan;
 use super::shared::Shared;
 use super::sweep::remove_container;
 use super::writable::archive;
@@ -37,7 +38,7 @@ const ATTEMPTS: usize = 8;
 /// Starts a command in a container of its own. `None` if `stopped` came first.
 pub async fn start(
     shared: &Arc<Shared>,
-    plan: &Plan,
+    plan: &ContainerPlan,
     command: Vec<String>,
     with_stdin: bool,
     updates: Option<&UpdateSink>,
@@ -63,7 +64,8 @@ pub async fn start(
         let body = plan.container(&shared.labels, network, command.clone(), with_stdin);
         let as_user = spec.user.is_some() || image.user.is_some();
         match create_and_start(shared, plan, body, with_stdin, as_user).await {
-            Err(Failed { is_missing: true, .. }) if attempt < ATTEMPTS => {
+            Err(Failed { is_missing: true, error }) if attempt < ATTEMPTS => {
+                debug!(%error, attempt, "makes a container again that somebody has removed");
                 // As `docker system prune` does, which takes whatever is not running.
                 shared.images.forget(&spec.container.image);
                 attempt += 1;
@@ -89,7 +91,7 @@ impl From<DriverError> for Failed {
 
 async fn create_and_start(
     shared: &Arc<Shared>,
-    plan: &Plan,
+    plan: &ContainerPlan,
     body: ContainerCreateBody,
     with_stdin: bool,
     as_user: bool,
@@ -107,7 +109,7 @@ async fn create_and_start(
 /// Creates a container and returns what the engine knows it by, and its name.
 pub async fn create(
     shared: &Shared,
-    plan: &Plan,
+    plan: &ContainerPlan,
     body: ContainerCreateBody,
 ) -> Result<(String, String), DriverError> {
     try_create(shared, plan, body).await.map_err(|failed| failed.error)
@@ -115,7 +117,7 @@ pub async fn create(
 
 async fn try_create(
     shared: &Shared,
-    plan: &Plan,
+    plan: &ContainerPlan,
     body: ContainerCreateBody,
 ) -> Result<(String, String), Failed> {
     let name = shared.container_name();
@@ -130,13 +132,14 @@ async fn try_create(
             return Err(Failed { error: failed(context(), error), is_missing });
         }
     };
+    debug!(id, name, "created a container");
     shared.confirm(&id, plan.volumes()).await?;
     Ok((id, name))
 }
 
 async fn attach_and_start(
     shared: &Shared,
-    plan: &Plan,
+    plan: &ContainerPlan,
     id: &str,
     with_stdin: bool,
     as_user: bool,
@@ -167,7 +170,10 @@ async fn attach_and_start(
             Err(error) => return Err(context("attach to", error).await),
         };
     match docker.start_container(id, None::<StartContainerOptions>).await {
-        Ok(()) => Ok(Streams { output, input }),
+        Ok(()) => {
+            debug!(id, "started a container");
+            Ok(Streams { output, input })
+        }
         Err(error) => Err(match (&plan.spec.user, no_such_user(&error)) {
             (Some(user), true) => DriverError::Refused(format!(
                 "user `{user}`: there is no such user or group in the image `{}`",
@@ -216,6 +222,7 @@ pub fn remove_soon(shared: &Arc<Shared>, id: String) {
 /// Removes a container. What cannot be removed now is looked for again at the end, which reports it.
 pub async fn remove(shared: &Shared, id: &str) {
     let docker = patient(&shared.docker);
+    debug!(id, "removes a container");
     tokio::select! {
         _ = remove_container(&docker, id) => {}
         () = shared.lost.cancelled() => {}

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::secrets;
+use crate::process::secrets;
 
 /// What a helper prints if it has nothing for a registry.
 const NOTHING: &str = "credentials not found";

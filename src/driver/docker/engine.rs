@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 use super::clock::EngineClock;
 use super::config::{DockerConfig, HOST, Host};
 use super::failure::{printable, words};
-use super::way::{NoEngine, Way};
+use super::transport::{NoEngine, Transport};
 use crate::driver::DriverError;
-use crate::state::home;
+use crate::process::state::home;
 use spec::masked;
 
 /// How long an engine may take to answer for the first time.
@@ -31,7 +31,7 @@ const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// An engine that has answered.
 pub struct Engine {
     pub docker: Docker,
-    pub way: Way,
+    pub transport: Transport,
     pub clock: EngineClock,
     /// Its address.
     pub host: String,
@@ -69,7 +69,7 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
             candidate.host, candidate.origin
         ),
     };
-    let way = open(&candidate).map_err(|error| unavailable(&error))?;
+    let transport = open(&candidate).map_err(|error| unavailable(&error))?;
     let patience = match candidate.host {
         Host::Ssh(_) => SSH_PATIENCE,
         Host::Unix(_) | Host::Tcp(_) | Host::Https(_) => PATIENCE,
@@ -81,13 +81,13 @@ pub async fn connect(config: &DockerConfig) -> Result<Engine, DriverError> {
             candidate.host, candidate.origin
         ),
     };
-    match tokio::time::timeout(patience, way.probe()).await {
+    match tokio::time::timeout(patience, transport.probe()).await {
         Ok(Ok(found)) => {
-            let docker = way.client(config.patience.as_secs(), &found.version);
+            let docker = transport.client(config.patience.as_secs(), &found.version);
             Ok(Engine {
                 docker: docker.map_err(|error| unavailable(&error))?,
-                clock: way.clock().clone(),
-                way,
+                clock: transport.clock().clone(),
+                transport,
                 host: candidate.host.to_string(),
                 has_reports: found.has_tini,
                 is_local: matches!(candidate.host, Host::Unix(_)),
@@ -155,14 +155,14 @@ fn is_foreign(error: &Error) -> bool {
     false
 }
 
-fn open(candidate: &Candidate) -> std::io::Result<Way> {
+fn open(candidate: &Candidate) -> std::io::Result<Transport> {
     Ok(match &candidate.host {
-        Host::Unix(path) => Way::unix(path.clone()),
-        Host::Ssh(destination) => Way::ssh(destination.clone()),
+        Host::Unix(path) => Transport::unix(path.clone()),
+        Host::Ssh(destination) => Transport::ssh(destination.clone()),
         Host::Tcp(address) | Host::Https(address) => match &candidate.tls {
-            Tls::None => Way::tcp(address),
-            Tls::Keys(keys) => Way::tls(address, Some(keys))?,
-            Tls::System => Way::tls(address, None)?,
+            Tls::None => Transport::tcp(address),
+            Tls::Keys(keys) => Transport::tls(address, Some(keys))?,
+            Tls::System => Transport::tls(address, None)?,
         },
     })
 }

@@ -24,8 +24,8 @@ use bollard::query_parameters::{EventsOptions, KillContainerOptions};
 use futures_util::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::attend::{Process, Signal, Streams};
 use super::init;
+use super::monitor::{Process, Signal, Streams};
 use super::output::content;
 use crate::driver::NoticeSink;
 use crate::task;
@@ -33,7 +33,7 @@ use crate::task;
 const SCRIPT: &str = include_str!("end.sh");
 
 /// What the engine says of a command that it cannot start.
-const COMPLAINTS: [&[u8]; 3] = [b"OCI runtime ", b"unable to find ", b"cannot exec in "];
+const INIT_ERRORS: [&[u8]; 3] = [b"OCI runtime ", b"unable to find ", b"cannot exec in "];
 
 /// How long to try to end a command before its whole container has to go.
 const PERSISTENCE: Duration = Duration::from_secs(10);
@@ -47,7 +47,7 @@ const LONGEST: usize = 64 * 1024;
 
 /// A container that is running.
 #[derive(Clone)]
-pub struct Place {
+pub struct ExecTarget {
     pub docker: Docker,
     pub container: String,
     /// The name of the sandbox.
@@ -59,7 +59,7 @@ pub struct Place {
 
 /// A process that has been asked for.
 pub struct Exec {
-    place: Place,
+    place: ExecTarget,
     id: String,
     mark: String,
     /// What has asked the command to end. The engine might end it, too, if nobody were connected to it.
@@ -72,7 +72,7 @@ pub struct Script {
     streams: Streams,
 }
 
-impl Place {
+impl ExecTarget {
     /// Starts a command. No other one that is running at the same time has the same number, which is
     /// more than 0.
     pub async fn start(
@@ -212,7 +212,7 @@ impl Process for Exec {
     }
 
     async fn signal(&self, signal: Signal) {
-        let Place { docker, container, name, notices, .. } = &self.place;
+        let ExecTarget { docker, container, name, notices, .. } = &self.place;
         match signal {
             Signal::Term => {
                 // If it cannot be asked, the other signal follows all the same.
@@ -243,7 +243,7 @@ impl Process for Exec {
 
     async fn failed_with(&self, output: &[u8]) -> bool {
         // The engine begins and ends what it says in this way, and has no process then.
-        COMPLAINTS.iter().any(|start| output.starts_with(start)) && output.ends_with(b"\r\n") && {
+        INIT_ERRORS.iter().any(|start| output.starts_with(start)) && output.ends_with(b"\r\n") && {
             let found = self.place.docker.inspect_exec(&self.id).await;
             // One that is about to start has no number yet either.
             found.is_ok_and(|found| {

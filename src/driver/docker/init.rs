@@ -158,14 +158,14 @@ impl Rest<'_> {
 
 /// What was said of a command that could not be executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complaint {
+pub struct InitError {
     /// The number of the command's process. `None` if there was not even an init process.
     pub pid: Option<u32>,
     /// In the system's own words.
     pub reason: String,
 }
 
-impl Complaint {
+impl InitError {
     /// Reads a whole error output. `None` if the command with this path wrote it.
     pub fn read(output: &[u8], path: &str) -> Option<Self> {
         // As the init process of a terminal does, too.
@@ -199,7 +199,7 @@ impl Complaint {
         }
     }
 
-    /// Whether this may be the beginning of an error output that is a complaint.
+    /// Whether this may be the beginning of an error output that is one of the init process's.
     pub fn may_begin(output: &[u8], path: &str) -> bool {
         let longest = path.len() + REPORT;
         let line = output.strip_suffix(b"\n").unwrap_or(output);
@@ -269,16 +269,16 @@ mod tests {
     #[test]
     fn complaints_name_their_command() {
         let line = b"[FATAL tini (8)] exec ./a b failed: No such file or directory\n";
-        let expected = Complaint { pid: Some(8), reason: "no such file or directory".into() };
-        assert_eq!(Complaint::read(line, "./a b"), Some(expected));
-        assert_eq!(Complaint::read(line, "sh"), None);
-        assert_eq!(Complaint::read(&[line, &b"more\n"[..]].concat(), "./a b"), None);
+        let expected = InitError { pid: Some(8), reason: "no such file or directory".into() };
+        assert_eq!(InitError::read(line, "./a b"), Some(expected));
+        assert_eq!(InitError::read(line, "sh"), None);
+        assert_eq!(InitError::read(&[line, &b"more\n"[..]].concat(), "./a b"), None);
         let line = b"exec /sbin/docker-init: argument list too long\n";
-        let expected = Complaint { pid: None, reason: "argument list too long".into() };
-        assert_eq!(Complaint::read(line, "sh"), Some(expected));
+        let expected = InitError { pid: None, reason: "argument list too long".into() };
+        assert_eq!(InitError::read(line, "sh"), Some(expected));
         for length in 0..=line.len() {
-            assert!(Complaint::may_begin(&line[..length], "sh"));
+            assert!(InitError::may_begin(&line[..length], "sh"));
         }
-        assert!(!Complaint::may_begin(b"sh: x: not found\n", "sh"));
+        assert!(!InitError::may_begin(b"sh: x: not found\n", "sh"));
     }
 }

@@ -3,8 +3,6 @@
 //! Everything that a run makes carries [labels], so that it can be found again when the run has been
 //! killed; a [lease] tells whether a run is alive.
 
-mod attempt;
-mod attend;
 mod clock;
 mod config;
 mod container;
@@ -19,6 +17,7 @@ mod init;
 mod labels;
 mod lease;
 mod lock_file;
+mod monitor;
 mod output;
 mod plan;
 mod registration;
@@ -27,10 +26,11 @@ mod shared;
 mod shell;
 mod ssh;
 mod sweep;
+mod task_supervisor;
+mod transport;
 mod users;
 mod volume;
 mod volume_archive;
-mod way;
 mod writable;
 
 use std::path::PathBuf;
@@ -44,11 +44,11 @@ use tokio_util::sync::CancellationToken;
 pub use config::{DockerConfig, HOST, Host, Pull};
 pub use registration::REGISTRATION;
 
-use self::attempt::Attempt;
 use self::lease::Lease;
-use self::plan::Plan;
-use self::shared::{Shared, attended, silent};
+use self::plan::ContainerPlan;
+use self::shared::{Shared, silent, supervised};
 use self::shell::DockerKept;
+use self::task_supervisor::TaskSupervisor;
 use super::{
     Capabilities, Driver, DriverError, NoticeSink, Pruned, RunIdentity, Sandbox, TaskEnd,
     UpdateSink, Volume,
@@ -75,7 +75,7 @@ const LAST_SWEEP: Duration = Duration::from_secs(30);
 
 /// Where runs of this machine keep the files that tell whether they are alive.
 fn leases() -> PathBuf {
-    crate::state::directory().join("docker")
+    crate::process::state::directory().join("docker")
 }
 
 impl DockerDriver {
@@ -228,16 +228,20 @@ impl Driver for DockerDriver {
         cancel: CancellationToken,
     ) -> TaskEnd {
         let planned = plan::command(spec).and_then(|command| {
-            Ok((command, Arc::new(Plan::new(spec.sandbox(), |name| self.shared.volume(name))?)))
+            Ok((
+                command,
+                Arc::new(ContainerPlan::new(spec.sandbox(), |name| self.shared.volume(name))?),
+            ))
         });
         let (command, plan) = match planned {
             Ok(planned) => planned,
             Err(error) => return Err(error).into(),
         };
         let (shared, task) = (self.shared.clone(), spec.clone());
-        let ended = attended(&self.shared.tasks, spec.name.clone(), |abandoned| async move {
+        let ended = supervised(&self.shared.tasks, spec.name.clone(), |abandoned| async move {
             let (guard, lost) = (shared.clone(), format!("lost task `{}`", task.name));
-            let attempt = Attempt { shared, spec: task, plan, command, updates, cancel, abandoned };
+            let attempt =
+                TaskSupervisor { shared, spec: task, plan, command, updates, cancel, abandoned };
             guard.unless_lost(|| lost, attempt.run()).await
         });
         DockerKept::end(&self.shared, spec, ended.await)

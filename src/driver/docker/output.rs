@@ -8,8 +8,8 @@ use bytes::Bytes;
 use futures_util::{Stream as Chunks, StreamExt};
 use tokio_util::sync::CancellationToken;
 
-use super::attend::Process;
-use super::init::{Complaint, Report, Reports};
+use super::init::{InitError, Report, Reports};
+use super::monitor::Process;
 use crate::driver::{TaskUpdate, UpdateSink};
 use crate::task::Stream;
 
@@ -25,14 +25,14 @@ pub struct Said {
     /// The engine, of a command that it could not start.
     pub engine: Option<String>,
     /// The init process, of a command that it could not execute; or a command that writes the same.
-    pub complaint: Option<Vec<u8>>,
+    pub init_error: Option<Vec<u8>>,
     /// The init process, of the command's end.
     pub report: Option<Report>,
     /// The beginning of the command's error output.
     pub beginning: Vec<u8>,
 }
 
-/// Hands over all that the command with this path writes, in order, but for a [complaint](Said::complaint),
+/// Hands over all that the command with this path writes, in order, but for an [error of the init process](Said::init_error),
 /// which is all that there is then. When `discard` fires, nobody is waited for any more.
 pub async fn pump(
     mut chunks: Output,
@@ -44,7 +44,7 @@ pub async fn pump(
     let mut said = Said::default();
     let mut reports = Reports::new(path);
     let mut is_first = true;
-    // What may be a complaint, as long as nothing else has come.
+    // What may be an error of the init process, as long as nothing else has come.
     let mut held: Option<Vec<u8>> = Some(Vec::new());
     while let Some(chunk) = chunks.next().await {
         let Some((stream, bytes)) = content(chunk?) else { continue };
@@ -66,7 +66,7 @@ pub async fn pump(
         if let Some(mut before) = held.take() {
             if stream == Stream::Stderr {
                 before.extend_from_slice(&bytes);
-                if Complaint::may_begin(&before, path) {
+                if InitError::may_begin(&before, path) {
                     held = Some(before);
                     continue;
                 }
@@ -81,8 +81,8 @@ pub async fn pump(
     let (report, rest) = reports.finish();
     said.report = report;
     let held = held.unwrap_or_default();
-    if rest.is_empty() && Complaint::read(&held, path).is_some() {
-        said.complaint = Some(held);
+    if rest.is_empty() && InitError::read(&held, path).is_some() {
+        said.init_error = Some(held);
     } else {
         send(sink, Stream::Stderr, held, discard).await;
     }

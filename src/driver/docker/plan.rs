@@ -34,14 +34,14 @@ pub enum Network {
 }
 
 /// Surroundings that have been checked.
-pub struct Plan {
+pub struct ContainerPlan {
     pub spec: SandboxSpec,
     work: String,
     /// The engine's name of a volume and the absolute path of its mount point.
     mounts: Vec<(String, String)>,
 }
 
-impl Plan {
+impl ContainerPlan {
     /// `find` gives the engine's name of a volume that exists.
     pub fn new(
         spec: SandboxSpec,

@@ -16,17 +16,17 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::attempt::{CODE_KILLED, after_kill, tell_start};
-use super::attend::{Attendance, Ended, Stop, Streams};
 use super::container::{self, Container};
 use super::diagnosis::Subject;
-use super::exec::Place;
+use super::exec::ExecTarget;
 use super::failure::{failed, is_missing, no_such_user, words};
-use super::init::Complaint;
+use super::init::InitError;
+use super::monitor::{CommandEnd, Monitor, Stop, Streams};
 use super::output::content;
-use super::plan::{self, Plan, environment};
-use super::shared::{Shared, attended};
+use super::plan::{self, ContainerPlan, environment};
+use super::shared::{Shared, supervised};
 use super::shell::{DockerKept, Kept};
+use super::task_supervisor::{CODE_KILLED, after_kill, tell_start};
 use crate::driver::{DriverError, Sandbox, TaskEnd, UpdateSink, check, closed_sandbox};
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};
 
@@ -49,8 +49,8 @@ struct DockerSandbox {
 /// What the commands of a sandbox have in common.
 struct Inner {
     shared: Arc<Shared>,
-    plan: Arc<Plan>,
-    place: Place,
+    plan: Arc<ContainerPlan>,
+    place: ExecTarget,
     tasks: TaskTracker,
     /// What stays of commands that have ended.
     kept: TaskTracker,
@@ -69,7 +69,7 @@ pub async fn open(
     check::variables(&spec.env)?;
     // What keeps the container is not concerned with the variables of the commands.
     let plan = SandboxSpec { env: Vec::new(), ..spec.clone() };
-    let plan = Arc::new(Plan::new(plan, |name| shared.volume(name))?);
+    let plan = Arc::new(ContainerPlan::new(plan, |name| shared.volume(name))?);
     let (opened, told) = oneshot::channel();
     // Goes on when the caller goes away, so that nothing stays.
     shared.tasks.spawn(host(shared.clone(), plan, opened));
@@ -82,7 +82,7 @@ pub async fn open(
 /// Stays with a sandbox from its start to its removal.
 async fn host(
     shared: Arc<Shared>,
-    plan: Arc<Plan>,
+    plan: Arc<ContainerPlan>,
     mut opened: oneshot::Sender<Result<Arc<dyn Sandbox>, DriverError>>,
 ) {
     let closing = shared.closing.child_token();
@@ -111,7 +111,7 @@ async fn host(
 /// Starts the container. `None` if `stopped` came first.
 async fn start(
     shared: Arc<Shared>,
-    plan: Arc<Plan>,
+    plan: Arc<ContainerPlan>,
     closing: &CancellationToken,
     stopped: impl Future<Output = ()>,
 ) -> Result<Option<(String, Inner, Streams)>, DriverError> {
@@ -130,7 +130,7 @@ async fn start(
         container::remove_soon(&shared, id);
         return ready.map(|_| None);
     }
-    let place = Place {
+    let place = ExecTarget {
         docker: shared.docker.clone(),
         container: id,
         name: plan.spec.name.clone(),
@@ -165,11 +165,11 @@ async fn answers(streams: &mut Streams, spec: &SandboxSpec) -> Result<(), Driver
             None => {}
         }
     }
-    if let Some(complaint) = Complaint::read(&said, KEEPER) {
+    if let Some(init_error) = InitError::read(&said, KEEPER) {
         return Err(DriverError::Refused(format!(
             "cannot open sandbox `{}`: the image `{}` has to have `{KEEPER}` and a shell, use another \
              image: {}",
-            spec.name, spec.container.image, complaint.reason
+            spec.name, spec.container.image, init_error.reason
         )));
     }
     Err(lost(std::io::Error::other("its container has ended").into()))
@@ -231,7 +231,7 @@ impl Inner {
     }
 
     async fn has_ended(&self) -> bool {
-        let Place { docker, container, .. } = &self.place;
+        let ExecTarget { docker, container, .. } = &self.place;
         match docker.inspect_container(container, None::<InspectContainerOptions>).await {
             Ok(found) => found.state.and_then(|state| state.running) == Some(false),
             Err(error) => is_missing(&error),
@@ -297,11 +297,11 @@ impl Inner {
             spec: &spec,
             directory: &directory,
         };
-        let attendance = Attendance { spec: &spec, grace: self.shared.config.grace, updates, stop };
+        let monitor = Monitor { spec: &spec, grace: self.shared.config.grace, updates, stop };
         let lost = || format!("lost task `{}`", spec.name);
-        let attend = attendance.attend(&process, streams);
+        let watching = monitor.watch(&process, streams);
         let exit = async {
-            match attend.await? {
+            match watching.await? {
                 None => Ok(TaskExit::Cancelled),
                 Some(ended) if ended.code == CODE_KILLED => {
                     self.killed(ended, &subject, &cancel).await
@@ -325,14 +325,14 @@ impl Inner {
         {
             return kills > 0;
         }
-        let Place { docker, container, .. } = &self.place;
+        let ExecTarget { docker, container, .. } = &self.place;
         let found = docker.inspect_container(container, None::<InspectContainerOptions>).await;
         found.ok().and_then(|found| found.state?.oom_killed).unwrap_or(false)
     }
 
     /// The engine makes the directory of a container, but not that of a command in it.
     async fn make_directory(&self, path: &str) -> Result<(), Error> {
-        let Place { docker, container, .. } = &self.place;
+        let ExecTarget { docker, container, .. } = &self.place;
         let mut missing = Vec::new();
         for path in Path::new(path).ancestors() {
             let options = ContainerArchiveInfoOptions { path: path.to_string_lossy().into_owned() };
@@ -351,11 +351,11 @@ impl Inner {
     /// How a command ended that was killed, which may be for what it did or for its container's end.
     async fn killed(
         &self,
-        ended: Ended,
+        ended: CommandEnd,
         subject: &Subject<'_>,
         cancel: &CancellationToken,
     ) -> Result<TaskExit, DriverError> {
-        let Place { docker, container, .. } = &self.place;
+        let ExecTarget { docker, container, .. } = &self.place;
         let found = docker.inspect_container(container, None::<InspectContainerOptions>).await;
         let state = found.ok().and_then(|found| found.state).unwrap_or_default();
         if state.running != Some(true) {
@@ -423,7 +423,7 @@ impl Sandbox for DockerSandbox {
         }
         // What begins after a close that comes in between ends before it has started anything.
         let (inner, task) = (self.inner.clone(), spec.clone());
-        let ended = attended(&self.inner.tasks, spec.name.clone(), |abandoned| async move {
+        let ended = supervised(&self.inner.tasks, spec.name.clone(), |abandoned| async move {
             let (guard, lost) = (inner.shared.clone(), format!("lost task `{}`", task.name));
             let exec = async {
                 Ok(inner.exec(task, command, directory, updates, cancel, abandoned).await)

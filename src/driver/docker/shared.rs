@@ -309,7 +309,7 @@ pub fn silent(patience: Duration) -> std::io::Error {
 
 /// Runs something that goes on for as long as it has to when its caller goes away, and then learns of
 /// that by the end of what it is given.
-pub async fn attended<T, F>(
+pub async fn supervised<T, F>(
     tasks: &TaskTracker,
     name: String,
     work: impl FnOnce(oneshot::Receiver<()>) -> F,

@@ -20,15 +20,15 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::attempt::code;
 use super::container;
 use super::engine::patient;
 use super::failure::failed;
-use super::init::Complaint;
+use super::init::InitError;
 use super::labels::{COPY, IMAGE, SHELL_IMAGE};
-use super::plan::{Plan, environment};
+use super::plan::{ContainerPlan, environment};
 use super::shared::{Shared, silent};
 use super::sweep::remove_image;
+use super::task_supervisor::code;
 use crate::driver::{DriverError, KeptTask, SHELL, TaskEnd, Terminal, WindowSize};
 use crate::task::{TaskExit, TaskSpec};
 
@@ -36,7 +36,7 @@ use crate::task::{TaskExit, TaskSpec};
 #[derive(Clone)]
 pub struct Kept {
     pub container: String,
-    pub plan: Arc<Plan>,
+    pub plan: Arc<ContainerPlan>,
     /// Where the command started, unless that is the plan's own directory.
     pub start: Option<String>,
     /// Whether the container is there for the task alone.
@@ -95,7 +95,7 @@ impl KeptTask for DockerKept {
 const LAST_COPY: Duration = Duration::from_secs(10);
 
 /// More than what the init process says of a command that it could not start.
-const LONGEST_COMPLAINT: usize = 4096;
+const LONGEST_ERROR: usize = 4096;
 
 /// How much of a terminal's output is passed on at once.
 const CHUNK: usize = 16 << 10;
@@ -170,7 +170,7 @@ async fn copy(
             }
         }
     };
-    made.unwrap_or_else(|_| Err(std::io::Error::other("nobody attended to it").into())).map(Some)
+    made.unwrap_or_else(|_| Err(std::io::Error::other("the copy was lost").into())).map(Some)
 }
 
 /// Removes an image. What cannot be removed now is looked for again at the end, which reports it.
@@ -232,7 +232,7 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
     let Terminal { mut input, output, mut size, gone, opened, .. } = terminal;
     let docker = &shared.docker;
     // Before it starts, so that nothing is missed.
-    let (mut screen, mut keys) = shared.engine.way.attach(docker, id).await?;
+    let (mut screen, mut keys) = shared.engine.transport.attach(docker, id).await?;
     docker.start_container(id, None::<StartContainerOptions>).await?;
     opened.cancel();
     let resize = async |WindowSize { rows, columns }| {
@@ -266,7 +266,7 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
             if count == 0 {
                 break;
             }
-            let room = LONGEST_COMPLAINT - said.len();
+            let room = LONGEST_ERROR - said.len();
             said.extend_from_slice(&bytes[..count.min(room)]);
             _ = output.send(bytes[..count].to_vec()).await;
         }
@@ -292,6 +292,6 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
     };
     // The terminal may have echoed keys behind it.
     let first = said.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
-    let complaint = Complaint::read(first, SHELL[0]).filter(|_| code != 0);
-    Ok(complaint.map(|complaint| complaint.reason))
+    let init_error = InitError::read(first, SHELL[0]).filter(|_| code != 0);
+    Ok(init_error.map(|init_error| init_error.reason))
 }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::destination::Destination;
-use crate::secrets;
+use crate::process::secrets;
 
 /// How long `ssh` may take to reach the other machine, in seconds: for the first time, when nobody may be
 /// there, and later, when a run depends on it.

@@ -1,4 +1,4 @@
-//! The directories in a slot: one for each task, one for each volume.
+//! The directories in a run directory: one for each task, one for each volume.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, DirBuilder, Permissions};
@@ -24,7 +24,7 @@ use files::remove::{make_writable, remove};
 /// ```
 #[derive(Debug)]
 pub struct Directories {
-    slot: PathBuf,
+    root: PathBuf,
     /// Which instances of a task's name are in use.
     taken: Mutex<HashMap<String, Vec<bool>>>,
     /// Empty directories of tasks that have ended, for the next ones: to make a directory and
@@ -36,7 +36,7 @@ pub struct Directories {
     waiting: AtomicU64,
     /// Held while the trash is being emptied.
     sweeping: Mutex<()>,
-    /// Whose tasks may pass through the slot.
+    /// Whose tasks may pass through it.
     admitted: Mutex<Admitted>,
 }
 
@@ -54,10 +54,10 @@ const VOLUMES: &str = "volumes";
 const TRASH: &str = "trash";
 
 impl Directories {
-    /// Lays out a slot. What a killed run left there goes to the trash.
-    pub fn new(slot: &Path) -> io::Result<Arc<Self>> {
+    /// Lays out a run directory. What a killed run left there goes to the trash.
+    pub fn new(root: &Path) -> io::Result<Arc<Self>> {
         let this = Self {
-            slot: slot.into(),
+            root: root.into(),
             taken: Mutex::default(),
             spare_work: Mutex::default(),
             spare_tmp: Mutex::default(),
@@ -66,12 +66,12 @@ impl Directories {
             sweeping: Mutex::default(),
             admitted: Mutex::default(),
         };
-        let trash = slot.join(TRASH);
+        let trash = root.join(TRASH);
         match DirBuilder::new().mode(0o700).create(&trash) {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                 // The numbers in use there are unknown.
-                let old = slot.join(format!("{TRASH}.old"));
+                let old = root.join(format!("{TRASH}.old"));
                 remove(&old)?;
                 fs::rename(&trash, &old)?;
                 DirBuilder::new().mode(0o700).create(&trash)?;
@@ -80,7 +80,7 @@ impl Directories {
             Err(error) => return Err(error),
         }
         for name in [TASKS, TMP, VOLUMES] {
-            let path = slot.join(name);
+            let path = root.join(name);
             this.discard(&path)?;
             DirBuilder::new().mode(0o755).create(path)?;
         }
@@ -100,15 +100,15 @@ impl Directories {
         drop(taken);
         let name = name::instance(&encoded, index);
         Lease {
-            work: self.slot.join(TASKS).join(&name),
-            tmp: self.slot.join(TMP).join(&name),
+            work: self.root.join(TASKS).join(&name),
+            tmp: self.root.join(TMP).join(&name),
             directories: self.clone(),
             encoded,
             index,
         }
     }
 
-    /// Lets a task of another user reach its directories and volumes. The slot is closed to everybody
+    /// Lets a task of another user reach its directories and volumes. The run directory is closed to everybody
     /// else, as far as a group can say that.
     pub fn admit(&self, owner: &Owner) -> io::Result<()> {
         let group = owner.ids().1.as_raw();
@@ -117,12 +117,12 @@ impl Directories {
             Admitted::Everybody => {}
             Admitted::Group(other) if other == group => {}
             Admitted::Nobody => {
-                chown(&self.slot, None, Some(group))?;
-                fs::set_permissions(&self.slot, Permissions::from_mode(0o710))?;
+                chown(&self.root, None, Some(group))?;
+                fs::set_permissions(&self.root, Permissions::from_mode(0o710))?;
                 *admitted = Admitted::Group(group);
             }
             Admitted::Group(_) => {
-                fs::set_permissions(&self.slot, Permissions::from_mode(0o711))?;
+                fs::set_permissions(&self.root, Permissions::from_mode(0o711))?;
                 *admitted = Admitted::Everybody;
             }
         }
@@ -130,13 +130,13 @@ impl Directories {
     }
 
     pub fn volume(&self, name: &VolumeName) -> PathBuf {
-        self.slot.join(VOLUMES).join(name::encoded(name.as_str()))
+        self.root.join(VOLUMES).join(name::encoded(name.as_str()))
     }
 
     /// Where a volume's content is built before it appears as a whole. No name is encoded as one that
     /// starts with a dot.
     pub fn staging(&self, name: &VolumeName) -> PathBuf {
-        self.slot.join(VOLUMES).join(format!(".{}", name::encoded(name.as_str())))
+        self.root.join(VOLUMES).join(format!(".{}", name::encoded(name.as_str())))
     }
 
     /// Clears a path at once: what is not empty waits in the trash for [`sweep`](Self::sweep).
@@ -149,7 +149,7 @@ impl Directories {
             Err(_) => {}
         }
         let number = self.trashed.fetch_add(1, Ordering::Relaxed);
-        let to = self.slot.join(TRASH).join(number.to_string());
+        let to = self.root.join(TRASH).join(number.to_string());
         let moved = match fs::rename(path, &to) {
             // A directory can only be moved by whom it lets write.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -180,7 +180,7 @@ impl Directories {
             // Whoever holds it looks again afterwards.
             let Ok(_sweeping) = self.sweeping.try_lock() else { return };
             self.waiting.store(0, Ordering::Release);
-            for entry in fs::read_dir(self.slot.join(TRASH)).into_iter().flatten().flatten() {
+            for entry in fs::read_dir(self.root.join(TRASH)).into_iter().flatten().flatten() {
                 let _ = remove(&entry.path());
             }
         }
@@ -310,8 +310,8 @@ mod tests {
 
     #[test]
     fn a_name_in_use_gets_a_number_and_the_lowest_free_one_is_next() {
-        let slot = tempfile::tempdir().unwrap();
-        let directories = Directories::new(slot.path()).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let directories = Directories::new(root.path()).unwrap();
         let name = |lease: &Lease| lease.work.file_name().unwrap().to_owned();
         let first = directories.lease("a");
         let second = directories.lease("a");
@@ -326,8 +326,8 @@ mod tests {
 
     #[test]
     fn directories_are_used_again_if_they_are_as_new() {
-        let slot = tempfile::tempdir().unwrap();
-        let directories = Directories::new(slot.path()).unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let directories = Directories::new(root.path()).unwrap();
         let inode = |path: &Path| fs::metadata(path).unwrap().ino();
         let first = directories.lease("a");
         first.make(true, None).unwrap();
@@ -364,17 +364,17 @@ mod tests {
 
     #[test]
     fn what_a_killed_run_left_is_gone() {
-        let slot = tempfile::tempdir().unwrap();
+        let root = tempfile::tempdir().unwrap();
         for path in ["tasks/a/b", "tmp/a", "volumes/v/w", "trash/0/x", "trash.old/1"] {
-            fs::create_dir_all(slot.path().join(path)).unwrap();
+            fs::create_dir_all(root.path().join(path)).unwrap();
         }
-        let directories = Directories::new(slot.path()).unwrap();
+        let directories = Directories::new(root.path()).unwrap();
         for name in [TASKS, TMP, VOLUMES] {
-            assert_eq!(fs::read_dir(slot.path().join(name)).unwrap().count(), 0, "{name}");
+            assert_eq!(fs::read_dir(root.path().join(name)).unwrap().count(), 0, "{name}");
         }
         assert!(directories.needs_sweep());
         directories.sweep();
-        assert_eq!(fs::read_dir(slot.path().join(TRASH)).unwrap().count(), 0);
-        assert_eq!(fs::read_dir(slot.path()).unwrap().count(), 4);
+        assert_eq!(fs::read_dir(root.path().join(TRASH)).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 4);
     }
 }

@@ -8,7 +8,7 @@ use nix::unistd::geteuid;
 
 use super::user::{Owner, own_name};
 use crate::driver::DriverError;
-use crate::state::home;
+use crate::process::state::home;
 
 /// Where commands are looked for when this machine does not say.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

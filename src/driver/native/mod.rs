@@ -1,10 +1,9 @@
 //! Tasks as processes of this machine, and volumes as directories.
 //!
-//! A run has a [slot](slot): a directory that is stable for its pipeline and its own while it
+//! A run has a [run directory](run_directory): a directory that is stable for its pipeline and its own while it
 //! lasts. Each task has a working directory there and a [reaper](supervisor), a small process that
 //! the command and everything it starts stays below.
 
-mod attempt;
 mod config;
 mod directories;
 mod environment;
@@ -12,15 +11,16 @@ mod fixtures;
 mod mounts;
 mod oom;
 mod open_files;
+mod prepared_task;
 mod pump;
 mod registration;
 mod removing;
 mod root;
+mod run_directory;
 mod sandbox;
 mod shared;
 mod shell;
-mod site;
-mod slot;
+mod task_supervisor;
 mod user;
 
 use std::os::fd::AsFd;
@@ -35,19 +35,19 @@ use tokio_util::task::TaskTracker;
 pub use config::{MountMode, NativeConfig};
 pub use registration::REGISTRATION;
 
-use self::attempt::Host;
 use self::directories::Directories;
 use self::environment::Environment;
 use self::oom::OomKills;
 use self::open_files::OpenFiles;
+use self::prepared_task::{TaskPlan, WorkArea};
 use self::removing::removing;
 use self::shared::{Ignored, Shared, blocking};
-use self::site::{Plan, Seat};
+use self::task_supervisor::Scope;
 use super::{
     Capabilities, Driver, DriverError, NoticeSink, Pruned, RunIdentity, Sandbox, TaskEnd,
     UpdateSink, Volume,
 };
-use crate::limits;
+use crate::process::limits;
 use crate::task::{SandboxSpec, TaskSpec};
 use crate::volume::VolumeName;
 use supervise::Supervision;
@@ -72,7 +72,7 @@ impl NativeDriver {
         let left = shared.clone();
         shared.cleaning.spawn_blocking(move || {
             left.directories.sweep();
-            slot::remove_leftovers(&left.place.namespace, &left.place.root);
+            run_directory::remove_leftovers(&left.location.namespace, &left.location.root);
         });
         Ok(Self { shared, closed: OnceCell::new() })
     }
@@ -81,7 +81,7 @@ impl NativeDriver {
 /// Removes what runs left behind that are no more, of one namespace or of all.
 pub async fn prune(config: &NativeConfig) -> Result<Pruned, DriverError> {
     let (root, namespace) = (config.dir.clone(), config.namespace.clone());
-    let root = root.unwrap_or_else(crate::state::directory);
+    let root = root.unwrap_or_else(crate::process::state::directory);
     let directories = blocking(move || {
         let all = root.join("native");
         let is_there = files::trust::exists(&all).map_err(|error| DriverError::Unavailable {
@@ -99,7 +99,10 @@ pub async fn prune(config: &NativeConfig) -> Result<Pruned, DriverError> {
             }
         };
         Ok::<_, DriverError>(
-            namespaces.iter().map(|namespace| slot::remove_leftovers(namespace, &root)).sum(),
+            namespaces
+                .iter()
+                .map(|namespace| run_directory::remove_leftovers(namespace, &root))
+                .sum(),
         )
     })
     .await??;
@@ -119,21 +122,21 @@ fn start(
         }
     };
     let environment = Environment::new(&config.env)?;
-    let place = root::place(&config, identity, &notices)?;
+    let location = root::place(&config, identity, &notices)?;
     let open_files = limits::open_files();
     let program = config.supervisor.as_deref();
-    let slot = &place.slot;
+    let directory = &location.directory;
     let supervision =
-        Supervision::start(program, open_files.inherited, &slot.path, slot.lock.as_fd())
+        Supervision::start(program, open_files.inherited, &directory.path, directory.lock.as_fd())
             .map_err(unavailable("cannot start the supervisor"))?;
-    let directories = Directories::new(&place.slot.path)
+    let directories = Directories::new(&location.directory.path)
         .map_err(unavailable("cannot prepare the run's directory"))?;
     // A start takes a processor about as long as a short command does. More of them at the same
     // time only need more memory.
     let starts = std::thread::available_parallelism().map_or(2, usize::from) * 2;
     Ok(Shared {
         environment,
-        place,
+        location,
         directories,
         supervision,
         notices,
@@ -208,13 +211,13 @@ impl Driver for NativeDriver {
         shared.notify_ignored(&spec.container);
         // Before anything is waited for, so that tasks of one name get their directories in the
         // order in which they were asked for.
-        let seat = Seat::Own(shared.directories.lease(&spec.name));
-        let plan = match Plan::prepare(shared, spec, None).await {
+        let area = WorkArea::Own(shared.directories.lease(&spec.name));
+        let plan = match TaskPlan::prepare(shared, spec, None).await {
             Ok(plan) => plan,
             Err(error) => return Err(error).into(),
         };
         let Shared { tasks, kept, closing, .. } = &**shared;
-        Host { shared, seat, tasks, kept, closing }.run(plan, updates, cancel).await
+        Scope { shared, area, tasks, kept, closing }.run(plan, updates, cancel).await
     }
 
     async fn open_sandbox(&self, spec: &SandboxSpec) -> Result<Arc<dyn Sandbox>, DriverError> {
@@ -236,16 +239,16 @@ impl Driver for NativeDriver {
                 let shared = self.shared.clone();
                 blocking(move || {
                     let io = |context: String| move |source| DriverError::Io { context, source };
-                    let slot = &shared.place.slot;
-                    let ended = shared.supervision.end(&slot.path);
+                    let directory = &shared.location.directory;
+                    let ended = shared.supervision.end(&directory.path);
                     ended.map_err(io("cannot end the supervisor".into()))?;
                     shared.fixtures.release_all();
-                    let context = format!("cannot remove `{}`", slot.path.display());
-                    slot.remove(&shared.place.root).map_err(io(context))
+                    let context = format!("cannot remove `{}`", directory.path.display());
+                    directory.remove(&shared.location.root).map_err(io(context))
                 })
                 .await?
             };
-            removing(&self.shared.place.slot.path, remove).await
+            removing(&self.shared.location.directory.path, remove).await
         };
         self.closed.get_or_try_init(close).await.copied()
     }

@@ -8,32 +8,32 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use super::config::NativeConfig;
-use super::slot::Slot;
+use super::run_directory::RunDirectory;
 use crate::driver::{DriverError, NoticeSink, RunIdentity};
-use crate::state;
+use crate::process::state;
 
-/// A run's slot and where it is.
-pub struct Place {
+/// A run's directory and where it is.
+pub struct Location {
     pub root: PathBuf,
     /// Holds the pipelines' directories.
     pub namespace: PathBuf,
-    pub slot: Slot,
+    pub directory: RunDirectory,
 }
 
-/// Takes a slot for the run below the first root that can be used.
+/// Takes a directory for the run below the first root that can be used.
 pub fn place(
     config: &NativeConfig,
     identity: &RunIdentity,
     notices: &NoticeSink,
-) -> Result<Place, DriverError> {
-    let below = |root: PathBuf| -> io::Result<Place> {
+) -> Result<Location, DriverError> {
+    let below = |root: PathBuf| -> io::Result<Location> {
         let namespace = root.join("native").join(config.namespace.as_deref().unwrap_or("default"));
-        let slot = Slot::acquire(&namespace.join(&identity.pipeline))?;
-        if slot.path.to_str().is_none() {
-            let _ = slot.remove(&root);
+        let directory = RunDirectory::acquire(&namespace.join(&identity.pipeline))?;
+        if directory.path.to_str().is_none() {
+            let _ = directory.remove(&root);
             return Err(io::Error::new(ErrorKind::InvalidFilename, "its path is not valid UTF-8"));
         }
-        Ok(Place { root, namespace, slot })
+        Ok(Location { root, namespace, directory })
     };
     let unavailable = |reason: String| DriverError::Unavailable { driver: "native", reason };
 

@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::attempt::Host;
 use super::directories::Lease;
 use super::mounts::MountPlan;
+use super::prepared_task::{TaskPlan, Work, WorkArea, owner};
 use super::removing::removing;
 use super::shared::{Shared, blocking};
-use super::site::{Plan, Seat, Work, owner};
+use super::task_supervisor::Scope;
 use crate::driver::{DriverError, Sandbox, TaskEnd, UpdateSink, check, closed_sandbox};
 use crate::task::{SandboxSpec, TaskSpec};
 
@@ -84,7 +84,7 @@ pub async fn open(
         }
         // What cannot be removed now stays for the end of the run, which reports it.
         let clear = blocking(move || lease.clear(with_work));
-        _ = removing(&keeper.place.slot.path, clear).await;
+        _ = removing(&keeper.location.directory.path, clear).await;
         keeper.sweep();
     });
     Ok(Arc::new(sandbox))
@@ -102,7 +102,7 @@ impl Sandbox for NativeSandbox {
         updates: UpdateSink,
         cancel: CancellationToken,
     ) -> TaskEnd {
-        let plan = match Plan::prepare(&self.shared, spec, Some(self.work.clone())).await {
+        let plan = match TaskPlan::prepare(&self.shared, spec, Some(self.work.clone())).await {
             Ok(plan) => plan,
             Err(error) => return Err(error).into(),
         };
@@ -110,8 +110,8 @@ impl Sandbox for NativeSandbox {
         // What begins after a close that comes in between ends before it has made anything.
         let Some(lease) = lease else { return Err(closed_sandbox(&self.name)).into() };
         let Self { shared, tasks, kept, closing, .. } = self;
-        let host = Host { shared, seat: Seat::Shared(lease), tasks, kept, closing };
-        host.run(plan, updates, cancel).await
+        let scope = Scope { shared, area: WorkArea::Shared(lease), tasks, kept, closing };
+        scope.run(plan, updates, cancel).await
     }
 
     async fn close(&self) {

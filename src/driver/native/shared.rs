@@ -16,7 +16,7 @@ use super::environment::Environment;
 use super::fixtures::Fixtures;
 use super::oom::OomKills;
 use super::open_files::OpenFiles;
-use super::root::Place;
+use super::root::Location;
 use crate::driver::{DriverError, NoticeSink};
 use crate::task::{ContainerSpec, Limits};
 use crate::volume::VolumeName;
@@ -26,7 +26,7 @@ pub struct Shared {
     pub config: NativeConfig,
     pub notices: NoticeSink,
     pub environment: Environment,
-    pub place: Place,
+    pub location: Location,
     pub directories: Arc<Directories>,
     pub fixtures: Fixtures,
     pub supervision: Supervision,

@@ -10,11 +10,11 @@ use rustix::fs::{Gid, Uid, fchown};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use super::attempt::clear;
+use super::prepared_task::PreparedTask;
 use super::shared::Shared;
-use super::site::Site;
+use super::task_supervisor::clear;
 use crate::driver::{DriverError, KeptTask, SHELL, Terminal, WindowSize};
-use crate::terminal::TerminalFile;
+use crate::process::terminal::TerminalFile;
 use supervise::wire::{Credentials, Failure, Launch, Report, Stdio};
 use supervise::{Channel, LaunchError};
 
@@ -25,14 +25,14 @@ pub struct Kept {
     /// Makes the end of a sandbox wait.
     pub _here: TaskTrackerToken,
     /// What was made for the task, once nothing of it is running any more.
-    pub site: Option<Site>,
+    pub prepared: Option<PreparedTask>,
 }
 
 /// Where a task that is being run leaves what is to be kept, for whoever has its result.
 #[derive(Default)]
-pub struct Slot(Mutex<Option<Kept>>);
+pub struct KeptSlot(Mutex<Option<Kept>>);
 
-impl Slot {
+impl KeptSlot {
     pub fn fill(&self, kept: Kept) {
         *self.lock() = Some(kept);
     }
@@ -42,13 +42,13 @@ impl Slot {
     }
 
     /// Adds what was made for the task, or gives it back when nothing is kept any more.
-    pub fn leave(&self, site: Site) -> Option<Site> {
+    pub fn leave(&self, prepared: PreparedTask) -> Option<PreparedTask> {
         match &mut *self.lock() {
             Some(kept) => {
-                kept.site = Some(site);
+                kept.prepared = Some(prepared);
                 None
             }
-            None => Some(site),
+            None => Some(prepared),
         }
     }
 
@@ -61,7 +61,7 @@ impl Slot {
 /// A task that was kept.
 pub struct NativeKept {
     pub shared: Arc<Shared>,
-    pub slot: Arc<Slot>,
+    pub slot: Arc<KeptSlot>,
     pub task: String,
 }
 
@@ -77,8 +77,8 @@ impl KeptTask for NativeKept {
 
     async fn discard(self: Box<Self>) {
         let kept = self.slot.lock().take();
-        if let Some(Kept { site: Some(site), .. }) = kept {
-            _ = clear(&self.shared, site).await;
+        if let Some(Kept { prepared: Some(prepared), .. }) = kept {
+            _ = clear(&self.shared, prepared).await;
         }
     }
 }

@@ -17,6 +17,6 @@ pub fn op_console_write(state: &mut OpState, #[string] stream: &str, #[string] t
     context.events.send_blocking(RunEvent::Console { stream, text: text.to_owned() });
     if text.len() > LARGE {
         // The channel is bounded by the number of events, not by what they hold.
-        deno_core::futures::executor::block_on(context.events.pause());
+        futures_executor::block_on(context.events.pause());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use deno_core::{OpState, op2, v8};
 
-use crate::memory::{Memory, Share};
+use crate::process::memory::{Memory, Share};
 
 /// Buffers that can grow, each with the memory that it may grow to.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::tasks::{ContainerRequest, ExecutionRequest, join, not_started, start, too_much};
 use crate::context::RunContext;
 use crate::driver::Sandbox;
-use crate::memory::{Memory, Share};
+use crate::process::memory::{Memory, Share};
 use crate::task::{ExecSpec, SandboxSpec};
 
 #[derive(Deserialize)]

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::context::RunContext;
 use crate::driver::Sandbox;
-use crate::memory::Memory;
+use crate::process::memory::Memory;
 use crate::task::{
     Command, ContainerSpec, ExecSpec, Limits, Mount, SandboxSpec, Stream, TaskExit, TaskId,
     TaskSpec,

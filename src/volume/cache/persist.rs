@@ -9,7 +9,7 @@ use super::failure::Replaces;
 use super::{Restored, UNUSED, VolumeCache, millis};
 use crate::driver::Volume;
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
-use crate::volume::{Ended, Usage};
+use crate::volume::{RunOutcome, Usage};
 use archive::{Compression, Stage, TreeDigest};
 use store::{CacheKey, CacheWhen, KEY_VERSION, Metadata, PutCondition, StoreError};
 use transfer::{DIGEST_VERSION, Operation, Outcome, TransferError, TransferReport, Watchdog};
@@ -36,7 +36,7 @@ impl VolumeCache {
         volume: &Volume,
         restored: Option<Arc<Restored>>,
         usage: Usage,
-        ended: Ended,
+        ended: RunOutcome,
     ) {
         if !self.config.policy.pushes() {
             return;
@@ -72,23 +72,28 @@ impl VolumeCache {
     }
 
     /// Why a volume is not to be persisted, whatever it holds.
-    fn unwanted(&self, restored: Option<&Restored>, usage: &Usage, ended: Ended) -> Option<String> {
+    fn unwanted(
+        &self,
+        restored: Option<&Restored>,
+        usage: &Usage,
+        ended: RunOutcome,
+    ) -> Option<String> {
         let wanted = match ended {
-            Ended::Succeeded => self.config.when != CacheWhen::Failure,
-            Ended::Failed => self.config.when != CacheWhen::Success,
-            Ended::Aborted => false,
+            RunOutcome::Succeeded => self.config.when != CacheWhen::Failure,
+            RunOutcome::Failed => self.config.when != CacheWhen::Success,
+            RunOutcome::Aborted => false,
         };
         if !wanted {
             return Some(
                 match ended {
-                    Ended::Succeeded => "the pipeline succeeded",
-                    Ended::Failed => "the pipeline failed",
-                    Ended::Aborted => "the run was aborted",
+                    RunOutcome::Succeeded => "the pipeline succeeded",
+                    RunOutcome::Failed => "the pipeline failed",
+                    RunOutcome::Aborted => "the run was aborted",
                 }
                 .to_owned(),
             );
         }
-        if let Some(reason) = &usage.torn {
+        if let Some(reason) = &usage.dirty {
             return Some(reason.clone());
         }
         match restored {

@@ -336,7 +336,8 @@ async fn a_volume_may_take_longer_than_an_answer() {
     assert!(error.ends_with(": the engine has not answered for 4s"), "{error}");
     run.driver.close().await.unwrap_err();
     let Run { driver, run, .. } = run;
-    drop((driver, way));
+    // All that keeps the run alive.
+    drop((driver, way, slow_content, stuck_content));
     prune(&run).await;
 }
 

@@ -103,77 +103,23 @@ macro_rules! conforms {
 mod bind {
     use ci::driver::native::MountMode::Bind;
 
-    conforms! { conformance, |driver| driver, Bind,
-        exit_codes_are_reported
-        signals_are_reported
-        output_is_bytes_as_written
-        output_is_whole_and_in_order
-        much_output_at_once_is_whole
-        a_slow_listener_makes_the_task_wait
-        nobody_has_to_listen
-        stdin_is_passed_on
-        the_environment_is_clean
-        the_pipeline_overrides_variables
-        temporary_files_have_a_place
-        the_working_directory_is_stable_and_empty_at_the_start
-        tasks_see_each_others_files_in_volumes
-        volumes_keep_modes_links_and_times
-        a_volume_is_created_once
-        volumes_can_be_mounted_in_volumes
-        mounts_that_make_no_sense_are_refused
-        a_command_that_does_not_exist_is_named
-        many_tasks_run_at_the_same_time
-        names_may_be_any_text
-        a_cancelled_task_leaves_no_process
-        a_cancelled_task_may_clean_up
-        a_task_that_is_cancelled_before_it_starts_does_not_run
-        dropping_a_run_ends_its_task
-        a_process_in_the_background_stays_until_the_end
-        a_process_that_never_stops_writing_does_not_keep_its_task
-        closing_ends_running_tasks
-        closing_does_not_wait_for_a_listener
-        cancelling_does_not_wait_for_a_listener
-    }
+    contract! { commands: conformance, |driver| driver, Bind, }
+    contract! { drivers: conformance, |driver| driver, Bind, }
+    contract! { mounts: conformance, |driver| driver, Bind, }
+    contract! { processes: conformance, |driver| driver, Bind, }
+    contract! { shells: shells, |driver| driver, Bind, }
+    contract! { sandboxes: sandboxes, |driver| driver, Bind, }
 }
 
-/// Shells where tasks have failed.
-mod shells {
-    use ci::driver::native::MountMode::Bind;
-
-    conforms! { shells, |driver| driver, Bind,
-        a_shell_has_what_its_task_had
-        a_shell_of_another_user_is_that_users
-        a_shell_is_there_for_a_command_that_is_not
-        a_shell_is_there_for_a_command_in_a_sandbox
-        a_shell_shows_every_byte
-    a_shell_leaves_nothing_running
-        a_shell_ends_with_its_terminal
-        a_shell_whose_terminal_is_stuck_ends_with_its_user
-        a_sandbox_waits_for_a_shell
-        a_place_is_free_when_it_is_discarded
-        nothing_is_kept_that_was_not_to_be
-        what_is_kept_goes_at_the_end
-    }
-}
-
-/// Volumes as links: what has to do with volumes, once more.
+/// Volumes as links.
 mod link {
     use ci::driver::native::MountMode::Link;
 
-    conforms! { shells, |driver| driver, Link,
-        a_shell_has_what_its_task_had
-    }
-
-    conforms! { conformance, |driver| driver, Link,
-        tasks_see_each_others_files_in_volumes
-        volumes_keep_modes_links_and_times
-        a_volume_is_created_once
-        mounts_that_make_no_sense_are_refused
-        a_cancelled_task_leaves_no_process
-        a_task_that_is_cancelled_before_it_starts_does_not_run
-        dropping_a_run_ends_its_task
-        a_process_in_the_background_stays_until_the_end
-    }
+    contract! { commands: conformance, |driver| driver, Link, }
+    contract! { drivers: conformance, |driver| driver, Link, }
+    contract! { processes: conformance, |driver| driver, Link, }
+    contract! { shells: shells, |driver| driver, Link, }
+    contract! { sandboxes: sandboxes, |driver| driver, Link, }
 }
 
 /// The contract once more, for commands in sandboxes.
@@ -182,62 +128,8 @@ mod in_sandboxes {
 
     use crate::sandboxes::Sandboxed;
 
-    conforms! { conformance, |driver| &Sandboxed(driver), Bind,
-        exit_codes_are_reported
-        signals_are_reported
-        output_is_bytes_as_written
-        output_is_whole_and_in_order
-        much_output_at_once_is_whole
-        a_slow_listener_makes_the_task_wait
-        nobody_has_to_listen
-        stdin_is_passed_on
-        the_environment_is_clean
-        the_pipeline_overrides_variables
-        temporary_files_have_a_place
-        the_working_directory_is_stable_and_empty_at_the_start
-        tasks_see_each_others_files_in_volumes
-        volumes_can_be_mounted_in_volumes
-        mounts_that_make_no_sense_are_refused
-        a_command_that_does_not_exist_is_named
-        many_tasks_run_at_the_same_time
-        names_may_be_any_text
-        a_cancelled_task_leaves_no_process
-        a_cancelled_task_may_clean_up
-        a_task_that_is_cancelled_before_it_starts_does_not_run
-        dropping_a_run_ends_its_task
-        a_process_that_never_stops_writing_does_not_keep_its_task
-        closing_ends_running_tasks
-        closing_does_not_wait_for_a_listener
-        cancelling_does_not_wait_for_a_listener
-    }
-}
-
-mod sandboxes {
-    use ci::driver::native::MountMode::Bind;
-
-    conforms! { sandboxes, |driver| driver, Bind,
-        commands_share_a_place
-        commands_run_at_the_same_time
-        many_commands_run_at_the_same_time
-        a_process_in_the_background_stays_until_the_sandbox_is_closed
-        ending_a_command_leaves_nothing_of_it_and_everything_of_others
-        a_closed_sandbox_runs_nothing
-        closing_asks_before_it_ends
-        the_end_of_the_driver_is_that_of_its_sandboxes
-        a_sandbox_that_nobody_waits_for_is_not_opened
-        what_is_wrong_with_a_sandbox_is_told
-    }
-}
-
-/// Volumes as links: what has to do with volumes, once more.
-mod sandboxes_with_links {
-    use ci::driver::native::MountMode::Link;
-
-    conforms! { sandboxes, |driver| driver, Link,
-        commands_share_a_place
-        a_process_in_the_background_stays_until_the_sandbox_is_closed
-        closing_asks_before_it_ends
-    }
+    contract! { commands: conformance, |driver| &Sandboxed(driver), Bind, }
+    contract! { mounts: conformance, |driver| &Sandboxed(driver), Bind, }
 }
 
 #[tokio::test]

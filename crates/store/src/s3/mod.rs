@@ -28,6 +28,7 @@ use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_enco
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use self::explain::is_absent;
 use self::journal::Journal;
@@ -82,6 +83,7 @@ impl S3Store {
 #[async_trait]
 impl Objects for S3Store {
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
+        debug!(%key, bucket = self.location.bucket, "get");
         get::get(self.remote().await?, key).await
     }
 
@@ -92,6 +94,7 @@ impl Objects for S3Store {
         condition: &PutCondition,
         parts: Upload,
     ) -> Result<Stored, StoreError> {
+        debug!(%key, bucket = self.location.bucket, "put");
         let budget = self.options.budget;
         let put = put::put(self, key, metadata, condition, parts, Instant::now() + budget);
         match tokio::time::timeout(budget, put).await {

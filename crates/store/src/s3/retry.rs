@@ -15,6 +15,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::{DateTime, DateTimeFormat};
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use super::super::Progress;
 use super::answer;
@@ -58,6 +59,7 @@ pub async fn pause(pauses: &mut ExponentialBackoff, asked: Duration, until: Inst
     let pause = pauses.next().unwrap_or(LONGEST).max(asked);
     let in_time = Instant::now().checked_add(pause).is_some_and(|then| then < until);
     if in_time {
+        debug!(?pause, "sends the request again after a pause");
         tokio::time::sleep(pause).await;
     }
     in_time
@@ -82,6 +84,8 @@ where
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
+        let status = error.raw_response().map(|answer| answer.status().as_u16());
+        debug!(status, code = error.code(), "a request failed");
         if !is_corrected && is_skewed(&error) {
             is_corrected = true;
             continue;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::Clock;
+use crate::context::clock::Clock;
 
 /// Says that a run has to end before its pipeline does, and why.
 #[derive(Default)]

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
-use deno_core::futures::stream::{StreamExt, TryStreamExt, iter};
+use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
 use self::archives::{Archive, describe_all};
 use super::{Failure, Problem};
+use crate::driver::dsn;
+use crate::process::state;
 use crate::report::{counted, human_size};
-use crate::{dsn, state};
 use store::{CacheConfig, CacheStore, StoreError, printable};
 
 /// Looks into a cache of volumes, or clears it.

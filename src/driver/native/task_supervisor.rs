@@ -10,13 +10,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use super::open_files::{FileShare, TaskFiles};
+use super::prepared_task::{PreparedTask, Streams, TaskPlan, WorkArea};
 use super::pump::{Phase, Pump};
 use super::removing::removing;
 use super::shared::{Shared, blocking};
-use super::shell::{Kept, NativeKept, Slot};
-use super::site::{Plan, Seat, Site, Streams};
+use super::shell::{Kept, KeptSlot, NativeKept};
 use crate::driver::{DriverError, KeptTask, TaskEnd, TaskUpdate, UpdateSink};
 use crate::task::{Stream, TaskExit};
 use supervise::wire::{Exit, Failure, Launch, Report};
@@ -25,22 +26,27 @@ use supervise::{Channel, Deadline, LaunchError, Pursuit};
 pub type Outcome = Result<TaskExit, DriverError>;
 
 /// Where a task runs, and with whom it ends.
-pub struct Host<'a> {
+pub struct Scope<'a> {
     pub shared: &'a Arc<Shared>,
-    pub seat: Seat,
-    /// Who has to wait for the task before the host is gone.
+    pub area: WorkArea,
+    /// Who has to wait for the task before the scope is gone.
     pub tasks: &'a TaskTracker,
     /// Who has to wait for what is kept of it.
     pub kept: &'a TaskTracker,
-    /// Fires when everything of the host is to end.
+    /// Fires when everything of the scope is to end.
     pub closing: &'a CancellationToken,
 }
 
-impl Host<'_> {
+impl Scope<'_> {
     /// Runs a task. The result is told when its command has ended; what it leaves behind is attended
     /// to for longer.
-    pub async fn run(self, plan: Plan, updates: UpdateSink, cancel: CancellationToken) -> TaskEnd {
-        let slot = plan.spec.keep.then(|| Arc::new(Slot::default()));
+    pub async fn run(
+        self,
+        plan: TaskPlan,
+        updates: UpdateSink,
+        cancel: CancellationToken,
+    ) -> TaskEnd {
+        let slot = plan.spec.keep.then(|| Arc::new(KeptSlot::default()));
         let (shared, task) = (self.shared.clone(), plan.spec.name.clone());
         let exit = self.run_in(plan, updates, cancel, slot.clone()).await;
         let kept = slot.filter(|slot| slot.is_filled());
@@ -51,12 +57,12 @@ impl Host<'_> {
 
     async fn run_in(
         self,
-        plan: Plan,
+        plan: TaskPlan,
         updates: UpdateSink,
         cancel: CancellationToken,
-        slot: Option<Arc<Slot>>,
+        slot: Option<Arc<KeptSlot>>,
     ) -> Outcome {
-        let Self { shared, seat, tasks, kept, closing } = self;
+        let Self { shared, area, tasks, kept, closing } = self;
         let with_stdin = plan.spec.exec.stdin.is_some();
         let mount_points = plan.held_mount_points(shared);
         let files = shared.open_files.acquire(shared, &plan.spec.name, with_stdin, mount_points);
@@ -69,10 +75,10 @@ impl Host<'_> {
         };
         let (outcome, told) = oneshot::channel();
         let abandoned = CancellationToken::new();
-        // Tells the attempt that this future was dropped.
+        // Tells the supervisor that this future was dropped.
         let _here = abandoned.clone().drop_guard();
         let context = format!("lost task `{}`", plan.spec.name);
-        let attempt = Attempt {
+        let supervisor = TaskSupervisor {
             shared: shared.clone(),
             plan: Arc::new(plan),
             updates,
@@ -83,7 +89,7 @@ impl Host<'_> {
             abandoned,
             outcome: Some(outcome),
         };
-        tasks.spawn(attempt.run(seat, files));
+        tasks.spawn(supervisor.run(area, files));
         told.await.unwrap_or_else(|_| {
             let source = std::io::Error::other("the driver stopped attending to it");
             Err(DriverError::Io { context, source })
@@ -92,15 +98,15 @@ impl Host<'_> {
 }
 
 /// A task that runs on its own, so that it is cleaned up behind a caller who does not wait.
-struct Attempt {
+struct TaskSupervisor {
     shared: Arc<Shared>,
-    plan: Arc<Plan>,
+    plan: Arc<TaskPlan>,
     updates: UpdateSink,
     cancel: CancellationToken,
     closing: CancellationToken,
     /// Where what is to be kept goes.
-    slot: Option<Arc<Slot>>,
-    /// Makes the host's end wait for that.
+    slot: Option<Arc<KeptSlot>>,
+    /// Makes the scope's end wait for that.
     kept: TaskTracker,
     /// Fires when the caller has gone away.
     abandoned: CancellationToken,
@@ -119,23 +125,23 @@ const STUCK: Duration = Duration::from_secs(3);
 /// What a task has while it runs.
 struct Running {
     channel: Channel,
-    site: Site,
+    prepared: PreparedTask,
     stdin: Option<pipe::Sender>,
     stdout: pipe::Receiver,
     stderr: pipe::Receiver,
 }
 
-impl Attempt {
-    async fn run(mut self, seat: Seat, files: TaskFiles) {
+impl TaskSupervisor {
+    async fn run(mut self, area: WorkArea, files: TaskFiles) {
         let TaskFiles { channel: channel_share, start, mount_points, holder: _holder, .. } = files;
         let kills = self.oom_kills();
-        let started = self.start(seat).await;
+        let started = self.start(area).await;
         drop(start);
-        let Running { channel, mut site, stdin, stdout, stderr } = match started {
+        let Running { channel, mut prepared, stdin, stdout, stderr } = match started {
             Ok(running) => running,
             Err(outcome) => return self.tell(outcome),
         };
-        site.keep(mount_points);
+        prepared.keep(mount_points);
         self.tell_start().await;
         let (phase, watched) = watch::channel(Phase::Running);
         let (out_drained, out_is_drained) = oneshot::channel();
@@ -151,7 +157,7 @@ impl Attempt {
             let _ = err_is_drained.await;
         };
         tokio::join!(
-            holding(channel_share, self.attend(channel, site, phase, drained, kills)),
+            holding(channel_share, self.attend(channel, prepared, phase, drained, kills)),
             holding(files.stdout, out.run(watched.clone(), out_drained)),
             holding(files.stderr, err.run(watched, err_drained)),
             holding(files.stdin, feed),
@@ -184,7 +190,7 @@ impl Attempt {
     }
 
     /// Starts the command, or returns the outcome with nothing left of the task.
-    async fn start(&self, mut seat: Seat) -> Result<Running, Outcome> {
+    async fn start(&self, mut area: WorkArea) -> Result<Running, Outcome> {
         let turn = tokio::select! {
             biased;
             () = self.stopped() => None,
@@ -195,8 +201,8 @@ impl Attempt {
             if self.has_to_stop() {
                 return Err(Ok(TaskExit::Cancelled));
             }
-            let made = self.make(seat).await;
-            let (site, launch, streams) = match made {
+            let made = self.make(area).await;
+            let (prepared, launch, streams) = match made {
                 // That may be why.
                 Err(_) if self.has_to_stop() => return Err(Ok(TaskExit::Cancelled)),
                 made => made.map_err(Err)?,
@@ -209,14 +215,15 @@ impl Attempt {
                     self.stopped().await;
                     sleep(STUCK).await;
                 } => {
-                    _ = self.clear(site).await;
+                    _ = self.clear(prepared).await;
                     return Err(Ok(TaskExit::Cancelled));
                 }
             };
             let failure = match launched {
                 Ok((channel, (stdin, stdout, stderr))) => {
+                    debug!("launched a command");
                     self.keep(kept);
-                    return Ok(Running { channel, site, stdin, stdout, stderr });
+                    return Ok(Running { channel, prepared, stdin, stdout, stderr });
                 }
                 Err(failure) => failure,
             };
@@ -224,16 +231,16 @@ impl Attempt {
             match failure {
                 LaunchError::Start(Failure::Start(reason)) => {
                     self.keep(kept);
-                    self.leave(site).await;
+                    self.leave(prepared).await;
                     return Err(Err(DriverError::CannotStart { command, reason }));
                 }
                 // Once more, with links this time.
                 LaunchError::Start(Failure::NoMounts(reason)) => {
-                    seat = self.clear(site).await.map_err(Err)?;
+                    area = self.clear(prepared).await.map_err(Err)?;
                     self.shared.give_up_mounts(&reason).map_err(Err)?;
                 }
                 LaunchError::Io(source) => {
-                    self.clear(site).await.map_err(Err)?;
+                    self.clear(prepared).await.map_err(Err)?;
                     let context = format!("cannot start `{command}`");
                     return Err(Err(DriverError::Io { context, source }));
                 }
@@ -242,11 +249,14 @@ impl Attempt {
     }
 
     /// Makes everything around the command, or nothing. A wait in there ends when the task is to end.
-    async fn make(&self, seat: Seat) -> Result<(Site, Box<Launch>, Streams), DriverError> {
+    async fn make(
+        &self,
+        area: WorkArea,
+    ) -> Result<(PreparedTask, Box<Launch>, Streams), DriverError> {
         let (shared, plan, stop) =
             (self.shared.clone(), self.plan.clone(), CancellationToken::new());
         let stopping = stop.clone();
-        let mut made = pin!(blocking(move || Site::make(&shared, &plan, seat, &stopping)));
+        let mut made = pin!(blocking(move || PreparedTask::make(&shared, &plan, area, &stopping)));
         let made = tokio::select! {
             biased;
             made = &mut made => made,
@@ -280,7 +290,7 @@ impl Attempt {
     async fn attend(
         &mut self,
         mut channel: Channel,
-        site: Site,
+        prepared: PreparedTask,
         phase: watch::Sender<Phase>,
         drained: impl Future<Output = ()>,
         kills: Option<u64>,
@@ -338,11 +348,12 @@ impl Attempt {
                 // The end of a task must not depend on who listens.
                 () = sleep(grace), if state.gone && state.cancelled => state.drained = true,
                 () = sleep(AFTERMATH), if self.outcome.is_some() && state.drained && !state.cancelled && ended => {
-                    // What is left now stays until its host ends.
+                    // What is left now stays until its scope ends.
                     self.tell(self.outcome(&mut state, kills));
                 }
             }
         }
+        debug!(left = state.left, lost = ?state.lost, "nothing of the task runs any more");
         phase.send_replace(Phase::Over);
         if state.left > 0 {
             self.shared.notify(format!(
@@ -354,7 +365,7 @@ impl Attempt {
         }
         let outcome = self.outcome(&mut state, kills);
         // The next task of this name may have the directory from here on.
-        self.leave(site).await;
+        self.leave(prepared).await;
         self.tell(outcome);
     }
 
@@ -379,34 +390,34 @@ impl Attempt {
 
     fn keep(&self, launch: Option<Box<Launch>>) {
         if let (Some(slot), Some(launch)) = (&self.slot, launch) {
-            slot.fill(Kept { launch, _here: self.kept.token(), site: None });
+            slot.fill(Kept { launch, _here: self.kept.token(), prepared: None });
         }
     }
 
     /// Clears what was made for the task, unless somebody still needs it.
-    async fn leave(&self, site: Site) {
+    async fn leave(&self, prepared: PreparedTask) {
         let unwanted = match &self.slot {
-            Some(slot) => slot.leave(site),
-            None => Some(site),
+            Some(slot) => slot.leave(prepared),
+            None => Some(prepared),
         };
-        if let Some(site) = unwanted {
-            _ = self.clear(site).await;
+        if let Some(prepared) = unwanted {
+            _ = self.clear(prepared).await;
         }
     }
 
     /// Clears what was made for the task.
-    async fn clear(&self, site: Site) -> Result<Seat, DriverError> {
-        clear(&self.shared, site).await
+    async fn clear(&self, prepared: PreparedTask) -> Result<WorkArea, DriverError> {
+        clear(&self.shared, prepared).await
     }
 }
 
 /// Clears what was made for a task, when nothing of it runs any more.
-pub async fn clear(shared: &Arc<Shared>, site: Site) -> Result<Seat, DriverError> {
+pub async fn clear(shared: &Arc<Shared>, prepared: PreparedTask) -> Result<WorkArea, DriverError> {
     let worker = shared.clone();
-    let clear = blocking(move || site.clear(&worker));
-    let seat = removing(&shared.place.slot.path, clear).await;
+    let clear = blocking(move || prepared.clear(&worker));
+    let area = removing(&shared.location.directory.path, clear).await;
     shared.sweep();
-    seat
+    area
 }
 
 type OwnStreams = (Option<pipe::Sender>, pipe::Receiver, pipe::Receiver);

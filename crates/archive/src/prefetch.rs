@@ -45,7 +45,7 @@ const WAITING: usize = 2;
 /// Larger files are read by whoever packs them, in bytes.
 const SMALL: u64 = 128 << 10;
 
-/// What is read ahead in one stretch, in bytes, give or take a file.
+/// What is read ahead in one batch, in bytes, give or take a file.
 const STRETCH: usize = 512 << 10;
 
 /// What the archive is to have next.
@@ -74,7 +74,7 @@ pub struct Opened {
 }
 
 /// What became of some steps.
-pub struct Stretch {
+pub struct Batch {
     pub blocks: Blocks,
     /// What comes after the blocks: a large file, or one with several names, of which the first one in
     /// the archive has the content.
@@ -132,15 +132,15 @@ impl Context {
 
 struct Job {
     steps: VecDeque<Step>,
-    done: Slot<Result<Stretch, PackError>>,
+    done: Slot<Result<Batch, PackError>>,
 }
 
 /// The threads and what they were asked to do.
 pub struct Ahead {
     jobs: Sender<Job>,
     limit: usize,
-    begun: Producer<Result<Stretch, PackError>>,
-    stretches: Consumer<Result<Stretch, PackError>>,
+    begun: Producer<Result<Batch, PackError>>,
+    stretches: Consumer<Result<Batch, PackError>>,
     /// How many stretches were begun and not taken.
     waiting: usize,
     /// What is to be handed to a thread next.
@@ -172,7 +172,7 @@ impl Ahead {
     }
 
     /// Adds a step; returns what has to be packed before another one.
-    pub fn add(&mut self, step: Step) -> Result<Option<Stretch>, PackError> {
+    pub fn add(&mut self, step: Step) -> Result<Option<Batch>, PackError> {
         if let Step::File(FileStep { directory, .. }) = &step {
             let last = self.steps.iter().rev().find_map(|step| match step {
                 Step::File(file) => Some(&file.directory),
@@ -189,7 +189,7 @@ impl Ahead {
     }
 
     /// What has to be packed next; `None` at the end of all steps.
-    pub fn next(&mut self) -> Result<Option<Stretch>, PackError> {
+    pub fn next(&mut self) -> Result<Option<Batch>, PackError> {
         self.flush()?;
         if self.waiting == 0 {
             return Ok(None);
@@ -212,7 +212,7 @@ impl Ahead {
 }
 
 /// Does steps until one is not for reading ahead.
-pub fn read(mut steps: VecDeque<Step>, context: &Context) -> Result<Stretch, PackError> {
+pub fn read(mut steps: VecDeque<Step>, context: &Context) -> Result<Batch, PackError> {
     let mut blocks = context.blocks();
     let mut opened = None;
     while blocks.bytes.len() < STRETCH
@@ -233,7 +233,7 @@ pub fn read(mut steps: VecDeque<Step>, context: &Context) -> Result<Stretch, Pac
             }
         }
     }
-    Ok(Stretch { blocks, opened, rest: steps })
+    Ok(Batch { blocks, opened, rest: steps })
 }
 
 impl Blocks {

@@ -1,5 +1,7 @@
 //! The story of one run.
 
+mod closing;
+
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
@@ -11,18 +13,18 @@ use nix::libc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::closing::{close, within};
 use crate::context::{EventSink, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
 use crate::driver::{Driver, DriverConfig, DriverError, NoticeSink, RunIdentity};
 use crate::event::{RunEvent, RunStatus};
-use crate::panic;
 use crate::pipeline::{Program, Source};
+use crate::process::panic;
+use crate::process::state;
 use crate::report::{Format, ReportError, Reporter};
+use crate::run::closing::{close, within};
 use crate::script::{Engine, EngineOptions, ScriptError};
-use crate::shell::{FailureShell, Seat};
-use crate::state;
-use crate::volume::{Ended, VolumeCache};
+use crate::shell::{FailureShell, UserTerminal};
+use crate::volume::{RunOutcome, VolumeCache};
 use store::CacheConfig;
 
 /// How long a pipeline's own code may go on after its tasks were ended, to handle that.
@@ -48,7 +50,7 @@ pub struct RunOptions {
     /// When the timeout began to count: reading a pipeline's file is a part of the run.
     pub asked: Instant,
     /// Where the user wants a shell if a task fails.
-    pub seat: Option<Arc<Seat>>,
+    pub terminal: Option<Arc<UserTerminal>>,
     pub format: Format,
     /// Where all events are written as JSON, beside the output.
     pub events: Vec<PathBuf>,
@@ -226,9 +228,9 @@ async fn execute(
         }
     });
     let shell = options
-        .seat
+        .terminal
         .as_ref()
-        .map(|seat| FailureShell::new(seat.clone(), events.clone(), stop.clone()));
+        .map(|terminal| FailureShell::new(terminal.clone(), events.clone(), stop.clone()));
     let context = Arc::new(RunContext::new(
         identity,
         options.args.clone(),
@@ -368,11 +370,11 @@ async fn connect_cache(
     Ok(Some(cache))
 }
 
-fn ended(outcome: &Result<(), RunError>) -> Ended {
+fn ended(outcome: &Result<(), RunError>) -> RunOutcome {
     match outcome {
-        Ok(()) => Ended::Succeeded,
-        Err(RunError::Stopped(_)) => Ended::Aborted,
-        Err(_) => Ended::Failed,
+        Ok(()) => RunOutcome::Succeeded,
+        Err(RunError::Stopped(_)) => RunOutcome::Aborted,
+        Err(_) => RunOutcome::Failed,
     }
 }
 
@@ -418,7 +420,7 @@ fn watch(stop: &Arc<Stop>, options: &RunOptions) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     // Under `nohup` a hangup is ignored, and stays so.
     let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
-    let (signalled, seat) = (stop.clone(), options.seat.clone());
+    let (signalled, terminal) = (stop.clone(), options.terminal.clone());
     let (driver, abandoned) = (options.driver.clone(), options.abandoned);
     tokio::spawn(async move {
         let mut next = async || {
@@ -431,8 +433,8 @@ fn watch(stop: &Arc<Stop>, options: &RunOptions) -> std::io::Result<()> {
         next().await;
         signalled.request(StopReason::Interrupted);
         next().await;
-        if let Some(seat) = seat {
-            seat.leave();
+        if let Some(terminal) = terminal {
+            terminal.leave();
         }
         abandoned(&driver);
         // Without this process, the driver's own safeguards end the tasks.

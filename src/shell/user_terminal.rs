@@ -12,10 +12,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::Terminal;
-use crate::terminal::TerminalFile;
+use crate::process::terminal::TerminalFile;
 
 /// A terminal with somebody in front of it.
-pub struct Seat {
+pub struct UserTerminal {
     /// Opened for this alone, so that reading from it need not block.
     tty: File,
     /// How the terminal was before a program took it over.
@@ -23,7 +23,7 @@ pub struct Seat {
 }
 
 /// Gives the terminal back when it is dropped.
-struct Taken<'a>(&'a Seat);
+struct Taken<'a>(&'a UserTerminal);
 
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
@@ -31,7 +31,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-impl Seat {
+impl UserTerminal {
     /// Fails if nobody is there who could type.
     pub fn find() -> io::Result<Self> {
         if !io::stdin().is_terminal() {

@@ -12,11 +12,11 @@ use futures_util::StreamExt;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::attend::{Attendance, Process, Signal, Stop};
 use super::container;
 use super::diagnosis::Subject;
 use super::init;
-use super::plan::Plan;
+use super::monitor::{Monitor, Process, Signal, Stop};
+use super::plan::ContainerPlan;
 use super::shared::Shared;
 use super::shell::Kept;
 use crate::driver::{DriverError, TaskUpdate, UpdateSink};
@@ -26,10 +26,10 @@ use crate::task::{TaskExit, TaskSpec};
 pub const CODE_KILLED: i64 = 137;
 
 /// One run of one task.
-pub struct Attempt {
+pub struct TaskSupervisor {
     pub shared: Arc<Shared>,
     pub spec: TaskSpec,
-    pub plan: Arc<Plan>,
+    pub plan: Arc<ContainerPlan>,
     pub command: Vec<String>,
     pub updates: UpdateSink,
     pub cancel: CancellationToken,
@@ -37,7 +37,7 @@ pub struct Attempt {
     pub abandoned: oneshot::Receiver<()>,
 }
 
-impl Attempt {
+impl TaskSupervisor {
     /// Returns with the result what is kept of the task.
     pub async fn run(self) -> Result<(Result<TaskExit, DriverError>, Option<Kept>), DriverError> {
         let Self { shared, spec, plan, command, updates, cancel, mut abandoned } = self;
@@ -53,10 +53,10 @@ impl Attempt {
         let Some(container) = started else { return Ok((Ok(TaskExit::Cancelled), None)) };
         tell_start(&updates, stop.requested()).await;
         let process = Main { docker: &shared.docker, id: &container.id, reports };
-        let attendance = Attendance { spec: &spec, grace: shared.config.grace, updates, stop };
-        let attend = attendance.attend(&process, container.streams);
+        let monitor = Monitor { spec: &spec, grace: shared.config.grace, updates, stop };
+        let watching = monitor.watch(&process, container.streams);
         let lost = || format!("lost task `{}`", spec.name);
-        let result = match shared.unless_lost(lost, attend).await {
+        let result = match shared.unless_lost(lost, watching).await {
             Ok(None) => Ok(TaskExit::Cancelled),
             Ok(Some(ended)) => {
                 // Below a shell that goes on, an end for want of memory shows in no code.

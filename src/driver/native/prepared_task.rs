@@ -22,7 +22,7 @@ use supervise::start_error::{self, StartError};
 use supervise::wire::{self, Launch, Stdio};
 
 /// A task that has been checked.
-pub struct Plan {
+pub struct TaskPlan {
     pub spec: TaskSpec,
     owner: Option<Owner>,
     mounts: MountPlan,
@@ -41,7 +41,7 @@ pub enum Work {
     Foreign(PathBuf),
 }
 
-impl Plan {
+impl TaskPlan {
     /// A task, or a command in a sandbox with this working directory.
     pub async fn prepare(
         shared: &Arc<Shared>,
@@ -117,14 +117,14 @@ impl Work {
 }
 
 /// Whose directories a task uses.
-pub enum Seat {
+pub enum WorkArea {
     /// Its own, made for it and cleared after it.
     Own(Lease),
     /// A sandbox's.
     Shared(Arc<Lease>),
 }
 
-impl Seat {
+impl WorkArea {
     fn lease(&self) -> &Lease {
         match self {
             Self::Own(lease) => lease,
@@ -146,8 +146,8 @@ fn refuse_too_long(launch: &Launch) -> Result<(), DriverError> {
 }
 
 /// What was made for one task.
-pub struct Site {
-    seat: Seat,
+pub struct PreparedTask {
+    area: WorkArea,
     own_work: bool,
     held: Held,
     /// For what is held open.
@@ -188,20 +188,20 @@ impl Streams {
     }
 }
 
-impl Site {
+impl PreparedTask {
     /// Makes everything, or nothing. A wait for others ends when `stop` fires.
     pub fn make(
         shared: &Shared,
-        plan: &Plan,
-        seat: Seat,
+        plan: &TaskPlan,
+        area: WorkArea,
         stop: &CancellationToken,
     ) -> Result<(Self, Box<Launch>, Streams), DriverError> {
         let own_work = plan.work.is_own();
-        let mut site = Self { seat, own_work, held: Held::default(), files: None };
-        match site.furnish(shared, plan, stop) {
-            Ok((launch, streams)) => Ok((site, launch, streams)),
+        let mut prepared = Self { area, own_work, held: Held::default(), files: None };
+        match prepared.furnish(shared, plan, stop) {
+            Ok((launch, streams)) => Ok((prepared, launch, streams)),
             Err(error) => {
-                site.clear(shared);
+                prepared.clear(shared);
                 Err(error)
             }
         }
@@ -215,7 +215,7 @@ impl Site {
     fn furnish(
         &mut self,
         shared: &Shared,
-        plan: &Plan,
+        plan: &TaskPlan,
         stop: &CancellationToken,
     ) -> Result<(Box<Launch>, Streams), DriverError> {
         let owner = plan.owner.as_ref();
@@ -226,10 +226,10 @@ impl Site {
         if let Some(owner) = owner {
             shared.directories.admit(owner).map_err(failed("make directories"))?;
         }
-        if let Seat::Own(lease) = &self.seat {
+        if let WorkArea::Own(lease) = &self.area {
             lease.make(self.own_work, owner).map_err(failed("make directories"))?;
         }
-        let lease = self.seat.lease();
+        let lease = self.area.lease();
         let work = match &plan.work {
             Work::Own(below) if below.as_os_str().is_empty() => lease.work.clone(),
             Work::Own(below) => {
@@ -271,7 +271,7 @@ impl Site {
     fn mount(
         &mut self,
         shared: &Shared,
-        plan: &Plan,
+        plan: &TaskPlan,
         directory: &Path,
         stop: &CancellationToken,
     ) -> Result<Vec<wire::Bind>, DriverError> {
@@ -308,12 +308,12 @@ impl Site {
     }
 
     /// Takes everything away again, when nothing of the task runs any more.
-    pub fn clear(self, shared: &Shared) -> Seat {
+    pub fn clear(self, shared: &Shared) -> WorkArea {
         shared.fixtures.release(self.held);
-        if let Seat::Own(lease) = &self.seat {
+        if let WorkArea::Own(lease) = &self.area {
             // What cannot be removed now stays for the end of the run, which reports it.
             let _ = lease.clear(self.own_work);
         }
-        self.seat
+        self.area
     }
 }

@@ -18,7 +18,7 @@ use files::remove::remove;
 /// The lock ends when every process that holds a copy of it has ended, so never before the run's
 /// last task.
 #[derive(Debug)]
-pub struct Slot {
+pub struct RunDirectory {
     pub path: PathBuf,
     pub lock: File,
 }
@@ -32,8 +32,8 @@ const MARKER: &[u8] = b"This directory belongs to a run of `ci`, which removes a
 /// How often a directory may be removed by another run between two steps of this one.
 const PATIENCE: usize = 1000;
 
-impl Slot {
-    /// Takes a slot below `parent`. It may hold what a run left that was killed.
+impl RunDirectory {
+    /// Takes a directory below `parent`. It may hold what a run left that was killed.
     pub fn acquire(parent: &Path) -> io::Result<Self> {
         let mut number = 0_u32;
         let mut vanished = 0;
@@ -61,7 +61,7 @@ impl Slot {
         }
     }
 
-    /// Removes the slot with everything in it, and the directories above that are empty then, up
+    /// Removes the directory with everything in it, and the directories above that are empty then, up
     /// to `root`, which stays.
     pub fn remove(&self, root: &Path) -> io::Result<()> {
         let mut result = Ok(());
@@ -109,26 +109,26 @@ pub fn remove_leftovers(namespace: &Path, root: &Path) -> usize {
     for pipeline in directories(namespace) {
         for path in directories(&pipeline) {
             if let Ok(Some(lock)) = lock_existing(&path) {
-                removed += usize::from(Slot { path, lock }.remove(root).is_ok());
+                removed += usize::from(RunDirectory { path, lock }.remove(root).is_ok());
             }
         }
     }
     removed
 }
 
-/// Locks a slot's directory, which may be new. `None` if another run holds it, or if it holds something
+/// Locks a run's directory, which may be new. `None` if another run holds it, or if it holds something
 /// that no run has made.
-fn lock(slot: &Path) -> io::Result<Option<File>> {
-    match is_empty(slot)? {
-        true => locked(slot, true),
-        false => lock_existing(slot),
+fn lock(directory: &Path) -> io::Result<Option<File>> {
+    match is_empty(directory)? {
+        true => locked(directory, true),
+        false => lock_existing(directory),
     }
 }
 
-/// The same for a directory that is a slot already.
-fn lock_existing(slot: &Path) -> io::Result<Option<File>> {
-    match locked(slot, false) {
-        Err(error) if error.kind() == ErrorKind::NotFound && slot.exists() => Ok(None),
+/// The same for one that is a directory already.
+fn lock_existing(directory: &Path) -> io::Result<Option<File>> {
+    match locked(directory, false) {
+        Err(error) if error.kind() == ErrorKind::NotFound && directory.exists() => Ok(None),
         // A link, a directory or something else that no run makes.
         Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR)) => Ok(None),
         locked => locked,
@@ -137,8 +137,8 @@ fn lock_existing(slot: &Path) -> io::Result<Option<File>> {
 
 /// Whether nothing is in a directory, but perhaps the lock of a run that was killed before it could mark
 /// it.
-fn is_empty(slot: &Path) -> io::Result<bool> {
-    for entry in fs::read_dir(slot)? {
+fn is_empty(directory: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let is_unmarked = || {
             let found = entry.metadata()?;
@@ -151,8 +151,8 @@ fn is_empty(slot: &Path) -> io::Result<bool> {
     Ok(true)
 }
 
-fn locked(slot: &Path, is_empty: bool) -> io::Result<Option<File>> {
-    let path = slot.join(LOCK);
+fn locked(directory: &Path, is_empty: bool) -> io::Result<Option<File>> {
+    let path = directory.join(LOCK);
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -191,12 +191,12 @@ mod tests {
     fn slots_are_numbered_from_the_lowest_free() {
         let root = tempfile::tempdir().unwrap();
         let parent = root.path().join("native/default/p");
-        let first = Slot::acquire(&parent).unwrap();
-        let second = Slot::acquire(&parent).unwrap();
+        let first = RunDirectory::acquire(&parent).unwrap();
+        let second = RunDirectory::acquire(&parent).unwrap();
         assert_eq!((&first.path, &second.path), (&parent.join("0"), &parent.join("1")));
         first.remove(root.path()).unwrap();
         drop(first);
-        let third = Slot::acquire(&parent).unwrap();
+        let third = RunDirectory::acquire(&parent).unwrap();
         assert_eq!(third.path, parent.join("0"));
         second.remove(root.path()).unwrap();
         third.remove(root.path()).unwrap();
@@ -206,11 +206,11 @@ mod tests {
     #[test]
     fn a_lock_that_was_removed_meanwhile_is_not_taken_for_the_slot() {
         let root = tempfile::tempdir().unwrap();
-        let slot = Slot::acquire(root.path()).unwrap();
-        fs::remove_file(slot.path.join(LOCK)).unwrap();
-        let other = Slot::acquire(root.path()).unwrap();
-        assert_eq!(other.path, slot.path);
-        drop(slot);
+        let directory = RunDirectory::acquire(root.path()).unwrap();
+        fs::remove_file(directory.path.join(LOCK)).unwrap();
+        let other = RunDirectory::acquire(root.path()).unwrap();
+        assert_eq!(other.path, directory.path);
+        drop(directory);
         assert!(lock_existing(&other.path).unwrap().is_none());
     }
 
@@ -235,10 +235,10 @@ mod tests {
         fs::write(parent.join("6/lock"), "").unwrap();
 
         assert_eq!(remove_leftovers(&namespace, root.path()), 0);
-        let slot = Slot::acquire(&parent).unwrap();
-        assert_eq!(slot.path, parent.join("6"));
-        fs::create_dir(slot.path.join("tasks")).unwrap();
-        drop(slot);
+        let directory = RunDirectory::acquire(&parent).unwrap();
+        assert_eq!(directory.path, parent.join("6"));
+        fs::create_dir(directory.path.join("tasks")).unwrap();
+        drop(directory);
         assert_eq!(remove_leftovers(&namespace, root.path()), 1);
         for (number, name) in foreign {
             assert_eq!(fs::read_to_string(parent.join(number).join(name)).unwrap(), "the user's");
@@ -250,12 +250,12 @@ mod tests {
     fn leftovers_are_removed_and_held_slots_stay() {
         let root = tempfile::tempdir().unwrap();
         let namespace = root.path().join("native/default");
-        let held = Slot::acquire(&namespace.join("p")).unwrap();
-        let killed = Slot::acquire(&namespace.join("p")).unwrap();
+        let held = RunDirectory::acquire(&namespace.join("p")).unwrap();
+        let killed = RunDirectory::acquire(&namespace.join("p")).unwrap();
         fs::create_dir_all(killed.path.join("tasks/build/x")).unwrap();
         let path = killed.path.clone();
         drop(killed);
-        let other = Slot::acquire(&namespace.join("q")).unwrap().path;
+        let other = RunDirectory::acquire(&namespace.join("q")).unwrap().path;
         remove_leftovers(&namespace, root.path());
         assert!(held.path.exists() && !path.exists() && !other.exists());
     }

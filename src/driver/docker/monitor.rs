@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::diagnosis::{Diagnosis, Subject};
 use super::failure::{failed, printable};
-use super::init::{Complaint, Report};
+use super::init::{InitError, Report};
 use super::output::{Output, Said, pump};
 use crate::driver::{DriverError, TaskUpdate, UpdateSink};
 use crate::task::{Stream, TaskExit, TaskSpec};
@@ -53,7 +53,7 @@ pub struct Streams {
 }
 
 /// A command, and who cares for it.
-pub struct Attendance<'a> {
+pub struct Monitor<'a> {
     pub spec: &'a TaskSpec,
     pub grace: Duration,
     pub updates: UpdateSink,
@@ -80,20 +80,20 @@ impl Stop<'_> {
 }
 
 /// How a command ended by itself.
-pub struct Ended {
+pub struct CommandEnd {
     pub code: i64,
     said: Said,
     reports: bool,
     updates: UpdateSink,
 }
 
-impl Attendance<'_> {
+impl Monitor<'_> {
     /// Passes everything on until the command has ended. `None` if it had to.
-    pub async fn attend(
+    pub async fn watch(
         self,
         process: &impl Process,
         streams: Streams,
-    ) -> Result<Option<Ended>, DriverError> {
+    ) -> Result<Option<CommandEnd>, DriverError> {
         let Self { spec, grace, updates, stop } = self;
         let Stop { cancel, closing, abandoned } = stop;
         let path = &spec.exec.command.path;
@@ -168,11 +168,11 @@ impl Attendance<'_> {
             () = end => return Ok(None),
         };
         let reports = process.reports();
-        Ok((!had_to_end.into_inner()).then_some(Ended { code, said, reports, updates }))
+        Ok((!had_to_end.into_inner()).then_some(CommandEnd { code, said, reports, updates }))
     }
 }
 
-impl Ended {
+impl CommandEnd {
     /// What became of the command. What turns out to be its own output is handed over, for which nobody
     /// waits any more a while after `cancel` has fired.
     pub async fn exit(
@@ -198,11 +198,11 @@ impl Ended {
             return cannot_start(format!("{reason} in the image `{}`", spec.container.image));
         }
         let path = &spec.exec.command.path;
-        if let Some(held) = said.complaint {
-            let complaint = Complaint::read(&held, path);
-            let fits = |complaint: &Complaint| complaint.fits(path, code, reports, said.report);
-            if let Some(complaint) = complaint.filter(fits)
-                && let Diagnosis::NotExecuted(reason) = subject.of_reason(&complaint.reason).await
+        if let Some(held) = said.init_error {
+            let init_error = InitError::read(&held, path);
+            let fits = |init_error: &InitError| init_error.fits(path, code, reports, said.report);
+            if let Some(init_error) = init_error.filter(fits)
+                && let Diagnosis::NotExecuted(reason) = subject.of_reason(&init_error.reason).await
             {
                 return cannot_start(reason);
             }

@@ -13,13 +13,13 @@ use tokio::time::Instant;
 pub struct Clock(watch::Sender<bool>);
 
 /// Lets the clock go on when it is dropped.
-pub struct Standstill(Arc<Clock>);
+pub struct PausedClock(Arc<Clock>);
 
 impl Clock {
     /// Stops the clock. Only one may do that at a time.
-    pub fn stop(self: &Arc<Self>) -> Standstill {
+    pub fn stop(self: &Arc<Self>) -> PausedClock {
         self.0.send_replace(true);
-        Standstill(self.clone())
+        PausedClock(self.clone())
     }
 
     /// Waits for this long by this clock.
@@ -39,7 +39,7 @@ impl Clock {
     }
 }
 
-impl Drop for Standstill {
+impl Drop for PausedClock {
     fn drop(&mut self) {
         self.0.0.send_replace(false);
     }

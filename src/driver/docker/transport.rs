@@ -69,7 +69,7 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Error>> + S
 
 /// A way to send requests to an engine.
 #[derive(Clone)]
-pub struct Way {
+pub struct Transport {
     send: Arc<dyn Fn(BollardRequest) -> Answer + Send + Sync>,
     /// What the paths of requests are relative to.
     base: String,
@@ -79,7 +79,7 @@ pub struct Way {
 /// Both ends of a terminal's stream.
 pub type Terminal = (ReadHalf<TokioIo<Upgraded>>, WriteHalf<TokioIo<Upgraded>>);
 
-impl Way {
+impl Transport {
     pub fn unix(path: PathBuf) -> Self {
         let connect = move || {
             let path = path.clone();

@@ -1,6 +1,7 @@
 //! Runs a pipeline's tasks through the driver: numbers, timeouts, output, events.
 
 mod output;
+pub mod text;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
@@ -11,13 +12,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, debug, debug_span};
 
 use self::output::TaskOutput;
 pub use self::output::TextChunk;
 use crate::context::{EventSink, Stop, StopReason};
 use crate::driver::{Driver, DriverError, KeptTask, Sandbox, TaskEnd, TaskUpdate};
 use crate::event::{RunEvent, TaskStatus};
-use crate::memory::Share;
+use crate::process::memory::Share;
 use crate::shell::FailureShell;
 use crate::task::{Command, SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeManager;
@@ -80,9 +82,9 @@ impl Drop for Dirty<'_> {
             _ if self.is_clean => {}
             Some(TaskExit::Code(_) | TaskExit::CodeAfterKill(_)) => {
                 let process = format!("a process of {task}");
-                self.volumes.torn(&self.spec.container.mounts, &process);
+                self.volumes.mark_dirty(&self.spec.container.mounts, &process);
             }
-            _ => self.volumes.torn(&self.spec.container.mounts, &task),
+            _ => self.volumes.mark_dirty(&self.spec.container.mounts, &task),
         }
     }
 }
@@ -254,7 +256,8 @@ impl TaskRunner {
         async move {
             let _counted = counted;
             let spec = TaskSpec { keep: runner.shell.is_some() && !options.cleanup, ..spec };
-            let (result, kept) = runner.run(&spec, options, cancel).await;
+            let span = debug_span!("task", id = spec.id.0, name = spec.name);
+            let (result, kept) = runner.run(&spec, options, cancel).instrument(span).await;
             if let Some(kept) = kept {
                 runner.look_into(&spec, &result, kept).await;
             }
@@ -308,8 +311,12 @@ impl TaskRunner {
             end
         };
         let mut take = async |update| match update {
-            TaskUpdate::Preparing { what, done } => self.preparing(spec, what, done).await,
+            TaskUpdate::Preparing { what, done } => {
+                debug!(what, done, "is being prepared");
+                self.preparing(spec, what, done).await;
+            }
             TaskUpdate::Started => {
+                debug!("has started");
                 starts.send_replace(Some(Instant::now()));
                 let (id, task, command) = (spec.id.0, spec.name.clone(), command.clone());
                 let image = spec.container.image.clone();
@@ -344,10 +351,12 @@ impl TaskRunner {
             cancel.cancel();
             std::future::pending().await
         };
+        debug!("is handed to the driver");
         let TaskEnd { exit, kept } = tokio::select! {
             (end, ()) = async { tokio::join!(work, listen) } => end,
             never = watch => never,
         };
+        debug!(?exit, "has ended");
         let timed_out = timed_out.into_inner();
         let started = *starts.borrow();
         let duration = started.map_or(Duration::ZERO, |started| started.elapsed());

@@ -1,0 +1,10 @@
+//! This process: what it may use, what the system shows of it, and how it ends when it panics.
+
+pub mod allocator;
+pub mod limits;
+pub mod log;
+pub mod memory;
+pub mod panic;
+pub mod secrets;
+pub mod state;
+pub mod terminal;
