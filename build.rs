@@ -31,10 +31,6 @@ const WARM_UP: &str = r#"
 "#;
 
 fn main() {
-    // At a fixed address, as Node.js is: V8 and swc carry 85,000 relocations, and applying them takes
-    // a tenth of the time in which a small pipeline starts, runs and ends.
-    println!("cargo:rustc-link-arg-bins=-no-pie");
-
     for input in ["js", "src/script/extension.rs", "src/script/transpile.rs"] {
         println!("cargo:rerun-if-changed={input}");
     }

@@ -1,9 +1,8 @@
 // The checks that arguments are made of: each takes a field, and returns what an op takes or throws
 // a `TypeError` that names the field.
 
-import { suggestion } from "ext:ci/suggest.ts";
-import type { Field } from "ext:ci/field.ts";
 import { ops } from "ext:ci/ops.ts";
+import type { Field } from "ext:ci/field.ts";
 
 /** A check for everything that the typings allow as `Declared`. */
 export type Check<Declared, Out> = (field: Field<Declared>) => Out;
@@ -41,8 +40,8 @@ export function record<T, S extends Shape<T>>(
 }
 
 function unknownKey(key: string, known: readonly string[]): string {
-  const nearest = suggestion(key, known);
-  const hint = nearest === undefined ? "" : `, did you mean \`${nearest}\`?`;
+  const nearest = ops.op_suggestion(key, known);
+  const hint = nearest === null ? "" : `, did you mean \`${nearest}\`?`;
   return `unknown key${hint} (known keys: ${known.join(", ")})`;
 }
 

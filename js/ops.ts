@@ -20,6 +20,7 @@ const NAMES: Record<keyof Ops, true> = {
   op_sandbox_exec: true,
   op_sandbox_open: true,
   op_size_bytes: true,
+  op_suggestion: true,
   op_task_cancel: true,
   op_task_output: true,
   op_task_start: true,

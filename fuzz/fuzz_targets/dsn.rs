@@ -62,11 +62,6 @@ mod driver {
     }
 }
 
-#[path = "."]
-mod volume {
-    pub use spec::VolumeName;
-}
-
 use libfuzzer_sys::fuzz_target;
 
 /// Long enough that no message has it by chance.

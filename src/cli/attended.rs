@@ -3,6 +3,7 @@
 use std::future::pending;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -31,10 +32,10 @@ pub fn run<T: Send + 'static>(
             biased;
             result = done => result.unwrap_or_else(|_| {
                 let message = "internal error: reading the pipeline ended unexpectedly, for the reason above";
-                Err(Failure { problem: Problem::Message(message.to_owned()), exit_code: 3 })
+                Err(Failure { problem: Problem::Other(anyhow!("{message}")), exit_code: 3 })
             }),
             (reason, exit_code) = stopped => {
-                Err(Failure { problem: Problem::Message(reason.to_string()), exit_code })
+                Err(Failure { problem: Problem::Other(anyhow!("{reason}")), exit_code })
             }
         }
     })
@@ -66,5 +67,5 @@ fn stopped(timeout: Option<Duration>) -> std::io::Result<impl Future<Output = (S
 }
 
 fn cannot_start(error: std::io::Error) -> Failure {
-    Failure { problem: Problem::Message(format!("cannot start the run: {error}")), exit_code: 3 }
+    Failure { problem: Problem::Other(anyhow!("cannot start the run: {error}")), exit_code: 3 }
 }

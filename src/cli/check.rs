@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use anyhow::anyhow;
 use clap::Args;
 use serde_json::json;
 
@@ -56,7 +57,7 @@ impl Check {
                     Failure::invalid(diagnostic)
                 }
                 ScriptError::Terminated => {
-                    Failure { problem: Problem::Message(error.to_string()), exit_code: 2 }
+                    Failure { problem: Problem::Other(anyhow!("{error}")), exit_code: 2 }
                 }
             }),
         }
@@ -67,7 +68,7 @@ fn problems(problem: Problem) -> Vec<serde_json::Value> {
     match problem {
         Problem::Diagnostic(diagnostic) => vec![describe(&diagnostic)],
         Problem::Diagnostics(diagnostics) => diagnostics.iter().map(describe).collect(),
-        Problem::Message(message) => vec![json!({ "message": message })],
+        Problem::Other(error) => vec![json!({ "message": format!("{error:#}") })],
         Problem::Told => Vec::new(),
     }
 }

@@ -13,6 +13,7 @@ mod vars;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
+use anyhow::Error;
 use clap::{Parser, Subcommand};
 
 use crate::diagnostic::{Diagnostic, printable};
@@ -44,7 +45,7 @@ pub fn run() -> ExitCode {
     };
     secrets::hide();
     if let Err(message) = log::start() {
-        print(Problem::Message(message));
+        print(Problem::Other(Error::msg(message)));
         return ExitCode::from(2);
     }
     let result = match cli.command {
@@ -94,7 +95,8 @@ enum Problem {
     Diagnostics(Vec<Diagnostic>),
     /// Somebody else has told it.
     Told,
-    Message(String),
+    /// Anything else, with its causes.
+    Other(Error),
 }
 
 fn print(problem: Problem) {
@@ -107,9 +109,9 @@ fn print(problem: Problem) {
             texts.join("\n\n")
         }
         Problem::Told => return,
-        Problem::Message(message) => {
+        Problem::Other(error) => {
             let style = Style::new().bold().fg_color(Some(AnsiColor::BrightRed.into()));
-            format!("{style}error{style:#}: {}", printable(&message))
+            format!("{style}error{style:#}: {}", printable(&format!("{error:#}")))
         }
     };
     // Nobody is left to tell when the error output is closed.
@@ -122,10 +124,10 @@ fn print(problem: Problem) {
 /// Writes to the standard output. Who closes it has seen enough.
 fn write_out(text: &str) -> Result<(), Failure> {
     match std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure {
-            problem: Problem::Message(format!("cannot write to the standard output: {error}")),
-            exit_code: 3,
-        }),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            let error = Error::new(error).context("cannot write to the standard output");
+            Err(Failure { problem: Problem::Other(error), exit_code: 3 })
+        }
         _ => Ok(()),
     }
 }

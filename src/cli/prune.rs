@@ -1,3 +1,4 @@
+use anyhow::Error;
 use clap::Args;
 
 use super::run::dsn;
@@ -24,8 +25,10 @@ pub struct Prune {
 impl Prune {
     pub fn execute(self) -> Result<(), Failure> {
         let dsn = dsn(&self.driver)?;
-        let unavailable =
-            |message: String| Failure { problem: Problem::Message(message), exit_code: 3 };
+        let unavailable = |message: String| Failure {
+            problem: Problem::Other(Error::msg(message)),
+            exit_code: 3,
+        };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Error, anyhow};
 use bytesize::ByteSize;
 use clap::Args;
 
@@ -88,7 +89,8 @@ pub struct Run {
 
 impl Run {
     pub fn execute(self) -> Result<(), Failure> {
-        let failed = |message| Failure { problem: Problem::Message(message), exit_code: 3 };
+        let failed =
+            |message| Failure { problem: Problem::Other(Error::msg(message)), exit_code: 3 };
         limits::check().map_err(|reason| failed(format!("cannot start the run: {reason}")))?;
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver)?;
@@ -130,7 +132,7 @@ impl Run {
             exit_code: error.exit_code(),
             problem: match error.diagnostic() {
                 Some(diagnostic) => Problem::Diagnostic(Box::new(diagnostic.clone())),
-                None => Problem::Message(error.to_string()),
+                None => Problem::Other(anyhow!("{error}")),
             },
         })
     }
@@ -210,7 +212,7 @@ const SMALLEST_HEAP: ByteSize = ByteSize::mib(16);
 pub fn dsn(text: &str) -> Result<Dsn, Failure> {
     let parsed = if text.is_empty() { DRIVERS[0].name.parse() } else { text.parse() };
     parsed.map_err(|error: DsnError| Failure {
-        problem: Problem::Message(format!("invalid `--driver`: {error}")),
+        problem: Problem::Other(anyhow!("invalid `--driver`: {error}")),
         exit_code: 2,
     })
 }

@@ -12,7 +12,7 @@
 use std::str::FromStr;
 
 use crate::driver::{DriverConfig, DriverConfigError};
-use spec::masked;
+use spec::{masked, percent_decoded};
 use store::{CacheConfig, CacheConfigError, is_cache_key};
 
 /// What a DSN says, parsed and checked.
@@ -115,19 +115,7 @@ impl<'a> Parts<'a> {
 }
 
 fn decoded(text: &str) -> Result<String, DsnError> {
-    let invalid = || DsnError::Encoding(text.into());
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(), digit()) else { return Err(invalid()) };
-        bytes.push((high * 16 + low) as u8);
-    }
-    String::from_utf8(bytes).map_err(|_| invalid())
+    percent_decoded(text).ok_or_else(|| DsnError::Encoding(text.into()))
 }
 
 #[cfg(test)]

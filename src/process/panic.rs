@@ -51,6 +51,6 @@ mod tests {
         assert!(task.await.is_err());
         assert_eq!(stop.reason(), Some(StopReason::Broken));
         let told = stop.panic().unwrap_or_default();
-        assert!(told.starts_with("on purpose at src/panic.rs:"), "{told}");
+        assert!(told.starts_with("on purpose at src/process/panic.rs:"), "{told}");
     }
 }

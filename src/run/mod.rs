@@ -78,6 +78,9 @@ pub enum RunError {
     Cache(String),
     #[error("the log is incomplete: {0}")]
     Log(#[source] ReportError),
+    /// Before anything has started.
+    #[error("cannot write to `{}`, which `--events` names: {error}", path.display())]
+    Events { path: PathBuf, error: std::io::Error },
     #[error("cannot start the run: {0}")]
     Start(std::io::Error),
     /// Something in this process panicked.
@@ -99,6 +102,7 @@ impl RunError {
             | Self::Unavailable(_)
             | Self::Cache(_)
             | Self::Log(_)
+            | Self::Events { .. }
             | Self::Start(_)
             | Self::Internal(_) => 3,
         }
@@ -173,7 +177,7 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
 fn open_logs(paths: &[PathBuf]) -> Result<Vec<(PathBuf, File)>, RunError> {
     let open = |path: &PathBuf| match File::create(path) {
         Ok(file) => Ok((path.clone(), file)),
-        Err(error) => Err(RunError::Log(ReportError::File { path: path.clone(), error })),
+        Err(error) => Err(RunError::Events { path: path.clone(), error }),
     };
     paths.iter().map(open).collect()
 }

@@ -54,7 +54,6 @@ deno_core::extension!(
         "run.ts",
         "runtime.ts",
         "sandbox.ts",
-        "suggest.ts",
         "task.ts",
         "timers.ts",
         "volume.ts",

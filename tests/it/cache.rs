@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::proxy::{Fault, Proxy};
-use crate::store::S3;
 use crate::support::{Ci, Outcome};
+use testkit::S3;
+use testkit::{Fault, Proxy};
 
 /// Makes the volume `modules` if it is empty, and says what it holds.
 pub const BUILD: &str = r#"
@@ -417,7 +417,7 @@ fn a_server_with_a_certificate_of_ones_own_authority_is_trusted_if_the_user_does
     let proxy = Proxy::start_tls(&s3.address);
     let address = proxy.address.to_string();
     let url = s3.url("tls").replace("s3://http://", "s3://https://").replace(&s3.address, &address);
-    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/ca.pem");
+    let authority = testkit::AUTHORITY;
     let with = |body: &str, bundle: &str| {
         Ci::pipeline(body)
             .args(["--output", "plain", "--driver", &format!("native://?cache={url}")])
@@ -431,10 +431,7 @@ fn a_server_with_a_certificate_of_ones_own_authority_is_trusted_if_the_user_does
     for (bundle, reason) in [
         ("", "its TLS certificate is not accepted, name the file of the authority"),
         ("/no/such/file", "cannot use `/no/such/file`, which `AWS_CA_BUNDLE` names: No such file"),
-        (
-            concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/README.md"),
-            "it has no certificate of an authority",
-        ),
+        (testkit::NO_AUTHORITY, "it has no certificate of an authority"),
     ] {
         with(LIST, bundle)
             .stdout_has("warning: the cache is not used: ")

@@ -9,9 +9,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::cache::{BUILD, FILL, LIST, driver, file_cache, run};
-use crate::proxy::{Fault, Proxy};
-use crate::store::S3;
 use crate::support::{Ci, Outcome};
+use testkit::S3;
+use testkit::{Fault, Proxy};
 
 /// A run that was ended in the middle of a transfer.
 struct Ended {
@@ -49,7 +49,7 @@ fn ended_at(
 
 fn uploads(url: &str) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(crate::cache_store::uploads(url))
+    runtime.block_on(testkit::uploads(url))
 }
 
 impl Ended {

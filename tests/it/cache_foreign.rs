@@ -9,9 +9,9 @@ use std::process::Command;
 use bytes::Bytes;
 
 use crate::cache::{BUILD, file_cache, run};
-use crate::cache_store::{get, key, open, put};
-use crate::store::S3;
 use crate::support::Ci;
+use testkit::S3;
+use testkit::{get, key, open, put};
 
 /// Adds a file to the volume, which may hold others.
 const ADD: &str = r#"
@@ -246,7 +246,7 @@ fn a_poisoned_archive_in_a_bucket_is_refused_and_replaced_on_s3() {
             change(&mut content);
             let none = store::PutCondition::None;
             let content = content.into();
-            crate::cache_store::put_if(&*store, &key, &metadata, &none, content).await.unwrap();
+            testkit::put_if(&*store, &key, &metadata, &none, content).await.unwrap();
         });
         run(BUILD, &format!("{cache}&cache_policy={policy}"), &[]).exits(0).stdout_has("uploaded ");
         run(BUILD, &format!("{cache}&cache_policy=pull"), &["--cache-strict"])

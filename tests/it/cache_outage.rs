@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use store::{CacheStore, StoreError};
 
 use crate::cache::{BUILD, run};
-use crate::cache_store::{behind, content, get, key, open, put};
-use crate::proxy::{Answer, Fault, Proxy};
-use crate::store::S3;
 use crate::support::Ci;
+use testkit::S3;
+use testkit::{Answer, Fault, Proxy};
+use testkit::{behind, content, get, key, open, put};
 
 /// A store that answers 503 until this long after its first request.
 fn out_of_order_for(time: Duration) -> Proxy {

@@ -6,10 +6,10 @@ use aws_sdk_s3::primitives::ByteStream;
 use serde_json::Value;
 
 use crate::cache::{BUILD, file_cache, run};
-use crate::cache_store::{key, open, other_program, put, uploads};
-use crate::proxy::{Answer, Fault, Proxy};
-use crate::store::S3;
 use crate::support::{Ci, Outcome};
+use testkit::S3;
+use testkit::{Answer, Fault, Proxy};
+use testkit::{key, open, other_program, put, uploads};
 
 fn cache(url: &str, args: &[&str]) -> Outcome {
     Ci::new().args(["cache"]).args(args).args(["--store", url]).run()

@@ -7,10 +7,10 @@ use store::{Metadata, PutCondition, StoreError};
 
 use crate::cache::{FILL, LIST, file_cache, run};
 use crate::cache_faults::SmallDisk;
-use crate::cache_store::{behind, content, get, key, on_each_store, open, put, put_if};
-use crate::proxy::{Answer, Fault, Proxy};
-use crate::store::S3;
 use crate::support::{Ci, Outcome};
+use testkit::S3;
+use testkit::{Answer, Fault, Proxy};
+use testkit::{behind, content, get, key, on_each_store, open, put, put_if};
 
 /// Writes a small file into the volume, whatever it holds.
 const TOUCH: &str = r#"

@@ -7,10 +7,10 @@ use futures_util::StreamExt;
 use store::{CacheStore, Metadata, PutCondition, StoreError};
 
 use crate::cache::{BUILD, FILL, LIST, run};
-use crate::cache_store::{behind, content, get, key, open, put, put_if, uploads};
-use crate::proxy::{Answer, Fault, Proxy};
-use crate::store::S3;
 use crate::support::Ci;
+use testkit::S3;
+use testkit::{Answer, Fault, Proxy};
+use testkit::{behind, content, get, key, open, put, put_if, uploads};
 
 const fn error(status: u16, body: &'static str) -> Fault {
     Fault::Answer(Answer::new(status, body))

@@ -16,9 +16,9 @@ use crate::conformance::{
     Finished, PATIENCE, TAKE_LOCK, collect, edit, exit, finish, lock_is_free, mounted, sh, succeed,
     updates, volume,
 };
-use crate::proxy::{Fault, Proxy};
-use crate::store::S3;
 use crate::support::Ci;
+use testkit::S3;
+use testkit::{Fault, Proxy};
 
 /// A driver that runs each task in a sandbox of its own.
 pub struct Sandboxed<'a>(pub &'a dyn Driver);

@@ -5,9 +5,11 @@
 
 pub mod duration;
 mod mask;
+mod percent;
 pub mod suggest;
 pub mod task;
 mod volume_name;
 
 pub use mask::masked;
+pub use percent::percent_decoded;
 pub use volume_name::{VolumeName, VolumeNameError};

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::s3::{GrantedStore, Multipart};
-use super::{CacheKey, Metadata, Objects, PutCondition, StoreError, StoreOptions, Stored};
+use super::{
+    CacheKey, Metadata, Objects, PutCondition, SentPart, StoreError, StoreOptions, Stored,
+};
 
 /// How to read one object, or to upload its parts. It is as secret as a password until it expires.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,13 +47,6 @@ impl fmt::Debug for PresignedUrl {
         f.write_str(self.url.split('?').next().unwrap_or_default())?;
         f.write_str("?***")
     }
-}
-
-/// A part that was uploaded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SentPart {
-    pub number: i32,
-    pub etag: String,
 }
 
 /// An upload whose parts somebody else sends. Dropped before it is [completed](Grants::complete), it is

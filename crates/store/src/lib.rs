@@ -1,13 +1,17 @@
 //! Where archives of volumes are kept between runs: configuration, keys, the contract of a store,
 //! and the stores.
 
+#![cfg_attr(not(feature = "s3"), allow(dead_code, unused_imports))]
+
 mod config;
 mod directory;
+#[cfg(feature = "s3")]
 mod grant;
 mod key;
 mod location;
 mod printable;
 mod progress;
+#[cfg(feature = "s3")]
 mod s3;
 mod settings;
 mod store;
@@ -19,16 +23,18 @@ use std::time::Duration;
 
 pub use config::{CacheConfig, CachePolicy, CacheWhen, RestoreSource, is_cache_key};
 pub use directory::DirectoryStore;
-pub use grant::{Allowed, Grant, Grants, PendingUpload, PresignedUrl, SentPart};
+#[cfg(feature = "s3")]
+pub use grant::{Allowed, Grant, Grants, PendingUpload, PresignedUrl};
 pub use key::{CacheKey, CacheKeyError, KEY_VERSION, KeyPrefix};
 pub use location::{S3Location, StaticCredentials, StoreLocation};
 pub use printable::{printable, printable_json};
 pub use progress::Progress;
+#[cfg(feature = "s3")]
 pub use s3::S3Store;
 pub use settings::CacheConfigError;
 pub use store::{
-    CacheStore, Metadata, ObjectInfo, Objects, PutCondition, StoreError, Stored, UploadInfo,
-    UploadWriter,
+    CacheStore, Metadata, ObjectInfo, Objects, PutCondition, SentPart, StoreError, Stored,
+    UploadInfo, UploadWriter,
 };
 pub use stream::{Download, Upload, UploadClosed, UploadSender};
 
@@ -48,11 +54,13 @@ pub struct StoreOptions {
 }
 
 /// The store that a configuration names. Nothing is read, connected to or started by this.
+#[cfg(feature = "s3")]
 pub fn open(config: &CacheConfig, state: PathBuf) -> Arc<dyn CacheStore> {
     open_with(config, config.budget, state)
 }
 
 /// The same for somebody who waits for no request longer than `retry`, whatever the configuration allows.
+#[cfg(feature = "s3")]
 pub fn open_with(config: &CacheConfig, retry: Duration, state: PathBuf) -> Arc<dyn CacheStore> {
     // A prefix that is too long for any key is told of when a key is made.
     let prefix = config.key_prefix().unwrap_or_else(|_| config.location.prefix().clone());

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use percent_encoding::percent_decode_str;
-use spec::masked;
+use spec::{masked, percent_decoded};
 
 use super::KeyPrefix;
 use super::settings::CacheConfigError;
@@ -164,16 +163,7 @@ fn is_loopback(authority: &str) -> bool {
 }
 
 pub(crate) fn decoded(text: &str, url: &str) -> Result<String, CacheConfigError> {
-    let mut rest = text.split('%');
-    rest.next();
-    // The decoder takes a `%` that begins no escape for a literal one, which hides a mistake.
-    let escapes = rest
-        .all(|part| part.len() >= 2 && part.bytes().take(2).all(|byte| byte.is_ascii_hexdigit()));
-    let invalid = || CacheConfigError::Encoding(masked(url));
-    if !escapes {
-        return Err(invalid());
-    }
-    percent_decode_str(text).decode_utf8().map(Into::into).map_err(|_| invalid())
+    percent_decoded(text).ok_or_else(|| CacheConfigError::Encoding(masked(url)))
 }
 
 fn invalid(url: &str, expected: &str) -> CacheConfigError {

@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{CacheKey, Download, Grants, KeyPrefix, SentPart, Upload};
+#[cfg(feature = "s3")]
+use super::Grants;
+use super::{CacheKey, Download, KeyPrefix, Upload};
 
 /// What moving archives takes of a store: whole objects, read and written as streams.
 ///
@@ -98,6 +100,7 @@ pub trait CacheStore: Objects {
 
     /// How this store lets somebody without its credentials move the bytes of one object. `None` where
     /// nothing but the credentials, or the rights of this process, gives access.
+    #[cfg(feature = "s3")]
     fn grants(&self) -> Option<&dyn Grants> {
         None
     }
@@ -125,6 +128,13 @@ pub struct Stored {
     pub notice: Option<String>,
     /// What was sent but not published, where only the one who granted the upload can do that.
     pub parts: Option<Vec<SentPart>>,
+}
+
+/// A part that was uploaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentPart {
+    pub number: i32,
+    pub etag: String,
 }
 
 /// An upload that has begun and not ended.

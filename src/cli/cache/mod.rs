@@ -12,6 +12,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::{Error, anyhow};
 use clap::{Args, Subcommand};
 
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
@@ -152,7 +153,7 @@ impl Opened {
             if !are_called.contains(&true) {
                 let name = printable(name);
                 return Err(Failure {
-                    problem: Problem::Message(format!(
+                    problem: Problem::Other(anyhow!(
                         "there is no archive `{name}` in the cache, `ci cache ls` shows what there is"
                     )),
                     exit_code: 1,
@@ -274,9 +275,9 @@ fn failed(error: StoreError) -> Failure {
 }
 
 fn unavailable(message: String) -> Failure {
-    Failure { problem: Problem::Message(message), exit_code: 3 }
+    Failure { problem: Problem::Other(Error::msg(message)), exit_code: 3 }
 }
 
 fn wrong(message: String) -> Failure {
-    Failure { problem: Problem::Message(message), exit_code: 2 }
+    Failure { problem: Problem::Other(Error::msg(message)), exit_code: 2 }
 }

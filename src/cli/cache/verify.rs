@@ -1,3 +1,4 @@
+use anyhow::anyhow;
 use clap::Args;
 use serde::Serialize;
 
@@ -63,7 +64,7 @@ impl Verify {
         match results.iter().filter(|result| !result.ok).count() {
             0 => Ok(()),
             bad => Err(Failure {
-                problem: Problem::Message(format!(
+                problem: Problem::Other(anyhow!(
                     "{bad} of {} cannot be restored, remove what is broken with `ci cache rm`",
                     counted(results.len() as u64, "archive", "archives")
                 )),

@@ -35,6 +35,7 @@ const OPS: &[(&str, &[&str], &str)] = &[
     ("op_utf8_length", &["text: string"], "number"),
     ("op_duration_ms", &["text: string"], "number | null"),
     ("op_size_bytes", &["text: string"], "number | null"),
+    ("op_suggestion", &["word: string", "known: readonly string[]"], "string | null"),
     ("op_text_diff", &["actual: string", "expected: string"], "string"),
     ("op_yaml_parse", &["text: string"], "unknown"),
     ("op_yaml_to_json", &["text: string"], "string"),

@@ -44,6 +44,7 @@ deno_core::extension!(
         memory::op_utf8_length,
         text::op_duration_ms,
         text::op_size_bytes,
+        text::op_suggestion,
         text::op_text_diff,
         yaml::op_yaml_parse,
         yaml::op_yaml_to_json,

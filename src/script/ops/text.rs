@@ -3,6 +3,8 @@ use std::time::Duration;
 use deno_core::op2;
 use similar::TextDiff;
 
+use crate::suggest::suggestion;
+
 /// Milliseconds in a duration such as `1h 30m`; `None` when it is not one.
 #[op2]
 pub fn op_duration_ms(#[string] text: &str) -> Option<f64> {
@@ -30,4 +32,11 @@ pub fn op_text_diff(#[string] actual: &str, #[string] expected: &str) -> String 
         .missing_newline_hint(false)
         .header("expected", "actual")
         .to_string()
+}
+
+/// The nearest of the known words, if one is near.
+#[op2]
+#[string]
+pub fn op_suggestion(#[string] word: &str, #[serde] known: Vec<String>) -> Option<String> {
+    suggestion(word, known.iter().map(String::as_str)).map(str::to_owned)
 }

@@ -337,7 +337,7 @@ async fn a_volume_may_take_longer_than_an_answer() {
     run.driver.close().await.unwrap_err();
     let Run { driver, run, .. } = run;
     // All that keeps the run alive.
-    drop((driver, way, slow_content, stuck_content));
+    drop((driver, way, slow, slow_content, stuck, stuck_content));
     prune(&run).await;
 }
 

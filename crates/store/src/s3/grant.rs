@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use tokio::time::Instant;
 
-use super::super::grant::{Allowed, Grant, Grants, PendingUpload, PresignedUrl, SentPart};
-use super::super::{CacheKey, Metadata, PutCondition, StoreError, Stored};
+use super::super::grant::{Allowed, Grant, Grants, PendingUpload, PresignedUrl};
+use super::super::{CacheKey, Metadata, PutCondition, SentPart, StoreError, Stored};
 use super::S3Store;
 use super::multipart::Multipart;
 use super::put::{complete, parts_of};

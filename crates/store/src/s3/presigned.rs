@@ -10,10 +10,10 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 pub use super::super::grant::PresignedUrl;
-use super::super::grant::{Allowed, Grant, SentPart};
+use super::super::grant::{Allowed, Grant};
 use super::super::{
     CacheKey, Download, KeyPrefix, Metadata, ObjectInfo, Objects, PutCondition, S3Location,
-    StoreError, StoreOptions, Stored, Upload,
+    SentPart, StoreError, StoreOptions, Stored, Upload,
 };
 use super::client;
 use super::get;

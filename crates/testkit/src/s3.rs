@@ -53,7 +53,7 @@ impl S3 {
 
 /// The configuration of nextest starts the server for tests with certain names alone.
 fn check_name() {
-    const MODULES: [&str; 4] = ["cache_granted", "cache_outage", "cache_retry", "cache_store"];
+    const MODULES: [&str; 2] = ["cache_outage", "cache_retry"];
     let thread = std::thread::current();
     // Other threads have no test's name.
     if let Some((module, test)) = thread.name().and_then(|name| name.rsplit_once("::")) {

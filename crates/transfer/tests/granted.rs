@@ -1,5 +1,7 @@
 //! Transfers by a process that has none of the store's credentials, but requests that were signed for it.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,14 +14,12 @@ use store::{
     CacheConfig, CacheKey, CacheStore, Grant, Metadata, PutCondition, SentPart, StoreOptions,
 };
 use tempfile::TempDir;
+use testkit::{S3, content, get, key, open, uploads};
 use tokio_util::sync::CancellationToken;
 use transfer::{
     Candidate, Deadlines, Execution, LocalDirectory, Operation, Outcome, TransferError,
     TransferJob, TransferReport, VolumeAccess, execute,
 };
-
-use crate::cache_store::{content, get, key, open, uploads};
-use crate::store::S3;
 
 const VALID: Duration = Duration::from_secs(600);
 
@@ -55,7 +55,7 @@ fn transferred(
     assert!(!text.contains(&s3.secret));
     fs::write(&file, text).unwrap();
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "--ignored", "cache_granted::a_process_without_credentials"])
+        .args(["--exact", "--ignored", "a_process_without_credentials"])
         .env_clear()
         .env(ORDER, &file)
         .stdout(Stdio::null())

@@ -99,7 +99,7 @@ impl Proxy {
         Self::listen(upstream, Box::new(choice), |client, shared| drop(shared.serve(client)))
     }
 
-    /// Speaks TLS, with a certificate that `tests/tls/ca.pem` has signed, and does nothing else.
+    /// Speaks TLS, with a certificate that `tls/ca.pem` has signed, and does nothing else.
     pub fn start_tls(upstream: &str) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = CertificateDer::from_pem_slice(include_bytes!("../tls/server.pem")).unwrap();
