@@ -19,6 +19,11 @@ export type ContainerRequest = { image: string, env: Array<[string, string]>, mo
 
 export type ExecutionRequest = { command: CommandRequest, stdin: Uint8Array | null, timeoutMs: number | null, 
 /**
+ * The timeout of a step, if the task's is what is left of that. It counts from this call then, and not
+ * from the start of the command.
+ */
+leftOfMs: number | null, 
+/**
  * Whether it starts although the run is to end.
  */
 cleanup: boolean, 
@@ -82,6 +87,7 @@ attempt: number, } | { "kind": "step_finished", job: string, step: number, statu
 export interface Ops {
   op_console_write(stream: "stdout" | "stderr", text: string): void;
   op_pipeline_context(): PipelineContext;
+  op_run_clock(): number;
   op_plan_event(event: PlanEvent): void;
   op_random_fill(buffer: Uint8Array): void;
   op_random_uuid(): string;

@@ -16,6 +16,7 @@ const NAMES: Record<keyof Ops, true> = {
   op_plan_event: true,
   op_random_fill: true,
   op_random_uuid: true,
+  op_run_clock: true,
   op_sandbox_close: true,
   op_sandbox_exec: true,
   op_sandbox_open: true,

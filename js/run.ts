@@ -5,6 +5,7 @@ import { nonEmpty, record, type Shape } from "ext:ci/checks.ts";
 import { rejection } from "ext:ci/failures.ts";
 import { Field } from "ext:ci/field.ts";
 import { ops } from "ext:ci/ops.ts";
+import type { ExecutionRequest } from "ext:ci/ops.gen.ts";
 import { commandShape, containerRequest, containerShape, execute } from "ext:ci/task.ts";
 
 const entry: Entry = { name: "runtime.run", function: run };
@@ -17,15 +18,22 @@ const shape = {
 
 /** See the typings. Not `async`, so that stacks can be cut where the pipeline called it. */
 export function run(options: RunOptions): Promise<RunResult> {
-  return start(options, null, new CallSite(entry));
+  return start(options, {}, new CallSite(entry));
 }
 
-/** The same for a step of a pipeline in YAML, by its number. */
-export function runInStep(options: RunOptions, step: number): Promise<RunResult> {
-  return start(options, step, new CallSite(entry));
+/**
+ * The same for a step of a pipeline in YAML, by its number. Its timeout is what is left of the step's, `of`,
+ * in which waiting counts.
+ */
+export function runInStep(options: RunOptions, step: number, of?: number): Promise<RunResult> {
+  return start(options, { step, leftOfMs: of ?? null }, new CallSite(entry));
 }
 
-function start(options: RunOptions, step: number | null, site: CallSite): Promise<RunResult> {
+function start(
+  options: RunOptions,
+  ofStep: Partial<Pick<ExecutionRequest, "step" | "leftOfMs">>,
+  site: CallSite,
+): Promise<RunResult> {
   try {
     const checked = record(new Field<RunOptions>(entry, options), shape);
     const container = containerRequest(checked);
@@ -34,7 +42,7 @@ function start(options: RunOptions, step: number | null, site: CallSite): Promis
       checked,
       site,
       (execution) =>
-        ops.op_task_start({ name: checked.name, container, execution: { ...execution, step } }),
+        ops.op_task_start({ name: checked.name, container, execution: { ...execution, ...ofStep } }),
     );
   } catch (error) {
     return Promise.reject(rejection(null, error, site));

@@ -103,6 +103,7 @@ export function execute(
       command,
       stdin,
       timeoutMs: timeout,
+      leftOfMs: null,
       cleanup: cleanup ?? false,
       willRetry: willRetry ?? false,
       streamOutput: onOutput !== null,

@@ -1,6 +1,8 @@
 // From a checked plan to steps that can be run.
 
+import { ops } from "ext:ci/ops.ts";
 import { declareCaches } from "ext:ci/plan/caches.ts";
+import { clock } from "ext:ci/plan/clock.ts";
 import { fromFile, loadVar } from "ext:ci/plan/files.ts";
 import { job, runJobs } from "ext:ci/plan/jobs.ts";
 import { across, hooked, timeout } from "ext:ci/plan/modifiers.ts";
@@ -65,6 +67,7 @@ export function interpret(text: string): Pipeline {
   }
   return async () => {
     const reporter = new Reporter();
+    clock.now = () => ops.op_run_clock();
     const step = (plan: PlanStep) => toStep(plan, reporter);
     const jobs = plan.jobs.map((each) => {
       const { name, serial_groups, max_in_flight, assert, passed } = each;

@@ -1,5 +1,6 @@
 // What any step may have. From the inside: timeout, attempts, across, hooks.
 
+import { clock } from "ext:ci/plan/clock.ts";
 import { addReport, caught, failed, newReport } from "ext:ci/plan/outcomes.ts";
 import { together } from "ext:ci/plan/slots.ts";
 import type { Across, Hooks, Parallel, Scope, Step } from "ext:ci/plan/types.ts";
@@ -7,7 +8,10 @@ import { resolved, shown, withVar } from "ext:ci/plan/vars.ts";
 
 /** Ends the step after so many milliseconds, as a failure. */
 export function timeout(after: number, step: Step): Step {
-  return (scope) => step({ ...scope, deadline: Math.min(scope.deadline, Date.now() + after) });
+  return (scope) => {
+    const deadline = clock.now() + after;
+    return step(deadline < scope.deadline ? { ...scope, deadline, timeout: after } : scope);
+  };
 }
 
 /** Tries the step so often until it succeeds. Only what the last attempt has to say counts. */

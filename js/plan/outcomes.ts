@@ -1,5 +1,6 @@
 // How steps end, and what ends them.
 
+import { clock } from "ext:ci/plan/clock.ts";
 import type { Outcome, Report, Scope, Step } from "ext:ci/plan/types.ts";
 
 /** What a step throws when something in it failed, rather than could not be run. */
@@ -30,10 +31,11 @@ export function failed(scope: Scope, reason: unknown, prefix = ""): Outcome {
   }
   if (isAbort(reason)) {
     noteStop(scope);
-    return "abort";
+    return ending(scope) === "failure" ? "failure" : "abort";
   }
   const end = ending(scope);
-  if (typeof end === "string") {
+  // What could not be run stays an error, however late that is.
+  if (end === "abort" || end === "failure" && reason instanceof StepFailure) {
     return end;
   }
   console.error(`${scope.job.name}: ${message}`);
@@ -61,7 +63,7 @@ export function ending({ signal, deadline, cleanup }: Scope): "abort" | "failure
   if (deadline === Infinity) {
     return { signal, cleanup };
   }
-  const left = deadline - Date.now();
+  const left = deadline - clock.now();
   return left <= 0 ? "failure" : { signal, cleanup, timeout: left };
 }
 
@@ -71,8 +73,9 @@ export async function execute(scope: Scope, options: RunOptions): Promise<RunRes
   if (typeof end === "string") {
     throw new Ended(scope);
   }
-  const run = scope.run ?? runtime.run;
-  const result = await run({ ...options, ...end, willRetry: scope.willRetry });
+  const run: NonNullable<Scope["run"]> = scope.run ?? runtime.run;
+  const given = { ...options, ...end, willRetry: scope.willRetry };
+  const result = await run(given, scope.timeout);
   if (result.status === "abort") {
     noteStop(scope);
   }
@@ -81,7 +84,7 @@ export async function execute(scope: Scope, options: RunOptions): Promise<RunRes
 
 /** Nothing of the pipeline has ended the task: so the run is about to end, and no step starts. */
 function noteStop(scope: Scope): void {
-  if (!scope.signal.aborted && Date.now() < scope.deadline) {
+  if (!scope.signal.aborted && clock.now() < scope.deadline) {
     scope.job.run.stop.abort();
   }
 }

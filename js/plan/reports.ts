@@ -52,7 +52,7 @@ export class Reporter {
       });
       let status: Outcome = "error";
       try {
-        status = await step({ ...scope, run: (options) => runInStep(options, number) });
+        status = await step({ ...scope, run: (options, of) => runInStep(options, number, of) });
         return status;
       } catch (error) {
         const failed = error instanceof StepFailure ? "failure" : "error";

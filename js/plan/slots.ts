@@ -5,6 +5,7 @@
 // that fails says so before its hooks run. So `fail_fast` is never late, whatever is between the task and
 // the step that has it.
 
+import { clock } from "ext:ci/plan/clock.ts";
 import { ending, Ended, endedBy, worst } from "ext:ci/plan/outcomes.ts";
 import type { Branch, Ends, Outcome, Scope, Slots } from "ext:ci/plan/types.ts";
 
@@ -69,7 +70,7 @@ function whenEnded({ signal, deadline }: Ends, end: () => void): () => void {
   all.add(end);
   let timer: number | undefined;
   const wait = () => {
-    const left = deadline - Date.now();
+    const left = deadline - clock.now();
     timer = left > 0 ? setTimeout(wait, Math.min(left, LONGEST_TIMER)) : setTimeout(end, 0);
   };
   if (deadline !== Infinity) {

@@ -1,8 +1,9 @@
 // `task`: runs a command.
 
 import { cacheName, declareCaches } from "ext:ci/plan/caches.ts";
+import { clock } from "ext:ci/plan/clock.ts";
 import { MOST_COMBINATIONS } from "ext:ci/plan/modifiers.ts";
-import { endedBy, execute, failed, isNotStarted, worst } from "ext:ci/plan/outcomes.ts";
+import { Ended, endedBy, execute, failed, isNotStarted, worst } from "ext:ci/plan/outcomes.ts";
 import { forked, slotted } from "ext:ci/plan/slots.ts";
 import type { ConfigFile, Outcome, Scope, Step, Task, TaskConfig } from "ext:ci/plan/types.ts";
 import { resolved, shown } from "ext:ci/plan/vars.ts";
@@ -69,7 +70,8 @@ async function runAll(options: Task, config: TaskConfig, scope: Scope): Promise<
       });
     } catch (error) {
       outcome = failed(scope, error, `\`${copy.name}\`: `);
-      if (isNotStarted(error)) {
+      // It had its turn if its time has passed since.
+      if (error instanceof Ended || outcome === "abort" && isNotStarted(error)) {
         execution.delete(started);
       }
     }
@@ -108,7 +110,7 @@ async function runCopy(
 /** The outcome of a task that ended, and what its `assert` says about it. */
 function judged(name: string, result: RunResult, options: Task, scope: Scope): Outcome {
   const why = `\`${name}\`: ${result.message || `exit code ${result.code}`}`;
-  const timedOut = !scope.signal.aborted && scope.deadline <= Date.now();
+  const timedOut = !scope.signal.aborted && scope.deadline <= clock.now();
   if (result.status === "abort" && !timedOut) {
     scope.report.problems.push(why);
     return "abort";

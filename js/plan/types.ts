@@ -18,14 +18,16 @@ export interface Scope {
   /** How many combinations of `across` there are, of which this is one. */
   readonly combinations: number;
   readonly signal: AbortSignal;
-  /** As `Date.now()` has it. */
+  /** As `clock.now()` has it. */
   readonly deadline: number;
+  /** The timeout that the deadline comes from, in ms. */
+  readonly timeout?: number | undefined;
   /** Whether tasks start although the run is to end. */
   readonly cleanup: boolean;
   /** Whether what fails in here is tried again. */
   readonly willRetry: boolean;
   /** Runs tasks in place of `runtime.run`. */
-  readonly run?: typeof runtime.run | undefined;
+  readonly run?: ((options: RunOptions, of?: number) => Promise<RunResult>) | undefined;
   /** Why steps did not succeed. */
   readonly report: Report;
   /** The slots of the steps that run one after the other in here. */

@@ -44,10 +44,13 @@ pub fn run() -> ExitCode {
         Err(error) => return mistake::explain(&error),
     };
     secrets::hide();
-    if let Err(message) = log::start() {
-        print(Problem::Other(Error::msg(message)));
-        return ExitCode::from(2);
-    }
+    let _log = match log::start() {
+        Ok(log) => log,
+        Err(message) => {
+            print(Problem::Other(Error::msg(message)));
+            return ExitCode::from(2);
+        }
+    };
     let result = match cli.command {
         Command::Run(command) => command.execute(),
         Command::Cache(command) => command.execute(),

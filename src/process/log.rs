@@ -6,36 +6,49 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::Mutex;
+use std::os::fd::AsFd;
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
 const FILTER: &str = "CI_LOG";
 const FILE: &str = "CI_LOG_FILE";
 
+/// How many lines wait for a reader that is slow. What is more is lost: a run does not wait for its log.
+const LINES_WAITING: usize = 16_384;
+
+/// Writes what waits to be written when it is dropped, for a second at most.
+pub struct Log(#[expect(dead_code, reason = "is there to be dropped")] Option<WorkerGuard>);
+
 /// Starts to log if the environment asks for that. The error says what is wrong with its variables.
-pub fn start() -> Result<(), String> {
-    let Ok(text) = std::env::var(FILTER) else { return Ok(()) };
-    if text.is_empty() {
-        return Ok(());
-    }
+pub fn start() -> Result<Log, String> {
+    let Some(text) = std::env::var(FILTER).ok().filter(|text| !text.is_empty()) else {
+        return Ok(Log(None));
+    };
     let filter = EnvFilter::builder().parse(&text).map_err(|error| {
         format!(
             "invalid `{FILTER}`: expected a filter such as `debug` or `transfer=debug`: {error}"
         )
     })?;
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_timer(SystemTime).with_ansi(false);
-    let started = match std::env::var_os(FILE).filter(|path| !path.is_empty()) {
-        None => log.with_writer(io::stderr).try_init(),
-        Some(path) => {
-            let file = File::options().append(true).create(true).open(&path);
-            let file = file.map_err(|error| {
-                format!("cannot open `{}`, which `{FILE}` names: {error}", path.display())
-            })?;
-            log.with_writer(Mutex::new(file)).try_init()
-        }
+    let failed = |error| format!("cannot start the log that `{FILTER}` asks for: {error}");
+    let file = match std::env::var_os(FILE).filter(|path| !path.is_empty()) {
+        // Not through the standard library, whose lock would make others wait for a reader, too.
+        None => io::stderr().as_fd().try_clone_to_owned().map(File::from).map_err(failed)?,
+        Some(path) => File::options().append(true).create(true).open(&path).map_err(|error| {
+            format!("cannot open `{}`, which `{FILE}` names: {error}", path.display())
+        })?,
     };
-    started.map_err(|error| format!("cannot start the log that `{FILTER}` asks for: {error}"))
+    let (writer, guard) =
+        NonBlockingBuilder::default().buffered_lines_limit(LINES_WAITING).lossy(true).finish(file);
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_timer(SystemTime)
+        .with_ansi(false)
+        // The standard error may be what fails.
+        .log_internal_errors(false)
+        .with_writer(writer)
+        .try_init()
+        .map_err(|error| failed(io::Error::other(error)))?;
+    Ok(Log(Some(guard)))
 }

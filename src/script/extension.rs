@@ -36,6 +36,7 @@ deno_core::extension!(
         "pending.ts",
         "plain.ts",
         "plan/caches.ts",
+        "plan/clock.ts",
         "plan/config.ts",
         "plan/files.ts",
         "plan/interpret.ts",

@@ -93,6 +93,9 @@ impl Drop for Dirty<'_> {
 #[derive(Default)]
 pub struct TaskOptions {
     pub timeout: Option<Duration>,
+    /// The timeout of a step, if the task's is what is left of that. It counts from the call then, and not
+    /// from the start of the command.
+    pub left_of: Option<Duration>,
     /// Whether the task tidies up: it starts although the run is to end, and is not ended at once.
     pub cleanup: bool,
     /// Whether the pipeline tries again if it fails.
@@ -272,27 +275,26 @@ impl TaskRunner {
     async fn run(
         &self,
         spec: &TaskSpec,
-        TaskOptions { timeout, listener, sandbox, will_retry, memory, step, .. }: TaskOptions,
+        options: TaskOptions,
         cancel: CancellationToken,
     ) -> (Result<TaskResult, TaskError>, Option<Box<dyn KeptTask>>) {
+        let TaskOptions { timeout, listener, sandbox, will_retry, memory, step, .. } = options;
         let (id, task) = (spec.id.0, spec.name.clone());
         let Command { path, args, .. } = &spec.exec.command;
         let command: Vec<String> = std::iter::once(path).chain(args).cloned().collect();
         let image = spec.container.image.clone();
         let queued = RunEvent::TaskQueued { id, task, image, command: command.clone(), step };
         self.events.send(queued).await;
-        // Not part of the task's own time.
-        let ready = tokio::select! {
+        let from_call = timeout.filter(|_| options.left_of.is_some());
+        let mut call_expired = std::pin::pin!(self.expired(from_call));
+        let too_late = tokio::select! {
             biased;
-            () = cancel.cancelled() => false,
-            () = self.restored(spec) => true,
+            () = cancel.cancelled() => Some(self.why_stopped()),
+            () = &mut call_expired => Some(timed_out_after(options.left_of)),
+            () = self.restored(spec) => None,
         };
-        if !ready {
-            let error = self.not_started(spec.name.clone());
-            if let TaskError::NotStarted { reason, .. } = &error {
-                self.skipped(spec, reason.clone()).await;
-            }
-            return (Err(error), None);
+        if let Some(reason) = too_late {
+            return (Err(self.skipped(spec, reason).await), None);
         }
         let mut dirty = Dirty { volumes: &self.volumes, spec, exit: None, is_clean: false };
         let (starts, mut has_started) = watch::channel(None);
@@ -340,15 +342,18 @@ impl TaskRunner {
         };
         let watch = async {
             // A sender that is gone has nothing to end either.
-            if has_started.wait_for(Option::is_some).await.is_err() {
+            if from_call.is_some() {
+                call_expired.await;
+            } else if has_started.wait_for(Option::is_some).await.is_ok() {
+                self.expired(timeout).await;
+            } else {
                 return std::future::pending().await;
             }
-            match timeout {
-                Some(timeout) => self.stop.clock().sleep(timeout).await,
-                None => std::future::pending().await,
+            // What has been stopped already keeps its reason during its grace.
+            if !cancel.is_cancelled() {
+                timed_out.store(true, Ordering::Relaxed);
+                cancel.cancel();
             }
-            timed_out.store(true, Ordering::Relaxed);
-            cancel.cancel();
             std::future::pending().await
         };
         debug!("is handed to the driver");
@@ -388,15 +393,11 @@ impl TaskRunner {
             TaskExit::Signal(signal) => (128 + signal, format!("ended by {}", signal_name(signal))),
             TaskExit::OutOfMemory => (CODE_KILLED, out_of_memory(spec)),
             TaskExit::Cancelled => match (timed_out, timeout, self.stop.reason()) {
-                (true, Some(after), _) => (
-                    CODE_TIMED_OUT,
-                    format!("timed out after {}", humantime::format_duration(after)),
-                ),
+                (true, after, _) => (CODE_TIMED_OUT, timed_out_after(options.left_of.or(after))),
                 (_, _, Some(reason @ StopReason::TimedOut(_))) => {
                     (CODE_TIMED_OUT, reason.to_string())
                 }
-                (_, _, Some(reason)) => (CODE_ABORTED, reason.to_string()),
-                (_, _, None) => (CODE_ABORTED, "cancelled by the pipeline".to_owned()),
+                _ => (CODE_ABORTED, self.why_stopped()),
             },
         };
         let status = match exit {
@@ -417,7 +418,7 @@ impl TaskRunner {
             TaskStatus::Failure | TaskStatus::Error => will_retry,
         };
         match (exit, started) {
-            (TaskExit::Cancelled, None) => self.skipped(spec, reason).await,
+            (TaskExit::Cancelled, None) => return (Err(self.skipped(spec, reason).await), kept),
             _ => self.finished(spec, status, Some(code), signal, duration, reason, retried).await,
         }
         (Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration, memory }), kept)
@@ -438,9 +439,19 @@ impl TaskRunner {
         self.events.send(RunEvent::TaskPreparing { id, task, what, done }).await;
     }
 
-    async fn skipped(&self, spec: &TaskSpec, reason: String) {
+    /// Reports a task that has not started. The error says the same to the pipeline.
+    async fn skipped(&self, spec: &TaskSpec, reason: String) -> TaskError {
         let (id, task) = (spec.id.0, spec.name.clone());
-        self.events.send(RunEvent::TaskSkipped { id, task, reason }).await;
+        self.events.send(RunEvent::TaskSkipped { id, task, reason: reason.clone() }).await;
+        TaskError::NotStarted { name: spec.name.clone(), reason }
+    }
+
+    /// Waits until a timeout has passed; for ever without one.
+    async fn expired(&self, timeout: Option<Duration>) {
+        match timeout {
+            Some(timeout) => self.stop.clock().sleep(timeout).await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Lets the user look into a task that has failed, and lets go of it.
@@ -463,9 +474,17 @@ impl TaskRunner {
     }
 
     fn not_started(&self, name: String) -> TaskError {
+        TaskError::NotStarted { name, reason: self.why_stopped() }
+    }
+
+    fn why_stopped(&self) -> String {
         let reason = self.stop.reason().map(|reason| reason.to_string());
-        let reason = reason.unwrap_or_else(|| "cancelled by the pipeline".to_owned());
-        TaskError::NotStarted { name, reason }
+        reason.unwrap_or_else(|| "cancelled by the pipeline".to_owned())
+    }
+
+    /// The time by the clock of timeouts, from the start of the run.
+    pub fn clock(&self) -> Duration {
+        self.stop.clock().now()
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is a field of the event")]
@@ -506,4 +525,9 @@ fn out_of_memory(spec: &TaskSpec) -> String {
 
 fn signal_name(signal: i32) -> &'static str {
     Signal::try_from(signal).map_or("a real-time signal", Signal::as_str)
+}
+
+fn timed_out_after(timeout: Option<Duration>) -> String {
+    let timeout = humantime::format_duration(timeout.unwrap_or_default());
+    format!("timed out after {timeout}")
 }

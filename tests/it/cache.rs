@@ -525,3 +525,24 @@ fn the_cache_can_be_listed_verified_and_cleared_on_s3() {
     assert!(!dir.path().join("bad.tar.zst").exists());
     Ci::new().args(["cache", "ls"]).run().exits(2).stderr_has("`--store s3://bucket/prefix`");
 }
+
+#[test]
+fn a_directory_that_is_not_there_is_no_empty_cache() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("file"), "").unwrap();
+    for (name, why) in [("typo", "there is no directory"), ("file", "is no directory")] {
+        let url = file_cache(&dir.path().join(name));
+        for args in [
+            &["ls"][..],
+            &["verify"],
+            &["stat", "npm"],
+            &["prune", "--older-than", "1d", "--yes"],
+            &["uploads"],
+        ] {
+            let ran = Ci::new().args(["cache"]).args(args).args(["--store", &url]).run();
+            assert!(matches!(ran.code, 2 | 3), "{args:?}: {}", ran.code);
+            ran.stderr_has(why);
+        }
+        assert!(!dir.path().join("typo").exists());
+    }
+}

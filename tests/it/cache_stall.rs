@@ -88,12 +88,17 @@ impl VolumeStream for StuckVolume {
 }
 
 /// A store that takes no uploads, and is like another one in everything else.
-struct StuckStore(Arc<dyn CacheStore>);
+struct StuckStore {
+    store: Arc<dyn CacheStore>,
+    /// How long it takes to find out that an object is not there.
+    slow: Duration,
+}
 
 #[async_trait]
 impl Objects for StuckStore {
     async fn get(&self, key: &CacheKey) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
-        self.0.get(key).await
+        tokio::time::sleep(self.slow).await;
+        self.store.get(key).await
     }
 
     async fn put(
@@ -111,11 +116,11 @@ impl Objects for StuckStore {
 #[async_trait]
 impl CacheStore for StuckStore {
     async fn probe(&self, writes: bool) -> Result<(), StoreError> {
-        self.0.probe(writes).await
+        self.store.probe(writes).await
     }
 
     async fn stat(&self, key: &CacheKey) -> Result<Option<ObjectInfo>, StoreError> {
-        self.0.stat(key).await
+        self.store.stat(key).await
     }
 
     async fn tail(
@@ -123,7 +128,7 @@ impl CacheStore for StuckStore {
         key: &CacheKey,
         bytes: u64,
     ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
-        self.0.tail(key, bytes).await
+        self.store.tail(key, bytes).await
     }
 
     async fn start(
@@ -131,35 +136,35 @@ impl CacheStore for StuckStore {
         key: &CacheKey,
         bytes: u64,
     ) -> Result<Option<(ObjectInfo, Bytes)>, StoreError> {
-        self.0.start(key, bytes).await
+        self.store.start(key, bytes).await
     }
 
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectInfo>, StoreError> {
-        self.0.list(prefix).await
+        self.store.list(prefix).await
     }
 
     async fn delete(&self, key: &CacheKey, etag: &str) -> Result<bool, StoreError> {
-        self.0.delete(key, etag).await
+        self.store.delete(key, etag).await
     }
 
     async fn left_behind(&self) -> Result<u64, StoreError> {
-        self.0.left_behind().await
+        self.store.left_behind().await
     }
 
     async fn uploads(&self, prefix: &KeyPrefix) -> Result<Vec<UploadInfo>, StoreError> {
-        self.0.uploads(prefix).await
+        self.store.uploads(prefix).await
     }
 
     async fn abort_upload(&self, upload: &UploadInfo) -> Result<bool, StoreError> {
-        self.0.abort_upload(upload).await
+        self.store.abort_upload(upload).await
     }
 
     async fn sweep(&self) -> Result<u64, StoreError> {
-        self.0.sweep().await
+        self.store.sweep().await
     }
 
     async fn close(&self) {
-        self.0.close().await;
+        self.store.close().await;
     }
 }
 
@@ -286,6 +291,20 @@ fn a_budget_ends_what_a_stall_would_not() {
 }
 
 #[test]
+fn all_candidates_of_a_restore_have_one_budget() {
+    bounded(async {
+        let set = |config: &mut CacheConfig| {
+            config.stall = Duration::from_secs(1000);
+            config.budget = Duration::from_secs(1);
+            config.fallback = ["a", "b", "c", "d"].map(|prefix| prefix.parse().unwrap()).to_vec();
+        };
+        let slow = Duration::from_millis(600);
+        let case = Case::new(set, |store| Arc::new(StuckStore { store, slow }));
+        case.restore_fails_with("gave up after 1s").await;
+    });
+}
+
+#[test]
 fn a_driver_that_gives_no_archive_ends_the_persist() {
     bounded(async {
         let mut case = Case::new(|_| {}, |store| store);
@@ -299,7 +318,8 @@ fn a_driver_that_gives_no_archive_ends_the_persist() {
 fn a_store_that_takes_no_upload_ends_the_persist() {
     for bytes in [1000, 60_000_000] {
         bounded(async {
-            let case = Case::new(|_| {}, |store| Arc::new(StuckStore(store)));
+            let case =
+                Case::new(|_| {}, |store| Arc::new(StuckStore { store, slow: Duration::ZERO }));
             let content = vec![1; bytes];
             fs::write(case.top.path().join("volume/file"), content).unwrap();
             case.persist(&case.volume).await;

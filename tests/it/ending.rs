@@ -158,6 +158,24 @@ fn tasks_do_not_survive_a_killed_run_and_the_next_one_cleans_up() {
 }
 
 #[test]
+fn a_timeout_that_passes_during_the_grace_of_a_stop_is_not_the_reason() {
+    let pipeline = r#"
+        const { code, message } = await runtime.run({
+            name: "stubborn",
+            image: "busybox",
+            timeout: "2s",
+            command: { path: "sh", args: ["-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"] },
+        });
+        console.log(`result: ${code} ${message}`);
+    "#;
+    let ci = Ci::pipeline(pipeline).args(["--timeout", "500ms", "--driver", "native://?grace=3s"]);
+    let (log, stderr, status) = Running::start(&ci).end();
+    assert_eq!(status.code(), Some(124), "{log}{stderr}");
+    assert!(log.contains("the run timed out after 500ms"), "{log}");
+    assert!(!log.contains("timed out after 2s"), "{log}");
+}
+
+#[test]
 fn a_run_that_takes_too_long_ends_with_124() {
     let ci = Ci::pipeline(DAEMON_AND_WAIT).args(["--timeout", "1s"]);
     let run = Running::start(&ci);

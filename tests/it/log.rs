@@ -166,3 +166,43 @@ fn a_reader_that_stops_and_goes_on_gets_everything() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_eq!(rest.matches("] 2000\n").count(), 20);
 }
+
+/// Nobody waits for the log of the program itself.
+#[test]
+fn a_log_of_the_program_that_nobody_reads_holds_nothing_up() {
+    let body = r#"
+        for (let i = 0; i < 400; i++) {
+            await runtime.run({ name: "t", image: "busybox", command: { path: "true" } });
+        }
+    "#;
+    for to_file in [false, true] {
+        let mut ci = Ci::pipeline(body).env("CI_LOG", "trace");
+        let fifo = ci.dir().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        // Holds the other end open and never reads.
+        let _unread = OpenOptions::new().read(true).write(true).open(&fifo).unwrap();
+        if to_file {
+            ci = ci.env("CI_LOG_FILE", fifo.to_str().unwrap());
+        }
+        let mut command = ci.command();
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let unread = child.stderr.take();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{to_file}");
+        drop(unread);
+    }
+}
+
+#[test]
+fn a_log_of_the_program_that_fails_changes_no_exit_code() {
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    for code in [0, 1] {
+        for file in ["", "/dev/full"] {
+            let ci = pipeline(code).env("CI_LOG", "debug").env("CI_LOG_FILE", file);
+            let mut command = ci.command();
+            command.stdout(Stdio::null());
+            command.stderr(if file.is_empty() { Stdio::from(full()) } else { Stdio::null() });
+            assert_eq!(command.spawn().unwrap().wait().unwrap().code(), Some(code), "{file}");
+        }
+    }
+}

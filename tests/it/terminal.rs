@@ -202,6 +202,35 @@ fn what_others_write_comes_after_the_shell() {
     assert_eq!(status.code(), Some(0), "{seen}");
 }
 
+/// No deadline of a step passes while the shell is open.
+#[test]
+fn a_step_has_as_much_time_after_the_shell_as_before() {
+    let shared = tempfile::tempdir().unwrap();
+    let go = shared.path().join("go");
+    let yaml = format!(
+        r#"
+jobs:
+- name: a
+  plan:
+  - in_parallel:
+    - try: {{ task: fails, config: {{ run: {{ path: 'false' }} }} }}
+    - do:
+      - task: one
+        config: {{ run: {{ path: sh, args: [-c, "until [ -e {go} ]; do sleep 0.05; done"] }} }}
+      - {{ task: two, config: {{ run: {{ path: echo, args: [on time] }} }} }}
+      timeout: 2s
+"#,
+        go = go.display()
+    );
+    let ci = Ci::new().file("p.yml", &yaml).args(["run", "p.yml", "--shell-on-failure"]);
+    let mut session = Session::start(ci);
+    session.until("opening a shell where task");
+    session.press(&format!("sleep 3; touch {}; exit\n", go.display()));
+    let (seen, status, _ci) = session.end();
+    assert!(seen.contains("[two] on time\r\n"), "{seen}");
+    assert_eq!(status.code(), Some(0), "{seen}");
+}
+
 #[test]
 fn a_signal_ends_the_shell_and_the_run() {
     let ci = Ci::pipeline(FAILS).args(["--shell-on-failure"]);

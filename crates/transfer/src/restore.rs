@@ -31,8 +31,10 @@ pub async fn restore(
     moved: &Moved,
 ) -> Result<TransferReport, TransferError> {
     let mut misses = Vec::new();
+    // All candidates together have one budget.
+    let started = Instant::now();
     for (number, candidate) in candidates.iter().enumerate() {
-        match restore_one(job, (number, candidate), execution, moved).await? {
+        match restore_one(job, (number, candidate), started, execution, moved).await? {
             Ok(report) => return Ok(report),
             Err(miss) => misses.push(miss),
         }
@@ -43,14 +45,15 @@ pub async fn restore(
 async fn restore_one(
     job: &TransferJob,
     (number, candidate): (usize, &Candidate),
+    started: Instant,
     execution: &Execution<'_>,
     moved: &Moved,
 ) -> Result<Result<TransferReport, Miss>, TransferError> {
     let (store, volume) = (execution.store()?, execution.volume()?);
-    let (key, started) = (&candidate.key, Instant::now());
+    let key = &candidate.key;
     let mut restarts = 0;
     loop {
-        // All attempts together have one budget.
+        // So do all attempts.
         let watchdog = Watchdog::since(started, job.deadlines, store.retries(), execution.cancel);
         let downloading = watchdog.enter(Stage::Download);
         let found = watchdog.bounded(store.get(key)).await??;

@@ -10,7 +10,7 @@ use bollard::models::{CreateImageInfo, ImageInspect};
 use bollard::query_parameters::CreateImageOptions;
 use futures_util::StreamExt;
 use tokio::sync::{OnceCell, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant as Deadline, timeout, timeout_at};
 
 use super::config::Pull;
 use super::credentials::credentials;
@@ -66,9 +66,11 @@ pub struct Images {
 }
 
 /// An image that somebody has asked for.
-#[derive(Default)]
 struct Known {
-    image: OnceCell<Image>,
+    /// An error counts for all who have waited for the same pull.
+    image: OnceCell<Result<Image, DriverError>>,
+    /// Until when it has to be there, whoever waits for it.
+    deadline: Deadline,
     /// How far its pull is.
     pull: watch::Sender<Option<f64>>,
 }
@@ -95,7 +97,7 @@ impl Images {
         let reference = Reference::new(name)?;
         let known = {
             let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.entry(reference.full.clone()).or_default().clone()
+            known.entry(reference.full.clone()).or_insert_with(|| self.asked()).clone()
         };
         let mut pull = known.pull.subscribe();
         let tell = async {
@@ -113,10 +115,27 @@ impl Images {
         };
         tokio::select! {
             biased;
-            image = known.image.get_or_try_init(|| self.find(&reference, &known.pull)) => {
-                image.cloned()
-            }
+            found = known.image.get_or_init(|| self.find(&reference, &known)) => match found {
+                Ok(image) => Ok(image.clone()),
+                Err(error) => {
+                    self.forget_failed(&reference, &known);
+                    Err(again(error))
+                }
+            },
             () = tell => unreachable!("it goes on for ever"),
+        }
+    }
+
+    fn asked(&self) -> Arc<Known> {
+        let (image, pull) = Default::default();
+        Arc::new(Known { image, deadline: Deadline::now() + self.limit, pull })
+    }
+
+    /// Whoever asks from now on tries again.
+    fn forget_failed(&self, reference: &Reference, failed: &Arc<Known>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&reference.full).is_some_and(|known| Arc::ptr_eq(known, failed)) {
+            known.remove(&reference.full);
         }
     }
 
@@ -131,7 +150,7 @@ impl Images {
     async fn find(
         &self,
         reference: &Reference,
-        pull: &watch::Sender<Option<f64>>,
+        Known { deadline, pull, .. }: &Known,
     ) -> Result<Image, DriverError> {
         let full = &reference.full;
         if self.pull != Pull::Always {
@@ -152,7 +171,7 @@ impl Images {
                 "the engine has no image `{full}`, and `pull=never` keeps it from being pulled"
             )));
         }
-        let fetched = timeout(self.limit, self.fetch(reference, pull)).await;
+        let fetched = timeout_at(*deadline, self.fetch(reference, pull)).await;
         pull.send_replace(None);
         fetched.unwrap_or_else(|_| {
             let limit = humantime::format_duration(self.limit);
@@ -214,6 +233,23 @@ impl Images {
             bytesize::ByteSize(layers.total()).display().si()
         ));
         Ok(())
+    }
+}
+
+/// The same error, for one more of those who wait.
+fn again(error: &DriverError) -> DriverError {
+    match error {
+        DriverError::Unavailable { driver, reason } => {
+            DriverError::Unavailable { driver, reason: reason.clone() }
+        }
+        DriverError::Refused(reason) => DriverError::Refused(reason.clone()),
+        DriverError::CannotStart { command, reason } => {
+            DriverError::CannotStart { command: command.clone(), reason: reason.clone() }
+        }
+        DriverError::Io { context, source } => DriverError::Io {
+            context: context.clone(),
+            source: std::io::Error::new(source.kind(), source.to_string()),
+        },
     }
 }
 

@@ -19,6 +19,12 @@ pub struct PipelineContext {
     args: Vec<String>,
 }
 
+/// The time by the clock of timeouts, in whole ms, of which timeouts are made.
+#[op2(fast)]
+pub fn op_run_clock(state: &mut OpState) -> f64 {
+    state.borrow::<Arc<RunContext>>().tasks.clock().as_millis() as f64
+}
+
 /// What the pipeline may know of its own run.
 #[op2]
 #[serde]

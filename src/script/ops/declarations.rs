@@ -19,6 +19,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js/ops.gen.ts");
 const OPS: &[(&str, &[&str], &str)] = &[
     ("op_console_write", &["stream: \"stdout\" | \"stderr\"", "text: string"], "void"),
     ("op_pipeline_context", &[], "PipelineContext"),
+    ("op_run_clock", &[], "number"),
     ("op_plan_event", &["event: PlanEvent"], "void"),
     ("op_random_fill", &["buffer: Uint8Array"], "void"),
     ("op_random_uuid", &[], "string"),

@@ -28,6 +28,7 @@ deno_core::extension!(
     ops = [
         console::op_console_write,
         context::op_pipeline_context,
+        context::op_run_clock,
         plan::op_plan_event,
         random::op_random_fill,
         random::op_random_uuid,

@@ -51,6 +51,9 @@ pub struct ExecutionRequest {
     #[cfg_attr(test, ts(type = "Uint8Array | null"))]
     stdin: Option<JsBuffer>,
     timeout_ms: Option<f64>,
+    /// The timeout of a step, if the task's is what is left of that. It counts from this call then, and not
+    /// from the start of the command.
+    left_of_ms: Option<f64>,
     /// Whether it starts although the run is to end.
     cleanup: bool,
     /// Whether the pipeline tries again if it fails.
@@ -144,15 +147,25 @@ pub fn start(
     execution: ExecutionRequest,
     task: impl FnOnce(TaskId, Command, Option<Vec<u8>>) -> TaskSpec,
 ) -> Result<u32, JsErrorBox> {
-    let ExecutionRequest { command, stdin, timeout_ms, cleanup, will_retry, stream_output, step } =
-        execution;
+    let ExecutionRequest {
+        command,
+        stdin,
+        timeout_ms,
+        left_of_ms,
+        cleanup,
+        will_retry,
+        stream_output,
+        step,
+    } = execution;
     let context = state.borrow::<Arc<RunContext>>().clone();
     let id = context.tasks.next_id();
     let key = u32::try_from(id.0).map_err(|_| JsErrorBox::generic("too many tasks in one run"))?;
-    let timeout = timeout_ms
-        .map(|ms| Duration::try_from_secs_f64(ms / 1000.0))
-        .transpose()
-        .map_err(|error| JsErrorBox::type_error(format!("timeout: {error}")))?;
+    let duration = |ms: Option<f64>| {
+        ms.map(|ms| Duration::try_from_secs_f64(ms / 1000.0))
+            .transpose()
+            .map_err(|error| JsErrorBox::type_error(format!("timeout: {error}")))
+    };
+    let (timeout, left_of) = (duration(timeout_ms)?, duration(left_of_ms)?);
     let (listener, output) = match stream_output {
         true => {
             let (sender, receiver) = mpsc::channel(1);
@@ -171,7 +184,8 @@ pub fn start(
         return Err(too_much());
     }
     let (memory, step) = (Some(memory), step.map(u64::from));
-    let options = TaskOptions { timeout, cleanup, will_retry, sandbox, listener, memory, step };
+    let options =
+        TaskOptions { timeout, left_of, cleanup, will_retry, sandbox, listener, memory, step };
     let task = context.runtime.spawn(context.tasks.start(spec, options));
     state.borrow_mut::<Tasks>().0.insert(key, Started { result: Some(task), output });
     Ok(key)

@@ -208,3 +208,68 @@ async fn a_pull_has_a_limit_of_its_own() {
     assert_eq!(first, Some(TaskUpdate::Preparing { what, done: Some(0.0) }));
     run.end().await;
 }
+
+/// Whoever waits for the same image has the same deadline, and is told of the same failure.
+#[tokio::test]
+async fn tasks_that_wait_for_one_pull_fail_with_it() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let image = format!("127.0.0.1:{}/none:1", silent.local_addr().unwrap().port());
+    let pull_timeout = std::time::Duration::from_secs(2);
+    let run = Run::with(DockerConfig { pull_timeout, ..DockerConfig::default() }).await;
+    let spec = |id| {
+        edit(sh("true"), |spec| {
+            spec.container.image = image.clone();
+            spec.id = ci::task::TaskId(id);
+        })
+    };
+    let specs: Vec<_> = (1..=4).map(spec).collect();
+    let ends =
+        futures_util::future::join_all(specs.iter().map(|spec| finish(&run.driver, spec))).await;
+    for end in ends {
+        let error = end.unwrap_err().to_string();
+        assert!(error.contains("it has taken longer than 2s"), "{error}");
+    }
+    assert_eq!(*run.notices.lock().unwrap(), [format!("pulling image `{image}`")]);
+    // Whoever asks later tries again.
+    assert!(finish(&run.driver, &spec(5)).await.is_err());
+    assert_eq!(run.notices.lock().unwrap().len(), 2);
+    run.end().await;
+}
+
+/// A step's timeout is heard while an image is pulled, and what did not start does not count.
+#[test]
+fn a_step_ends_while_its_image_is_pulled() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let image = format!("127.0.0.1:{}/none", silent.local_addr().unwrap().port());
+    let run = |step: &str, execution: &str| {
+        let yaml = format!(
+            r#"
+assert: {{ execution: [a] }}
+jobs:
+- name: a
+  plan:
+  - try: {step}
+  assert: {{ execution: [{execution}] }}
+"#
+        );
+        let driver = format!("docker://images?host={}", host());
+        Ci::new()
+            .file("p.yml", &yaml)
+            .args(["run", "p.yml", "--timeout", "2m", "--driver", &driver])
+            .run()
+    };
+    let source = |image: &str| {
+        format!(
+            "platform: linux, image_resource: {{ type: registry-image, source: {{ repository: {image} }} }}"
+        )
+    };
+    let (pulls, local) = (source(&image), source("busybox"));
+    let bad = format!("{{ task: bad, config: {{ {local}, run: {{ path: 'false' }} }} }}");
+    let slow = format!("task: slow, config: {{ {pulls}, run: {{ path: 'true' }} }}");
+    let ran = run(&format!("{{ {slow}, timeout: 1s, on_failure: {bad} }}"), "slow, bad").exits(0);
+    assert!(ran.stdout.contains("[slow] skipped: timed out after "), "{}", ran.stdout);
+    let parallel =
+        format!("{{ in_parallel: {{ fail_fast: true, steps: [{{ {slow} }}, {bad}] }} }}");
+    let ran = run(&parallel, "bad");
+    ran.exits(0).stdout_has("cancelled by the pipeline");
+}

@@ -32,7 +32,7 @@ type Parts<Requested> = Record<
   | Exclude<keyof Requested, "container" | "execution">
   | (Requested extends { container: infer Part } ? keyof Part : never)
   // A step of a pipeline in YAML is not a pipeline's to say.
-  | (Requested extends { execution: infer Part } ? Exclude<keyof Part, "step"> : never),
+  | (Requested extends { execution: infer Part } ? Exclude<keyof Part, "step" | "leftOfMs"> : never),
   true
 >;
 export const run: Same<Keys<RunOptions>, Parts<Host.TaskRequest>> = true;

@@ -168,6 +168,27 @@ impl DirectoryStore {
         Ok(())
     }
 
+    /// The directory of a prefix, for a listing. A root that is absent is a mistake here: there would
+    /// be nothing to tell a wrong path from an empty store.
+    fn listed(&self, prefix: &KeyPrefix) -> Result<PathBuf, StoreError> {
+        let root = self.root.display();
+        match fs::metadata(&self.root) {
+            Ok(found) if found.is_dir() => Ok(self.root.join(prefix.as_str())),
+            Ok(_) => Err(self.no_directory()),
+            Err(error) if is_absent(&error) => Err(StoreError::Misconfigured(format!(
+                "there is no directory `{root}`, name the one that the runs were given with `cache=`"
+            ))),
+            Err(error) => Err(io(&self.root)(error)),
+        }
+    }
+
+    fn no_directory(&self) -> StoreError {
+        let root = self.root.display();
+        StoreError::Misconfigured(format!(
+            "`{root}` is no directory, name another one with `file:///path`"
+        ))
+    }
+
     /// The key of a file below the root.
     fn key(&self, path: &Path) -> Option<CacheKey> {
         path.strip_prefix(&self.root).ok()?.to_str()?.parse().ok()
@@ -289,12 +310,7 @@ impl CacheStore for DirectoryStore {
     async fn probe(&self, writes: bool) -> Result<(), StoreError> {
         self.blocking(move |store| {
             match fs::metadata(&store.root) {
-                Ok(found) if !found.is_dir() => {
-                    let root = store.root.display();
-                    return Err(StoreError::Misconfigured(format!(
-                        "`{root}` is no directory, name another one with `cache=file:///path`"
-                    )));
-                }
+                Ok(found) if !found.is_dir() => return Err(store.no_directory()),
                 // Whoever may write makes it.
                 Err(error) if !is_absent(&error) => return Err(io(&store.root)(error)),
                 _ => {}
@@ -336,8 +352,7 @@ impl CacheStore for DirectoryStore {
         let prefix = prefix.clone();
         self.blocking(move |store| {
             let mut found = Vec::new();
-            let directory = store.root.join(prefix.as_str());
-            Self::visit_files(&directory, &mut |path, _, metadata| {
+            Self::visit_files(&store.listed(&prefix)?, &mut |path, _, metadata| {
                 if let Some(key) = store.key(path).filter(CacheKey::is_archive) {
                     found.push(store.info(key, metadata)?);
                 }
@@ -397,7 +412,7 @@ impl CacheStore for DirectoryStore {
 
     async fn uploads(&self, prefix: &KeyPrefix) -> Result<Vec<UploadInfo>, StoreError> {
         let prefix = prefix.clone();
-        self.blocking(move |store| store.temporaries(&store.root.join(prefix.as_str()))).await
+        self.blocking(move |store| store.temporaries(&store.listed(&prefix)?)).await
     }
 
     async fn abort_upload(&self, upload: &UploadInfo) -> Result<bool, StoreError> {

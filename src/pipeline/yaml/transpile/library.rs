@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 /// The sources, in the order in which a reader wants them.
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     include_str!("../../../../js/plan/jobs.ts"),
     include_str!("../../../../js/plan/steps.ts"),
     include_str!("../../../../js/plan/task.ts"),
@@ -14,6 +14,7 @@ const SOURCES: [&str; 12] = [
     include_str!("../../../../js/plan/modifiers.ts"),
     include_str!("../../../../js/plan/outcomes.ts"),
     include_str!("../../../../js/plan/slots.ts"),
+    include_str!("../../../../js/plan/clock.ts"),
     include_str!("../../../../js/plan/caches.ts"),
     include_str!("../../../../js/plan/vars.ts"),
 ];
