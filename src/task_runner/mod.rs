@@ -341,12 +341,12 @@ impl TaskRunner {
             }
         };
         let watch = async {
-            // A sender that is gone has nothing to end either.
             if from_call.is_some() {
                 call_expired.await;
             } else if has_started.wait_for(Option::is_some).await.is_ok() {
                 self.expired(timeout).await;
             } else {
+                // A driver that has dropped its sender has no command left to end.
                 return std::future::pending().await;
             }
             // What has been stopped already keeps its reason during its grace.

@@ -66,7 +66,7 @@ fn transferred(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the other tests of this file start it"]
+#[ignore = "is the child process of the other tests, which run it without credentials"]
 async fn a_process_without_credentials() {
     let file = std::path::PathBuf::from(std::env::var(ORDER).unwrap());
     assert_eq!(std::env::vars().filter(|(name, _)| name.contains("AWS")).count(), 0);
