@@ -16,7 +16,7 @@ use super::compress::{Frames, stream};
 use super::control::{Control, Stage, Wake};
 use super::digest::{Digester, Record, SmallPieces};
 use super::extents;
-use super::file_index::{ContentHash, TreeDigest, hash_zeros};
+use super::file_index::{ContentHash, hash_zeros};
 use super::header::{self, BLOCK, Entry, Kind};
 use super::kept::Kept;
 use super::notices::Notices;
@@ -121,14 +121,7 @@ impl<'a, 'b> Packer<'a, 'b> {
             headers: SmallPieces::default(),
             hashes: Vec::new(),
             kept: Kept::default(),
-            packed: Packed {
-                entries: 0,
-                bytes: 0,
-                compressed_bytes: 0,
-                digest: TreeDigest([0; 32]),
-                changed: 0,
-                notices: Vec::new(),
-            },
+            packed: Packed::empty(),
         }
     }
 

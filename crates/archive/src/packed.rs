@@ -28,6 +28,20 @@ pub struct Packed {
     pub notices: Vec<String>,
 }
 
+impl Packed {
+    /// What is known before the first entry.
+    pub(crate) fn empty() -> Self {
+        Self {
+            entries: 0,
+            bytes: 0,
+            compressed_bytes: 0,
+            digest: TreeDigest([0; 32]),
+            changed: 0,
+            notices: Vec::new(),
+        }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum PackError {
     #[error("cannot read `{path}`: {source}")]

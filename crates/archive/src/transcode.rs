@@ -8,7 +8,7 @@ use super::content::pass;
 use super::control::Control;
 use super::digest::{Digester, Record, SmallPieces};
 use super::extents::{self, MAX_LIST};
-use super::file_index::{ContentHash, TreeDigest};
+use super::file_index::ContentHash;
 use super::header::{self, BLOCK, Entry, Kind};
 use super::layout::check;
 use super::member::{Member, MemberKind, Members};
@@ -114,14 +114,7 @@ fn transcribe(
             hashes: Vec::new(),
             rules: Rules::new(options.outside_links, most),
             notices: Notices::default(),
-            packed: Packed {
-                entries: 0,
-                bytes: 0,
-                compressed_bytes: 0,
-                digest: TreeDigest([0; 32]),
-                changed: 0,
-                notices: Vec::new(),
-            },
+            packed: Packed::empty(),
         };
         while let Some(member) = members.next()? {
             transcript.add(member, members)?;
