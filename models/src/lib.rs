@@ -6,11 +6,11 @@ pub mod sync {
     pub use shuttle::sync::{Condvar, Mutex, MutexGuard};
 }
 
-#[path = "../../crates/archive/src/budget.rs"]
+#[path = "../../crates/archive/src/flow/budget.rs"]
 pub mod budget;
-#[path = "../../crates/archive/src/control.rs"]
+#[path = "../../crates/archive/src/flow/control.rs"]
 pub mod control;
-#[path = "../../crates/archive/src/ordered.rs"]
+#[path = "../../crates/archive/src/flow/ordered.rs"]
 pub mod ordered;
-#[path = "../../crates/archive/src/queue.rs"]
+#[path = "../../crates/archive/src/flow/queue.rs"]
 pub mod queue;

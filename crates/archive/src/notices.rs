@@ -1,5 +1,7 @@
 //! What people should know of an archive, without drowning in it.
 
+use crate::path::shown;
+
 /// Most notices of one kind that are told in full.
 const TOLD: usize = 10;
 
@@ -30,6 +32,11 @@ impl Notices {
         }
         self.told
     }
+}
+
+/// What was left out of an archive, for people.
+pub fn left_out(path: &[u8], what: &str) -> String {
+    format!("`{}` is not in the archive: {what}", shown(path))
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, Compression, TreeDigest};
+use crate::compression::Compression;
+use crate::flow::budget::Budget;
+use crate::hash::TreeDigest;
 
 #[derive(Clone, Debug)]
 pub struct PackOptions {
@@ -48,7 +50,7 @@ impl Default for Limits {
 
 impl Limits {
     /// Whether so many unpacked bytes are too many for an archive of so many.
-    pub(super) fn is_bomb(&self, unpacked: u64, packed: u64) -> bool {
+    pub(crate) fn is_bomb(&self, unpacked: u64, packed: u64) -> bool {
         unpacked > self.free && unpacked > packed.saturating_mul(self.ratio)
     }
 }

@@ -1,15 +1,8 @@
-//! How the making of an archive ends.
+//! What became of a tree that was packed.
 
-use std::io;
-
-use rustix::io::Errno;
-
-use super::Limits;
-use super::compress::{ReadError, Size};
-use super::control::Stopped;
-use super::file_index::TreeDigest;
-use super::path::shown;
-use super::unpack::UnpackError;
+use crate::error::PackError;
+use crate::hash::TreeDigest;
+use crate::options::Limits;
 
 /// An archive that was packed to its end.
 #[derive(Debug)]
@@ -20,7 +13,7 @@ pub struct Packed {
     pub bytes: u64,
     /// Of the archive.
     pub compressed_bytes: u64,
-    /// Of the tree that is in the archive, as a [`scan`](super::scan) computes it.
+    /// Of the tree that is in the archive, as a [`scan`](crate::scan) computes it.
     pub digest: TreeDigest,
     /// How many files changed while they were packed. The archive is whole all the same.
     pub changed: u64,
@@ -40,64 +33,9 @@ impl Packed {
             notices: Vec::new(),
         }
     }
-}
 
-#[derive(Debug, thiserror::Error)]
-pub enum PackError {
-    #[error("cannot read `{path}`: {source}")]
-    Io {
-        path: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("cannot read the volume: {0}")]
-    Root(#[source] io::Error),
-    /// Nobody could unpack it.
-    #[error("`{path}` cannot be in an archive: {reason}")]
-    Refused { path: String, reason: String },
-    /// The same, by the settings.
-    #[error("the archive could not be unpacked: {0}")]
-    Limit(String),
-    #[error("cannot write the archive: {0}")]
-    Sink(#[source] io::Error),
-    /// The archive that the tree comes in is not one.
-    #[error("cannot read the volume: {0}")]
-    Archive(#[source] UnpackError),
-    #[error("packing was stopped")]
-    Stopped,
-    /// A thread panicked, or could not be started.
-    #[error("internal error: {0}")]
-    Internal(String),
-}
-
-impl From<Stopped> for PackError {
-    fn from(_: Stopped) -> Self {
-        Self::Stopped
-    }
-}
-
-impl PackError {
-    pub(super) fn refused(path: &[u8], reason: String) -> Self {
-        Self::Refused { path: shown(path), reason }
-    }
-
-    pub(super) fn io(path: &[u8], errno: Errno) -> Self {
-        Self::Io { path: shown(path), source: errno.into() }
-    }
-}
-
-impl From<(&[u8], ReadError)> for PackError {
-    fn from((path, error): (&[u8], ReadError)) -> Self {
-        match error {
-            ReadError::File(errno) => Self::io(path, errno),
-            ReadError::Pack(error) => error,
-        }
-    }
-}
-
-impl Packed {
     /// Whether the archive obeys the limits that it will be unpacked by.
-    pub(super) fn check(&self, limits: &Limits, size: Size) -> Result<(), PackError> {
+    pub(crate) fn check(&self, limits: &Limits, size: Size) -> Result<(), PackError> {
         let Size { unpacked, compressed } = size;
         if limits.is_bomb(unpacked, compressed) {
             return Err(PackError::Limit(format!(
@@ -119,4 +57,13 @@ impl Packed {
         }
         Ok(())
     }
+}
+
+/// How large an archive is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Of the content, and of what else counts when it is unpacked.
+    pub unpacked: u64,
+    /// What the sink got.
+    pub compressed: u64,
 }
