@@ -1,12 +1,12 @@
-//! How volumes are cached: the settings of a driver's DSN that concern the cache, parsed and
-//! checked.
+//! How volumes are cached.
 
 use std::time::Duration;
 
-use super::settings::{self, CacheConfigError};
-use super::{CacheKey, CacheKeyError, KeyPrefix, StoreLocation};
 use archive::{Compression, OutsideLinks, Setuid};
 use spec::VolumeName;
+
+use crate::key::{CacheKey, CacheKeyError, KeyPrefix};
+use crate::location::StoreLocation;
 
 /// Where and how volumes are cached.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,27 +71,7 @@ pub enum CacheWhen {
     Failure,
 }
 
-/// Whether a key of a driver's DSN belongs to the cache, known or not.
-pub fn is_cache_key(key: &str) -> bool {
-    key.starts_with("cache") || settings::STORE_KEYS.contains(&key)
-}
-
 impl CacheConfig {
-    /// Reads the settings for which [`is_cache_key`] holds, in the order of the DSN and not
-    /// percent-decoded. `None` when there is no `cache`.
-    ///
-    /// `region`, `endpoint` and `ttl` stand in the store's URL or after it.
-    pub fn from_settings(settings: &[(String, String)]) -> Result<Option<Self>, CacheConfigError> {
-        settings::parse(settings)
-    }
-
-    /// Reads a store's URL, with or without other settings in its query:
-    /// `s3://bucket/prefix?region=eu-west-1&cache_prefix=main`.
-    pub fn from_url(url: &str) -> Result<Self, CacheConfigError> {
-        let config = Self::from_settings(&[("cache".into(), url.into())])?;
-        config.ok_or(CacheConfigError::NoStore)
-    }
-
     /// All defaults.
     pub(crate) fn at(location: StoreLocation) -> Self {
         Self {

@@ -4,11 +4,17 @@
 #![cfg_attr(not(feature = "s3"), allow(dead_code, unused_imports))]
 
 mod config;
+mod config_error;
 mod directory;
+mod error;
 #[cfg(feature = "s3")]
 mod grant;
+#[cfg(feature = "s3")]
+mod grants;
 mod key;
 mod location;
+mod object;
+mod options;
 mod printable;
 mod progress;
 #[cfg(feature = "s3")]
@@ -16,42 +22,32 @@ mod s3;
 mod settings;
 mod store;
 mod stream;
+mod upload;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{CacheConfig, CachePolicy, CacheWhen, RestoreSource, is_cache_key};
+pub use config::{CacheConfig, CachePolicy, CacheWhen, RestoreSource};
+pub use config_error::CacheConfigError;
 pub use directory::DirectoryStore;
+pub use error::StoreError;
 #[cfg(feature = "s3")]
-pub use grant::{Allowed, Grant, Grants, PendingUpload, PresignedUrl};
+pub use grant::{Allowed, Grant, PresignedUrl};
+#[cfg(feature = "s3")]
+pub use grants::{Grants, PendingUpload};
 pub use key::{CacheKey, CacheKeyError, KEY_VERSION, KeyPrefix};
 pub use location::{S3Location, StaticCredentials, StoreLocation};
+pub use object::{Metadata, ObjectInfo};
+pub use options::StoreOptions;
 pub use printable::{printable, printable_json};
 pub use progress::Progress;
 #[cfg(feature = "s3")]
 pub use s3::S3Store;
-pub use settings::CacheConfigError;
-pub use store::{
-    CacheStore, Metadata, ObjectInfo, Objects, PutCondition, SentPart, StoreError, Stored,
-    UploadInfo, UploadWriter,
-};
+pub use settings::is_cache_key;
+pub use store::{CacheStore, Objects};
 pub use stream::{Download, Upload, UploadClosed, UploadSender};
-
-/// How patient a store is, and where it keeps notes of its own.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// A transfer that moves no byte for this long is retried.
-    pub stall: Duration,
-    /// The most time that one `get` or `put` may take, retries included.
-    pub budget: Duration,
-    /// How long any other request is sent again that fails for a passing reason.
-    pub retry: Duration,
-    /// Below which archives are written, and so where the right to do so is looked at.
-    pub prefix: KeyPrefix,
-    /// A directory of this machine for the journal of uploads; it is made when needed.
-    pub state: PathBuf,
-}
+pub use upload::{PutCondition, SentPart, Stored, UploadInfo, UploadWriter};
 
 /// The store that a configuration names. Nothing is read, connected to or started by this.
 #[cfg(feature = "s3")]

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use spec::{masked, percent_decoded};
 
-use super::KeyPrefix;
-use super::settings::CacheConfigError;
+use crate::config_error::CacheConfigError;
+use crate::key::KeyPrefix;
 
 /// Which store, and where in it.
 #[derive(Clone, Debug, PartialEq)]

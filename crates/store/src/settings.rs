@@ -2,72 +2,42 @@
 
 use std::time::Duration;
 
-use super::location::{self, decoded};
-use super::{CacheConfig, CacheKeyError, CachePolicy, CacheWhen, KeyPrefix, StoreLocation};
 use archive::{Compression, OutsideLinks, Setuid};
 use spec::masked;
-use spec::suggest::{did_you_mean, listed};
+
+use crate::config::{CacheConfig, CachePolicy, CacheWhen};
+use crate::config_error::{CacheConfigError, KEYS};
+use crate::key::KeyPrefix;
+use crate::location::{self, StoreLocation, decoded};
 
 /// Keys of the store's URL, which may stand anywhere after `cache=`.
-pub(crate) const STORE_KEYS: &[&str] = &["region", "endpoint", "ttl"];
-
-const KEYS: &[&str] = &[
-    "cache",
-    "region",
-    "endpoint",
-    "ttl",
-    "cache_compression",
-    "cache_prefix",
-    "cache_fallback",
-    "cache_policy",
-    "cache_when",
-    "cache_stall",
-    "cache_budget",
-    "cache_max_entries",
-    "cache_max_size",
-    "cache_max_ratio",
-    "cache_outside_links",
-    "cache_setuid",
-];
+const STORE_KEYS: &[&str] = &["region", "endpoint", "ttl"];
 
 const MAX_FALLBACKS: usize = 5;
 
-/// What is wrong with a configuration. No message contains a secret.
-#[derive(Debug, PartialEq, thiserror::Error)]
-pub enum CacheConfigError {
-    #[error("unknown key `{key}` for the cache{}, expected {}", did_you_mean(.key, KEYS), listed(KEYS))]
-    UnknownKey { key: String },
-    #[error("key `{key}` is given twice, keep one")]
-    Repeated { key: &'static str },
-    #[error("key `{key}` belongs to the cache, move it after `cache=`")]
-    BeforeStore { key: &'static str },
-    #[error("keys of the cache are given without a store, add `cache=s3://bucket`")]
-    NoStore,
-    #[error("expected `key=value` in the cache's settings, got `{0}`")]
-    NotAPair(String),
-    #[error("invalid value `{value}` for key `{key}`, expected {expected}")]
-    Value { key: &'static str, value: String, expected: String },
-    #[error("invalid prefix for key `{key}`: {source}")]
-    Prefix { key: &'static str, source: CacheKeyError },
-    #[error("key `{key}` is only for stores of the form `s3://`, remove it")]
-    OnlyS3 { key: &'static str },
-    #[error("`{0}` is not valid percent-encoding, write a literal `%` as `%25`")]
-    Encoding(String),
+/// Whether a key of a driver's DSN belongs to the cache, known or not.
+pub fn is_cache_key(key: &str) -> bool {
+    key.starts_with("cache") || STORE_KEYS.contains(&key)
 }
 
-impl CacheConfigError {
-    pub(crate) fn prefix(key: &'static str, source: CacheKeyError) -> Self {
-        let source = match source {
-            CacheKeyError::Path(text) => CacheKeyError::Path(masked(&text)),
-            other => other,
-        };
-        Self::Prefix { key, source }
+impl CacheConfig {
+    /// Reads the settings for which [`is_cache_key`] holds, in the order of the DSN and not
+    /// percent-decoded. `None` when there is no `cache`.
+    ///
+    /// `region`, `endpoint` and `ttl` stand in the store's URL or after it.
+    pub fn from_settings(settings: &[(String, String)]) -> Result<Option<Self>, CacheConfigError> {
+        parse(settings)
+    }
+
+    /// Reads a store's URL, with or without other settings in its query:
+    /// `s3://bucket/prefix?region=eu-west-1&cache_prefix=main`.
+    pub fn from_url(url: &str) -> Result<Self, CacheConfigError> {
+        let config = Self::from_settings(&[("cache".into(), url.into())])?;
+        config.ok_or(CacheConfigError::NoStore)
     }
 }
 
-pub(crate) fn parse(
-    settings: &[(String, String)],
-) -> Result<Option<CacheConfig>, CacheConfigError> {
+fn parse(settings: &[(String, String)]) -> Result<Option<CacheConfig>, CacheConfigError> {
     let mut store: Option<CacheConfig> = None;
     let mut seen: Vec<&'static str> = Vec::new();
     // `cache_*` keys may stand before the store that they are about.

@@ -1,16 +1,15 @@
 //! What every store of archives keeps its word about.
 
-use std::io;
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
-
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
+use crate::error::StoreError;
 #[cfg(feature = "s3")]
-use super::Grants;
-use super::{CacheKey, Download, KeyPrefix, Upload};
+use crate::grants::Grants;
+use crate::key::{CacheKey, KeyPrefix};
+use crate::object::{Metadata, ObjectInfo};
+use crate::stream::{Download, Upload};
+use crate::upload::{PutCondition, Stored, UploadInfo};
 
 /// What moving archives takes of a store: whole objects, read and written as streams.
 ///
@@ -103,182 +102,5 @@ pub trait CacheStore: Objects {
     #[cfg(feature = "s3")]
     fn grants(&self) -> Option<&dyn Grants> {
         None
-    }
-}
-
-/// What has to be under a key for an upload to be published there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PutCondition {
-    /// Anything or nothing.
-    None,
-    /// The version with this etag.
-    Version(String),
-    /// Nothing, or what this program wrote: an object whose metadata say so, or the version with this etag,
-    /// whose content says so.
-    Ours(Option<String>),
-}
-
-/// What a `put` has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// Of the object, in bytes.
-    pub size: u64,
-    /// What the user should know of how it was published.
-    pub notice: Option<String>,
-    /// What was sent but not published, where only the one who granted the upload can do that.
-    pub parts: Option<Vec<SentPart>>,
-}
-
-/// A part that was uploaded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SentPart {
-    pub number: i32,
-    pub etag: String,
-}
-
-/// An upload that has begun and not ended.
-#[derive(Clone, Debug, PartialEq)]
-pub struct UploadInfo {
-    /// What it is to become; on a directory the path of the temporary file below the root.
-    pub key: CacheKey,
-    /// Names the upload among those of its key; empty on a directory.
-    pub id: String,
-    /// When it began; on a directory, when it was last written to.
-    pub begun: SystemTime,
-    pub writer: UploadWriter,
-}
-
-/// What is known of the writer of an upload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UploadWriter {
-    /// A process of this machine that is alive.
-    Alive,
-    /// A process of this machine that is gone.
-    Gone,
-    /// This machine did not begin it.
-    Unknown,
-}
-
-/// What is known of an object without reading it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ObjectInfo {
-    pub key: CacheKey,
-    /// In bytes.
-    pub size: u64,
-    pub modified: SystemTime,
-    /// Names this version of the object among all versions of it.
-    pub etag: String,
-    /// Empty for an object that another program wrote.
-    pub metadata: Metadata,
-}
-
-/// What the writer of an archive said about it. On S3 these are the user metadata `ci-digest`,
-/// `ci-writer`, `ci-entries`, `ci-content-bytes`, `ci-version` and `ci-key-version`, percent-encoded.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Metadata {
-    /// Of the tree, not of the archive's bytes.
-    pub digest: Option<String>,
-    /// Who wrote it, for people.
-    pub writer: Option<String>,
-    /// How many entries the archive has.
-    pub entries: Option<u64>,
-    /// The size of all files before compression, in bytes.
-    pub content_bytes: Option<u64>,
-    /// Of the format that `digest` is computed by.
-    pub version: Option<u64>,
-    /// Of the way that the object's key was made, [`KEY_VERSION`](super::KEY_VERSION).
-    pub key_version: Option<u64>,
-}
-
-/// The messages say what to do; a variant exists where a caller decides by it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The configuration has to change: bucket, region, endpoint.
-    #[error("{0}")]
-    Misconfigured(String),
-    /// Credentials, rights or the clock have to change.
-    #[error("{0}")]
-    Denied(String),
-    /// The store cannot be reached or is overloaded; it may work later.
-    #[error("{0}")]
-    Unavailable(String),
-    #[error(
-        "`{key}` made no progress for {} in {attempts} attempts, check the connection or raise `cache_stall`",
-        humantime::format_duration(*stall)
-    )]
-    Stalled { key: CacheKey, stall: Duration, attempts: u32 },
-    #[error(
-        "the transfer of `{key}` was given up after {}, raise `cache_budget` to allow more",
-        humantime::format_duration(*budget)
-    )]
-    OverBudget { key: CacheKey, budget: Duration },
-    /// Another writer replaced or removed the object while it was read; reading again may work.
-    #[error("`{key}` was replaced by another writer while it was read, read it again")]
-    Changed { key: CacheKey },
-    /// The condition of a `put` does not hold any more; nothing was published.
-    #[error("another run has replaced `{key}` since it was read")]
-    Replaced { key: CacheKey },
-    /// Another program wrote what is under the key of a `put`; nothing was published.
-    #[error(
-        "`{key}` was not written by `ci`, remove it with `ci cache rm --include-foreign` or choose another `cache_prefix`"
-    )]
-    Foreign { key: CacheKey },
-    /// Bytes are missing or too many.
-    #[error("of `{key}` {got} bytes arrived instead of {expected}, read it again")]
-    Length { key: CacheKey, expected: u64, got: u64 },
-    /// The sender of an upload went away before its end; nothing was published.
-    #[error("the archive for `{key}` was not finished, the object in the store is unchanged")]
-    Unfinished { key: CacheKey },
-    #[error("cannot use `{}`: {source}", path.display())]
-    Io { path: PathBuf, source: io::Error },
-    #[error("{0}")]
-    Other(String),
-}
-
-impl Metadata {
-    /// Whether this program wrote the object. All its versions say so: they name the writer and how the
-    /// digest is computed.
-    pub fn is_ours(&self) -> bool {
-        self.writer.is_some() && self.version.is_some()
-    }
-
-    /// Whether a version of this program wrote the object that had other keys, those of
-    /// [`CacheKey::legacy`]. An object without metadata may be of any version.
-    pub fn is_of_old_keys(&self) -> bool {
-        self.is_ours() && self.key_version.is_none()
-    }
-
-    /// As names and values.
-    pub fn pairs(&self) -> Vec<(&'static str, String)> {
-        let number = |value: Option<u64>| value.map(|value| value.to_string());
-        [
-            ("digest", self.digest.clone()),
-            ("writer", self.writer.clone()),
-            ("entries", number(self.entries)),
-            ("content-bytes", number(self.content_bytes)),
-            ("version", number(self.version)),
-            ("key-version", number(self.key_version)),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect()
-    }
-
-    /// The reverse of [`Metadata::pairs`]; what is unknown or no number is left out.
-    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> Self {
-        let mut metadata = Self::default();
-        for (name, value) in pairs {
-            match name {
-                "digest" => metadata.digest = Some(value),
-                "writer" => metadata.writer = Some(value),
-                "entries" => metadata.entries = value.parse().ok(),
-                "content-bytes" => metadata.content_bytes = value.parse().ok(),
-                "version" => metadata.version = value.parse().ok(),
-                "key-version" => metadata.key_version = value.parse().ok(),
-                _ => {}
-            }
-        }
-        metadata
     }
 }

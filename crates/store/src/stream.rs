@@ -4,7 +4,10 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{CacheKey, Metadata, Progress, StoreError};
+use crate::error::StoreError;
+use crate::key::CacheKey;
+use crate::object::Metadata;
+use crate::progress::Progress;
 
 /// The content of an object, in order. Dropping it cancels the transfer.
 pub struct Download {
@@ -135,7 +138,7 @@ impl UploadSender {
     /// What is known of the object only now takes the place of what [`CacheStore::put`] was given, if the
     /// store can still write it down: S3 wants it at the beginning of an upload in parts.
     ///
-    /// [`CacheStore::put`]: super::CacheStore::put
+    /// [`CacheStore::put`]: crate::CacheStore::put
     pub async fn finish(self, metadata: Option<Metadata>) -> Result<(), UploadClosed> {
         self.messages.send(Message::End(metadata)).await.map_err(|_| UploadClosed)
     }

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::super::StoreError;
-use super::io;
+use super::error::io;
+use crate::error::StoreError;
 
 /// How long a lock is waited for. It is held for two renames, so whoever holds it longer is stopped.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,10 +1,14 @@
 //! How an object takes its place.
 
-use super::super::{CacheKey, Metadata, Progress, PutCondition, StoreError};
-use super::DirectoryStore;
 use super::lock::DirectoryLock;
 use super::sidecar::{Identity, Sidecar, metadata_file};
+use super::store::DirectoryStore;
 use super::temporary::Temporary;
+use crate::error::StoreError;
+use crate::key::CacheKey;
+use crate::object::Metadata;
+use crate::progress::Progress;
+use crate::upload::PutCondition;
 
 impl DirectoryStore {
     /// Puts an object and its metadata in the place of what is there, if the condition holds.

@@ -14,8 +14,9 @@ use nix::libc::{
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
-use super::super::{Progress, StoreError};
-use super::{io, is_absent};
+use super::error::{io, is_absent};
+use crate::error::StoreError;
+use crate::progress::Progress;
 
 /// What the name of a temporary file starts with; a random UUID follows.
 const PREFIX: &str = ".ci-temp-";

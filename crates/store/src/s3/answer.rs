@@ -12,7 +12,7 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::super::printable::said;
+use crate::printable::said;
 
 /// Why an answer is no S3 server's, in words that follow "it"; `None` if it may be one's. `code` is what
 /// the SDK has read from it.

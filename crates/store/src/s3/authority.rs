@@ -11,7 +11,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use super::super::StoreError;
+use crate::error::StoreError;
 
 /// What AWS's own tools read too; the SDK for Rust does not.
 pub const VARIABLE: &str = "AWS_CA_BUNDLE";

@@ -12,10 +12,12 @@ use aws_sdk_s3::config::{
     Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
 };
 
-use super::super::{S3Location, StoreError, StoreOptions};
 use super::answer::LimitAnswers;
 use super::authority;
 use super::remote::Remote;
+use crate::error::StoreError;
+use crate::location::S3Location;
+use crate::options::StoreOptions;
 
 /// What servers of one's own answer to that do not care.
 const ANY_REGION: &str = "us-east-1";

@@ -3,19 +3,21 @@
 //! Servers that ignore `If-Match` are found out with an object of a random name. For these the ETag is
 //! compared right before the object is published.
 
-use aws_sdk_s3::config::http::HttpResponse;
-use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::super::{CacheKey, Metadata, PutCondition, StoreError};
-use super::S3Store;
-use super::explain::is_failed_condition;
+use super::explain;
+use super::header::Header;
 use super::multipart::Multipart;
+use super::parts::PartSink;
 use super::probe::probe_key;
-use super::put::PartSink;
 use super::remote::Remote;
+use super::store::S3Store;
+use crate::error::StoreError;
+use crate::key::CacheKey;
+use crate::object::Metadata;
+use crate::upload::PutCondition;
 
 /// The etag of no object.
 const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
@@ -25,46 +27,6 @@ const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
 pub enum Publish {
     Put,
     Complete,
-}
-
-/// What is sent along with the request that publishes an object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Header {
-    None,
-    /// Only in the place of this version.
-    Match(String),
-    /// Only where nothing is. Servers that do not know this take it for nothing or refuse it.
-    Absent,
-}
-
-impl Header {
-    pub fn if_match(&self) -> Option<String> {
-        match self {
-            Self::Match(etag) => Some(etag.clone()),
-            Self::None | Self::Absent => None,
-        }
-    }
-
-    pub fn if_none_match(&self) -> Option<String> {
-        (*self == Self::Absent).then(|| "*".to_owned())
-    }
-
-    /// Whether an error says that the condition does not hold.
-    pub fn has_failed<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> bool {
-        match self {
-            Self::None => false,
-            Self::Absent => is_failed_condition(error),
-            Self::Match(_) => {
-                is_failed_condition(error) || matches!(error.code(), Some("NoSuchKey" | "NotFound"))
-            }
-        }
-    }
-
-    /// Whether an error may say that the server does not take the header.
-    pub fn is_refused<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> bool {
-        let status = error.raw_response().map(|answer| answer.status().as_u16());
-        *self == Self::Absent && matches!(status, Some(400 | 501))
-    }
 }
 
 /// How often an object is compared that others replace in the moment in which it is published.
@@ -102,7 +64,7 @@ pub async fn check(
     if honours {
         return Ok((Header::Match(etag.clone()), None));
     }
-    let server = super::explain::server(&remote.location);
+    let server = explain::server(&remote.location);
     Ok((
         Header::None,
         Some(format!(

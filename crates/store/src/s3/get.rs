@@ -11,11 +11,15 @@ use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use super::super::{CacheKey, Download, ObjectInfo, StoreError};
-use super::explain::{causes, is_absent, no_s3};
+use super::explain::{is_absent, no_s3};
+use super::object::{metadata, size, time};
 use super::remote::Remote;
 use super::retry::{Patience, pause, pauses};
-use super::{metadata, size, time};
+use super::unreachable::causes;
+use crate::error::StoreError;
+use crate::key::CacheKey;
+use crate::object::ObjectInfo;
+use crate::stream::Download;
 
 /// What one request asks for, in bytes.
 const RANGE: u64 = 8 << 20;

@@ -6,12 +6,17 @@ use async_trait::async_trait;
 use aws_sdk_s3::presigning::{PresignedRequest, PresigningConfig};
 use tokio::time::Instant;
 
-use super::super::grant::{Allowed, Grant, Grants, PendingUpload, PresignedUrl};
-use super::super::{CacheKey, Metadata, PutCondition, SentPart, StoreError, Stored};
-use super::S3Store;
 use super::multipart::Multipart;
-use super::put::{complete, parts_of};
+use super::parts::parts_of;
+use super::put::complete;
 use super::remote::Remote;
+use super::store::S3Store;
+use crate::error::StoreError;
+use crate::grant::{Allowed, Grant, PresignedUrl};
+use crate::grants::{Grants, PendingUpload};
+use crate::key::CacheKey;
+use crate::object::Metadata;
+use crate::upload::{PutCondition, SentPart, Stored};
 
 /// S3 takes no signature that is to be valid for longer.
 const LONGEST: Duration = Duration::from_hours(7 * 24);

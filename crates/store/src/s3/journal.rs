@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::S3Location;
+use crate::location::S3Location;
 
 /// A directory with a file for each upload, locked for as long as its process lives.
 #[derive(Clone)]

@@ -10,15 +10,19 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::super::{CacheKey, Metadata, SentPart, StoreError};
-use super::condition::Header;
 use super::explain::{is_absent, is_failed_condition, no_s3};
+use super::header::Header;
 use super::journal::Entry;
-use super::put::PartSink;
+use super::object::headers;
+use super::parts::PartSink;
 use super::remote::{Remote, TOKEN};
 use super::retry::Patience;
 use super::sent::CountSent;
-use super::{S3Store, headers};
+use super::store::S3Store;
+use crate::error::StoreError;
+use crate::key::CacheKey;
+use crate::object::Metadata;
+use crate::upload::SentPart;
 
 /// An upload that has begun. Dropped before it was completed, it is taken back.
 pub struct Multipart {

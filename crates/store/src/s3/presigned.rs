@@ -1,25 +1,27 @@
 //! Requests that somebody else has signed.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use std::sync::Arc;
 use tokio::time::Instant;
 
-pub use super::super::grant::PresignedUrl;
-use super::super::grant::{Allowed, Grant};
-use super::super::{
-    CacheKey, Download, KeyPrefix, Metadata, ObjectInfo, Objects, PutCondition, S3Location,
-    SentPart, StoreError, StoreOptions, Stored, Upload,
-};
 use super::client;
 use super::get;
-use super::put::{PartSink, Parts, send_all};
+use super::parts::{PartSink, Parts, send_all};
+use super::redirect::Redirect;
 use super::remote::Remote;
 use super::sent::CountSent;
+use crate::error::StoreError;
+use crate::grant::{Allowed, Grant, PresignedUrl};
+use crate::key::{CacheKey, KeyPrefix};
+use crate::location::S3Location;
+use crate::object::{Metadata, ObjectInfo};
+use crate::options::StoreOptions;
+use crate::store::Objects;
+use crate::stream::{Download, Upload};
+use crate::upload::{PutCondition, SentPart, Stored};
 
 /// The object that a [`Grant`] gives access to.
 pub struct GrantedStore {
@@ -55,6 +57,14 @@ impl GrantedStore {
             true => Ok(()),
             false => Err(StoreError::Denied(format!("nobody has granted access to `{key}`"))),
         }
+    }
+}
+
+impl Grant {
+    /// The one object that this gives access to, for whoever has nothing else. A `put` sends the parts and
+    /// returns them; it publishes nothing, and looks at no condition.
+    pub async fn open(self, options: &StoreOptions) -> Result<Arc<dyn Objects>, StoreError> {
+        Ok(Arc::new(GrantedStore::new(self, options).await?))
     }
 }
 
@@ -124,40 +134,5 @@ impl PartSink for GrantedParts<'_> {
         let sent = remote.retried(&patience, send).await;
         let sent = sent.map_err(|error| remote.explain(&error))?;
         Ok(SentPart { number, etag: sent.e_tag().unwrap_or_default().to_owned() })
-    }
-}
-
-/// Sends a request to the address that somebody has signed, instead of signing it here.
-#[derive(Debug)]
-pub struct Redirect(pub Option<PresignedUrl>);
-
-impl Intercept for Redirect {
-    fn name(&self) -> &'static str {
-        "Redirect"
-    }
-
-    fn modify_before_transmit(
-        &self,
-        context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let Some(PresignedUrl { url, headers }) = &self.0 else { return Ok(()) };
-        let request = context.request_mut();
-        request.set_uri(url.as_str())?;
-        // S3 refuses headers of its own that were not signed.
-        let own: Vec<String> = request
-            .headers()
-            .iter()
-            .map(|(name, _)| name.to_ascii_lowercase())
-            .filter(|name| name.starts_with("x-amz-") || name.starts_with("amz-sdk-"))
-            .collect();
-        for name in own {
-            request.headers_mut().remove(name);
-        }
-        for (name, value) in headers {
-            request.headers_mut().try_insert(name.clone(), value.clone())?;
-        }
-        Ok(())
     }
 }

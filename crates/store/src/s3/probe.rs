@@ -9,11 +9,13 @@ use std::time::Duration;
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use tokio::time::Instant;
 
-use super::super::{CacheKey, KeyPrefix, Metadata, StoreError};
-use super::S3Store;
 use super::explain::{is_absent, no_s3, server};
 use super::multipart::Multipart;
 use super::retry::Patience;
+use super::store::S3Store;
+use crate::error::StoreError;
+use crate::key::{CacheKey, KeyPrefix};
+use crate::object::Metadata;
 
 /// How long the probe takes at most.
 const PATIENCE: Duration = Duration::from_secs(3);

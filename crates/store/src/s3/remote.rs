@@ -7,12 +7,17 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use tokio::time::Instant;
 
-use super::super::{CacheKey, ObjectInfo, Progress, S3Location, StoreError};
 use super::explain::{explain, is_absent_head};
-use super::presigned::{PresignedUrl, Redirect};
+use super::object::{metadata, size, time};
+use super::redirect::Redirect;
 use super::retry::{Patience, retried};
 use super::sent::CountSent;
-use super::{metadata, size, time};
+use crate::error::StoreError;
+use crate::grant::PresignedUrl;
+use crate::key::CacheKey;
+use crate::location::S3Location;
+use crate::object::ObjectInfo;
+use crate::progress::Progress;
 
 pub struct Remote {
     pub client: Client,

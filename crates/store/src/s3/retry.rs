@@ -17,9 +17,9 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{Instant, timeout};
 use tracing::debug;
 
-use super::super::Progress;
 use super::answer;
-use super::explain::Unreachable;
+use super::unreachable::Unreachable;
+use crate::progress::Progress;
 
 /// How patient one request is.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use aws_sdk_s3::primitives::SdkBody;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::super::Progress;
+use crate::progress::Progress;
 
 /// How much is handed to the connection at once, in bytes: little enough that slow connections take it in
 /// less time than a stall.

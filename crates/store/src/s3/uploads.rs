@@ -4,11 +4,15 @@ use std::collections::HashSet;
 
 use aws_sdk_s3::operation::list_multipart_uploads::ListMultipartUploadsOutput;
 
-use super::super::{CacheKey, KeyPrefix, StoreError, UploadInfo, UploadWriter};
 use super::explain::is_absent;
 use super::journal::{Journal, Live};
+use super::listing::{incomplete, prefix_of};
+use super::object::time;
+use super::probe;
 use super::remote::Remote;
-use super::{incomplete, prefix_of, probe, time};
+use crate::error::StoreError;
+use crate::key::{CacheKey, KeyPrefix};
+use crate::upload::{UploadInfo, UploadWriter};
 
 /// Uploads below a prefix whose keys have the form of this program's. A listing tells nothing that their
 /// writers have said, so their form is all that there is to go by.
