@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::VolumeName;
+use crate::volume_name::VolumeName;
 
 /// One command to run, with everything that a driver needs to know about it.
 #[derive(Clone, Debug, PartialEq)]

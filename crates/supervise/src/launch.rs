@@ -17,8 +17,8 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, chdir, fork, getppid, pipe2, setsid};
 
 use crate::mount;
+use crate::process::{IGNORED, exit};
 use crate::start_error::{self, StartError, text};
-use crate::supervisor::{IGNORED, exit};
 use crate::wire::{Credentials, Failure, Launch, Stdio};
 
 /// Starts commands, again and again.

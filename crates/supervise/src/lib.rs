@@ -12,6 +12,7 @@ mod client;
 mod descendants;
 mod launch;
 mod mount;
+mod process;
 mod reaper;
 pub mod start_error;
 mod supervisor;

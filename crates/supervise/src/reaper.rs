@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 
 use crate::descendants;
 use crate::launch::Launcher;
+use crate::process::exit;
 use crate::wire::{self, Exit, Failure, Inbox, Launch, Order, ProcessId, Report, Stdio};
 
 /// Carries out the orders that come through `control`, one launch after the other, until its other
@@ -23,7 +24,7 @@ pub fn serve(control: OwnedFd) -> ! {
         Ok(()) => 0,
         Err(_) => 1,
     };
-    crate::supervisor::exit(code)
+    exit(code)
 }
 
 struct Reaper {

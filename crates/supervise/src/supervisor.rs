@@ -32,17 +32,13 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::stat::Mode;
 use nix::unistd::{ForkResult, Pid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, fork};
 
+use crate::process::{IGNORED, exit};
 use crate::wire::{self, Failure, Report};
 use crate::{descendants, reaper};
 
 /// The hidden first argument that makes the program a supervisor. The second is the soft limit of
 /// open files that tasks get.
 pub const SUPERVISOR_ARG: &str = "__native_supervisor";
-
-/// Signals that a user's terminal or service manager sends to whole groups. The driver hears of
-/// them and decides; what it started must not die of them on its own.
-pub const IGNORED: [Signal; 5] =
-    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGPIPE];
 
 /// Becomes a supervisor if the program was started as one, and does not return then.
 ///
@@ -59,12 +55,6 @@ pub fn run_if_asked() {
         Err(_) => 1,
     };
     exit(code)
-}
-
-/// Ends the process without what a whole program does at its end, none of which was set up.
-pub fn exit(code: i32) -> ! {
-    // SAFETY: `_exit` takes any code and touches no memory of this process.
-    unsafe { libc::_exit(code) }
 }
 
 /// Serves until the driver is gone and nothing is left below this process, then returns

@@ -9,7 +9,8 @@ use archive::{
 use serde::{Deserialize, Serialize};
 use store::{CacheConfig, CacheKey, KEY_VERSION, Metadata, PutCondition};
 
-use super::DIGEST_VERSION;
+/// How the digest of a tree is computed: another way is another number.
+pub const DIGEST_VERSION: u64 = 1;
 
 /// One way of a volume's content between a store and the place where the volume is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,8 +5,10 @@
 //! the volume is, which may be another process or another machine. What to restore, whether to persist and
 //! what a failure means is the caller's to decide.
 
+mod content;
 mod error;
 mod execute;
+mod execution;
 mod job;
 mod persist;
 mod report;
@@ -16,12 +18,10 @@ mod volume;
 mod watchdog;
 
 pub use error::TransferError;
-pub use execute::{Execution, execute};
-pub use job::{Candidate, Deadlines, Format, Operation, TransferJob};
+pub use execute::execute;
+pub use execution::Execution;
+pub use job::{Candidate, DIGEST_VERSION, Deadlines, Format, Operation, TransferJob};
 pub use report::{Miss, Outcome, TransferReport, TransferUpdate};
 pub use streams::Downloaded;
 pub use volume::{LocalDirectory, VolumeAccess, VolumeArchive, VolumeStream};
 pub use watchdog::Watchdog;
-
-/// How the digest of a tree is computed: another way is another number.
-pub const DIGEST_VERSION: u64 = 1;

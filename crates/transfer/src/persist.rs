@@ -5,11 +5,13 @@ use std::sync::Arc;
 use archive::{FileIndex, PackError, Stage};
 use store::{CacheKey, Metadata, PutCondition, StoreError, Upload};
 
-use super::execute::Execution;
+use super::content::Content;
+use super::error::TransferError;
+use super::execution::Execution;
 use super::job::TransferJob;
+use super::report::{Outcome, TransferReport};
 use super::streams::{Moved, Uploading};
-use super::volume::Content;
-use super::{Outcome, TransferError, TransferReport, Watchdog};
+use super::watchdog::Watchdog;
 
 /// How many compressed frames wait for the store.
 const WAITING: usize = 2;

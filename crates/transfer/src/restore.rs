@@ -11,14 +11,13 @@ use files::remove::remove;
 use store::{CacheKey, Download, ObjectInfo};
 use tokio::time::Instant;
 
-use super::execute::Execution;
+use super::error::TransferError;
+use super::execution::Execution;
 use super::job::{Candidate, TransferJob};
+use super::report::{Miss, Outcome, TransferReport, TransferUpdate};
 use super::streams::{Downloaded, Moved, Sent};
-use super::volume::VolumeStream;
-use super::{
-    LocalDirectory, Miss, Outcome, TransferError, TransferReport, TransferUpdate, VolumeAccess,
-    Watchdog,
-};
+use super::volume::{LocalDirectory, VolumeAccess, VolumeStream};
+use super::watchdog::Watchdog;
 
 /// How often a restore begins again because another run has replaced the archive meanwhile.
 const RESTARTS: u32 = 2;

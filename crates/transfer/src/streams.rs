@@ -11,8 +11,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::watchdog::Interrupt;
-use super::{TransferError, VolumeArchive, Watchdog};
+use super::error::TransferError;
+use super::volume::VolumeArchive;
+use super::watchdog::{Interrupt, Watchdog};
 
 /// How many bytes of an archive have been moved. Clones count the same bytes.
 #[derive(Clone, Default)]

@@ -16,7 +16,8 @@ use tracing::trace;
 use archive::{Control, Stage, Wake, Working, message};
 use store::Progress;
 
-use super::{Deadlines, TransferError};
+use super::error::TransferError;
+use super::job::Deadlines;
 
 /// How long a thread that was told to stop is waited for. One that sits in a system call, on a disk that
 /// does not answer, may never end.
