@@ -9,7 +9,8 @@ use archive::{Budget, Compression, UnpackError, UnpackOptions};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 use super::{
-    Buffer, RUNNING, listing, pack, parts, scan, unpack_below, unpack_options, unpack_with,
+    Buffer, RUNNING, in_memory, listing, pack, parts, scan, unpack_below, unpack_options,
+    unpack_with,
 };
 
 fn small() -> tempfile::TempDir {
@@ -65,9 +66,7 @@ fn for_each(count: usize, work: impl Fn(usize) + Sync) {
 fn read(bytes: &[u8], compression: Compression) -> Result<Vec<String>, UnpackError> {
     // One thread of each kind: there are many small archives.
     let options = UnpackOptions { budget: Budget::with_threads(0, 1), ..unpack_options() };
-    // And in memory, if that is possible.
-    let top = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-    let unpacked = unpack_below(top, bytes, compression, &options);
+    let unpacked = unpack_below(in_memory(), bytes, compression, &options);
     let verified = archive::verify(&mut parts(bytes), compression, &options, &RUNNING);
     let mut plain = Buffer::default();
     let validated =

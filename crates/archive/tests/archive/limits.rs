@@ -9,7 +9,9 @@ use archive::{
 };
 use proptest::prelude::*;
 
-use super::{Buffer, RUNNING, pack_options, set_attribute, unpack_options, validate, whole};
+use super::{
+    Buffer, RUNNING, in_memory, pack_options, set_attribute, unpack_options, validate, whole,
+};
 
 /// What a directory holds.
 #[derive(Clone, Debug)]
@@ -125,7 +127,7 @@ fn transcodes(plain: &[u8], compression: Compression, limits: Limits) -> bool {
 /// Whether all who read an archive accept it; they agree.
 fn unpacks(bytes: &[u8], compression: Compression, limits: Limits) -> bool {
     let options = UnpackOptions { limits, budget: budget(), sealed: true, ..unpack_options() };
-    let root = tempfile::tempdir().unwrap();
+    let root = in_memory();
     let unpacked = archive::unpack(&mut whole(bytes), compression, root.path(), &options, &RUNNING);
     let verified = archive::verify(&mut whole(bytes), compression, &options, &RUNNING);
     let mut plain = Buffer::default();
@@ -191,7 +193,7 @@ proptest! {
             Just(Compression::Zstd), Just(Compression::Gzip), Just(Compression::None)
         ],
     ) {
-        let top = tempfile::tempdir().unwrap();
+        let top = in_memory();
         let root = top.path().join("root");
         make(&root, &Node::Directory { children, attributes: 1 });
         agree(&root, compression);

@@ -108,6 +108,21 @@ fn pack(root: &Path, compression: Compression) -> Vec<u8> {
     pack_with(root, &pack_options(compression)).unwrap().0
 }
 
+/// A directory in memory, if there is enough of that and it keeps attributes, else on the disk: for many
+/// small files, with which a test would do little but wait for the disk.
+fn in_memory() -> TempDir {
+    const ROOM: u64 = 256 << 20;
+    let takes_all = |directory: &TempDir| {
+        let (path, name) = (directory.path(), "user.test");
+        let room =
+            rustix::fs::statvfs(path).is_ok_and(|found| found.f_bavail * found.f_frsize > ROOM);
+        room && rustix::fs::setxattr(path, name, b"", rustix::fs::XattrFlags::empty()).is_ok()
+            && rustix::fs::removexattr(path, name).is_ok()
+    };
+    let found = tempfile::tempdir_in("/dev/shm").ok().filter(takes_all);
+    found.unwrap_or_else(|| tempfile::tempdir().unwrap())
+}
+
 /// A tree that came out of an archive.
 struct Tree {
     /// Has nothing but the tree and what lies beside it.

@@ -2,16 +2,17 @@
 //! around every internal limit. All of them end.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use archive::{Budget, Compression, Control, PackOptions, UnpackOptions};
+use archive::{Budget, Compression, Control, PackOptions, Sink, UnpackOptions};
 use bytes::Bytes;
 use zstd::zstd_safe::CParameter;
 
-use super::{Buffer, parts};
+use super::{Buffer, in_memory, parts};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -81,9 +82,17 @@ fn make(root: &Path, files: &Files) {
 }
 
 fn check(root: &Path, files: &Files) {
+    // Memory for whole files takes longer than to read them.
+    let mut found = vec![0; MIB];
     for (number, content) in files.iter().enumerate() {
-        let found = fs::read(root.join(path(number))).unwrap();
-        assert!(found == *content, "file {number} of {} bytes", content.len());
+        let what = format!("file {number} of {} bytes", content.len());
+        let mut file = File::open(root.join(path(number))).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), content.len() as u64, "{what}");
+        for expected in content.chunks(MIB) {
+            let found = &mut found[..expected.len()];
+            file.read_exact(found).unwrap();
+            assert!(found == expected, "{what}");
+        }
     }
 }
 
@@ -104,6 +113,15 @@ fn packed(files: &Files, compression: Compression, budget: &Budget) -> Vec<u8> {
     buffer.0
 }
 
+/// Takes whatever comes.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn write(&mut self, _: Bytes) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Unpacks an archive several times at once with one budget, and validates it to a plain one once more.
 fn unpack_at_once(
     archive: &Arc<Vec<u8>>,
@@ -115,7 +133,10 @@ fn unpack_at_once(
     std::thread::scope(|scope| {
         for _ in 0..volumes {
             scope.spawn(|| {
-                let root = tempfile::tempdir().unwrap();
+                let root = match files.iter().all(|content| content.len() <= KIB) {
+                    true => in_memory(),
+                    false => tempfile::tempdir().unwrap(),
+                };
                 let options = unpack_options(budget);
                 let control = Control::new();
                 let mut source = parts(archive);
@@ -128,42 +149,40 @@ fn unpack_at_once(
         scope.spawn(|| {
             let mut source = parts(archive);
             let options = unpack_options(budget);
-            let (mut plain, control) = (Buffer::default(), Control::new());
-            archive::validate(&mut source, compression, &options, &mut plain, &control).unwrap();
+            let control = Control::new();
+            let validated =
+                archive::validate(&mut source, compression, &options, &mut Nowhere, &control);
+            validated.unwrap();
         });
     });
 }
 
-/// Every number of volumes with every number of threads and budgets from the smallest one on.
+/// Budgets from the smallest one on, with few and many threads and volumes.
 fn under_pressure(what: &str, files: &Files, compressions: &[Compression]) {
+    let smallest = Budget::SMALLEST;
+    let few = [0, 2 * smallest + MIB].into_iter().flat_map(|bytes| {
+        [1, 2, 8].into_iter().flat_map(move |threads| [1, 2].map(|all| (bytes, threads, all)))
+    });
+    // All of them together would only take longer.
+    let many =
+        [smallest + 1, 112 * MIB].into_iter().flat_map(|bytes| [3, 8].map(|all| (bytes, 2, all)));
+    let pressures: Vec<_> = few.chain(many).collect();
     for compression in compressions.iter().copied() {
         println!("{what}, {compression:?}");
-        let smallest = Budget::SMALLEST;
-        // All of them together would only take longer.
-        under(files, compression, [0, 2 * smallest + MIB], [1, 2, 8], [1, 2]);
-        under(files, compression, [smallest + 1, 112 * MIB], [2], [3, 8]);
+        under(files, compression, &pressures);
     }
 }
 
-fn under(
-    files: &Files,
-    compression: Compression,
-    budgets: [usize; 2],
-    threads: impl IntoIterator<Item = usize> + Clone,
-    volumes: impl IntoIterator<Item = usize> + Clone,
-) {
+/// `pressures` are the bytes of a budget, the number of its threads and that of volumes at once.
+fn under(files: &Files, compression: Compression, pressures: &[(usize, usize, usize)]) {
     let archive = Arc::new(packed(files, compression, &Budget::new(0)));
-    for bytes in budgets {
-        for threads in threads.clone() {
-            for volumes in volumes.clone() {
-                let (archive, files) = (archive.clone(), files.clone());
-                let name = format!("{bytes} bytes, {threads} threads, {volumes} volumes");
-                watched(&name, move || {
-                    let budget = Budget::with_threads(bytes, threads);
-                    unpack_at_once(&archive, compression, &files, volumes, &budget);
-                });
-            }
-        }
+    for (bytes, threads, volumes) in pressures.iter().copied() {
+        let (archive, files) = (archive.clone(), files.clone());
+        let name = format!("{bytes} bytes, {threads} threads, {volumes} volumes");
+        watched(&name, move || {
+            let budget = Budget::with_threads(bytes, threads);
+            unpack_at_once(&archive, compression, &files, volumes, &budget);
+        });
     }
 }
 
@@ -178,7 +197,10 @@ fn many_files_that_fill_the_memory_are_restored_at_once() {
 #[test]
 fn blocks_that_no_frame_is_around_are_restored_at_once() {
     let compressions = [Compression::Gzip, Compression::None];
-    under_pressure("1 MiB", &files([(MIB, Kind::Text); 24]), &compressions);
+    // Text takes most of the time, and only to be decompressed.
+    let sizes = [(MIB, Kind::Text), (MIB, Kind::Random), (MIB, Kind::Random)];
+    let files = files(std::iter::repeat_n(sizes, 8).flatten());
+    under_pressure("1 MiB", &files, &compressions);
 }
 
 #[test]
@@ -202,7 +224,9 @@ fn large_files_are_restored_at_once() {
     for kind in [Kind::Random, Kind::Zeros] {
         for sizes in [[16 * MIB + 1, 32 * MIB - 1], [32 * MIB, 32 * MIB + 1], [KIB, 40 * MIB]] {
             let files = files(sizes.map(|size| (size, kind)));
-            under(&files, Compression::Zstd, [112 * MIB, 0], [1, 2], [1, 3]);
+            // Every two of these values meet.
+            let pressures = [(112 * MIB, 1, 3), (112 * MIB, 2, 1), (0, 1, 1), (0, 2, 3)];
+            under(&files, Compression::Zstd, &pressures);
         }
     }
 }
@@ -292,23 +316,51 @@ fn foreign(plain: &[u8], frames: Frames) -> Vec<u8> {
     archive
 }
 
-/// All ways to make frames of a size.
+const BUDGETS: [usize; 2] = [Budget::SMALLEST, 112 * MIB];
+
+/// All ways to make frames of a size, unpacked with every budget.
 fn foreign_frames(size: usize, files: &Files, volumes: &[usize]) {
-    let plain = Arc::new(plain(files));
+    let plain = plain(files);
     for (announced, sized) in [(true, true), (true, false), (false, true), (false, false)] {
         for window in [None, Some(27)].into_iter().filter(|window| window.is_none() || size > MIB) {
             let frames = Frames { size, announced, sized, window };
-            let archive = Arc::new(foreign(&plain, frames));
-            for budget in [Budget::SMALLEST, 112 * MIB] {
-                for volumes in volumes.iter().copied() {
-                    let (archive, files) = (archive.clone(), files.clone());
-                    watched(&format!("{frames:?}, {budget}, {volumes}"), move || {
-                        let budget = Budget::with_threads(budget, 2);
-                        unpack_at_once(&archive, Compression::Zstd, &files, volumes, &budget);
-                    });
-                }
+            restored(&plain, frames, files, &BUDGETS, volumes);
+        }
+    }
+}
+
+/// The same of several sizes above that of a block. Only frames with both sizes in front of them are
+/// unpacked as a whole, so for others the first and the last size have to do; every two of their
+/// properties and the budget meet.
+fn large_foreign_frames(sizes: &[usize], files: &Files) {
+    let plain = plain(files);
+    for (number, size) in sizes.iter().copied().enumerate() {
+        for window in [None, Some(27)] {
+            let frames = Frames { size, announced: true, sized: true, window };
+            restored(&plain, frames, files, &BUDGETS, &[2]);
+            if number > 0 && number + 1 < sizes.len() {
+                continue;
+            }
+            for (announced, sized) in [(true, false), (false, true), (false, false)] {
+                let frames = Frames { size, announced, sized, window };
+                let budget = BUDGETS[usize::from(announced ^ sized ^ window.is_some())];
+                restored(&plain, frames, files, &[budget], &[2]);
             }
         }
+    }
+}
+
+/// Makes an archive of such frames, and unpacks it with these budgets and so many times at once.
+fn restored(plain: &[u8], frames: Frames, files: &Files, budgets: &[usize], volumes: &[usize]) {
+    let archive = Arc::new(foreign(plain, frames));
+    for (budget, volumes) in
+        budgets.iter().flat_map(|budget| volumes.iter().map(|volumes| (*budget, *volumes)))
+    {
+        let (archive, files) = (archive.clone(), files.clone());
+        watched(&format!("{frames:?}, {budget}, {volumes}"), move || {
+            let budget = Budget::with_threads(budget, 2);
+            unpack_at_once(&archive, Compression::Zstd, &files, volumes, &budget);
+        });
     }
 }
 
@@ -326,23 +378,28 @@ fn foreign_archives_of_small_frames_are_restored() {
 fn foreign_archives_of_frames_around_our_own_are_restored() {
     let small = [(900_000, Kind::Random); 30].into_iter();
     let files = files(small.chain([(9 * MIB, Kind::Text)]));
-    for size in [8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 17 * MIB, 24 * MIB] {
-        foreign_frames(size, &files, &[2]);
-    }
+    let sizes = [8 * MIB - 1, 8 * MIB, 8 * MIB + 1, 17 * MIB, 24 * MIB];
+    large_foreign_frames(&sizes, &files);
 }
 
 #[test]
 fn foreign_archives_of_frames_that_no_share_is_large_enough_for_are_restored() {
     let small = [(900_000, Kind::Random); 40].into_iter();
     let files = files(small.chain([(30 * MIB, Kind::Text)]));
-    for size in [32 * MIB - 1, 32 * MIB, 32 * MIB + 1, 64 * MIB] {
-        foreign_frames(size, &files, &[2]);
-    }
+    large_foreign_frames(&[32 * MIB - 1, 32 * MIB, 32 * MIB + 1, 64 * MIB], &files);
 }
 
 #[test]
 fn a_foreign_archive_of_frames_of_256_mib_is_restored() {
     let small = [(MIB, Kind::Text); 60].into_iter();
     let files = files(small.chain([(200 * MIB, Kind::Zeros)]));
-    foreign_frames(256 * MIB, &files, &[1]);
+    let plain = plain(&files);
+    // Frames of this size are never unpacked as a whole. Every two properties and the budget meet.
+    for (announced, sized) in [(true, true), (true, false), (false, true), (false, false)] {
+        for window in [None, Some(27)] {
+            let frames = Frames { size: 256 * MIB, announced, sized, window };
+            let budget = BUDGETS[usize::from(announced ^ sized ^ window.is_some())];
+            restored(&plain, frames, &files, &[budget], &[1]);
+        }
+    }
 }
