@@ -17,7 +17,7 @@ const MOST: usize = 8;
 pub fn with_threads<T: Send>(work: impl FnOnce(&ThreadPool) -> T + Send) -> Result<T, SourceError> {
     let threads = available_parallelism().map_or(2, usize::from).clamp(2, MOST);
     let builder = ThreadPoolBuilder::new().num_threads(threads);
-    let builder = builder.thread_name(|number| format!("source-{number}"));
+    let builder = builder.thread_name(|number| format!("import-{number}"));
     let started = builder.build_scoped(|thread| thread.run(), |pool| pool.install(|| work(pool)));
     started.map_err(|error| SourceError::Io {
         action: "start threads for",

@@ -23,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// clock that ticks each ten milliseconds or more often.
 const TICK: Duration = Duration::from_millis(20);
 
+/// No call that writes takes longer than this.
+const LONGEST_WRITE: Duration = Duration::from_secs(10);
+
 /// Files up to this size are read with one call.
 const SMALL: u64 = 128 * 1024;
 
@@ -79,7 +82,7 @@ pub fn settled<T>(
                 return Ok(None);
             }
         }
-        wait_for_tick(&before);
+        wait_for_writers(&file, &before).map_err(|errno| SourceError::read(path, errno))?;
         let consumed = match consume(&file, &before) {
             Ok(consumed) => Some(consumed),
             Err(Failure::Shorter) => None,
@@ -95,15 +98,25 @@ pub fn settled<T>(
     Err(SourceError::Changed { path: shown(path), attempts: ATTEMPTS })
 }
 
-/// Waits until a change of the file would get another time than its last one.
-fn wait_for_tick(stamp: &Stamp) {
-    let Ok(seconds) = u64::try_from(stamp.changed.0) else { return };
+/// Waits until a change of the file would get another time than its last one, and until the call that has made
+/// that one is over: a time is set when a call begins to write.
+///
+/// Looking for data takes the lock that calls hold while they write on ext4, btrfs and tmpfs. On XFS a call that
+/// reads does.
+fn wait_for_writers(file: &OwnedFd, stamp: &Stamp) -> Result<(), Errno> {
+    let Ok(seconds) = u64::try_from(stamp.changed.0) else { return Ok(()) };
     let changed = UNIX_EPOCH + Duration::new(seconds, stamp.changed.1);
     // A time in the future tells nothing about the clock.
-    let Ok(passed) = SystemTime::now().duration_since(changed) else { return };
+    let Ok(passed) = SystemTime::now().duration_since(changed) else { return Ok(()) };
+    if passed > LONGEST_WRITE {
+        return Ok(());
+    }
     if let Some(rest) = TICK.checked_sub(passed) {
         std::thread::sleep(rest);
     }
+    // Where there is no data, or nobody tells, the lock was taken or does not matter.
+    let _ = seek(file, SeekFrom::Data(0));
+    seek(file, SeekFrom::Start(0)).map(drop)
 }
 
 /// Copies content with what the file systems can do.
@@ -237,4 +250,50 @@ fn write_all(to: impl AsFd, mut bytes: &[u8]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::fs;
+    use std::io::Write;
+
+    use rustix::fs::{AtFlags, statat};
+
+    use super::super::handle::open_root;
+    use super::super::listing::Kind;
+    use super::*;
+
+    /// Reads a file to which something is appended each of the first `changes` times.
+    fn read_while_changing(changes: u32) -> (Result<u64, String>, u32) {
+        let top = tempfile::tempdir().unwrap();
+        fs::write(top.path().join("a.log"), "line\n").unwrap();
+        let directory = open_root(top.path()).unwrap();
+        let stamp = Stamp::of(&statat(&directory, "a.log", AtFlags::empty()).unwrap());
+        let entry = Entry { name: "a.log".into(), kind: Kind::File, stamp };
+        let times = Cell::new(0);
+        let read = settled(directory.as_fd(), &entry, Path::new("a.log"), |_, stamp| {
+            times.set(times.get() + 1);
+            if times.get() <= changes {
+                let mut file =
+                    fs::File::options().append(true).open(top.path().join("a.log")).unwrap();
+                file.write_all(b"line\n").unwrap();
+            }
+            Ok(stamp.size)
+        });
+        (read.map(|read| read.unwrap().1).map_err(|error| error.to_string()), times.get())
+    }
+
+    #[test]
+    fn a_file_is_read_until_it_stands_still() {
+        assert_eq!(read_while_changing(0), (Ok(5), 1));
+        assert_eq!(read_while_changing(3), (Ok(20), 4));
+    }
+
+    #[test]
+    fn a_file_that_never_stands_still_is_named() {
+        let expected = "`a.log` changed each of the 8 times that it was read, stop what writes to it or leave \
+                        it out with `exclude` or in `.ciignore`";
+        assert_eq!(read_while_changing(u32::MAX), (Err(expected.to_owned()), ATTEMPTS));
+    }
 }

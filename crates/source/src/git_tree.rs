@@ -229,7 +229,12 @@ impl Lister<'_> {
             Err(errno) => return Err(failed(errno)),
         };
         let stamp = Stamp::of(&fstat(&directory).map_err(failed)?);
-        let names = names(&directory).map_err(failed)?;
+        let names = match names(&directory) {
+            Ok(names) => names,
+            // It was removed after it was opened.
+            Err(Errno::NOENT) => return Ok(()),
+            Err(errno) => return Err(failed(errno)),
+        };
         let has = |name: &str| names.iter().any(|(known, _)| known == name);
         let is_repository = has("HEAD") && has("objects");
         let path = join(place, &level.path);

@@ -118,7 +118,12 @@ impl Walk<'_> {
         if self.left_out.contains(&(stamp.device, stamp.inode)) {
             return Ok(Vec::new());
         }
-        let names = names(&directory).map_err(failed)?;
+        let names = match names(&directory) {
+            Ok(names) => names,
+            // It was removed after it was opened.
+            Err(Errno::NOENT) if !level.path.as_os_str().is_empty() => return Ok(Vec::new()),
+            Err(errno) => return Err(failed(errno)),
+        };
         let place = self.place.join(&level.path);
         let has = |name: &str| names.iter().any(|(known, _)| known == name);
         let has_git = has(".git");

@@ -29,7 +29,7 @@ pub struct Place {
 }
 
 impl Place {
-    pub fn new() -> Self {
+    pub fn empty() -> Self {
         let top = tempfile::tempdir().unwrap();
         let path = top.path().canonicalize().unwrap();
         fs::create_dir(path.join("project")).unwrap();
@@ -38,7 +38,7 @@ impl Place {
 
     /// A project with these files, each of which holds its own name.
     pub fn with(files: &[&str]) -> Self {
-        let place = Self::new();
+        let place = Self::empty();
         files.iter().for_each(|file| place.write(file, file));
         place
     }
