@@ -208,7 +208,7 @@ fn a_file_that_may_not_be_read_is_named() {
         for directory in [&place.top, &place.root] {
             fs::set_permissions(directory, readable.clone()).unwrap();
         }
-        fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
         let program = std::env::current_exe().unwrap();
         let mut command = if rustix::process::geteuid().is_root() {
             // Where another user can start it.
