@@ -7,13 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::NixPath;
-use nix::dir::{Dir, Type};
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
 use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{FchmodatFlags, Mode, fchmod, fchmodat, fstat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, chmodat, fchmod, fstat, open, openat,
+    openat2, renameat, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::path::Arg;
 
 /// Removes whatever is at `path`, if anything.
 ///
@@ -22,11 +22,11 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 /// What cannot be removed does not keep the rest; the first error is returned at the end.
 pub fn remove(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Errno::EINVAL.into());
+        return Err(Errno::INVAL.into());
     };
     let parent = match open(parent, DIRECTORY, Mode::empty()) {
         Ok(parent) => parent,
-        Err(Errno::ENOENT) => return Ok(()),
+        Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     let mut removal = Removal { top: &parent, moved: 0, first_error: None };
@@ -51,8 +51,8 @@ pub fn removed() -> u64 {
     REMOVED.load(Ordering::Relaxed)
 }
 
-const DIRECTORY: OFlag =
-    OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// How many directories are open at the same time at most.
 const MAX_DEPTH: usize = 48;
@@ -68,11 +68,11 @@ struct Removal<'a> {
 impl Removal<'_> {
     /// Returns whether nothing is at this name any more.
     fn entry(&mut self, parent: BorrowedFd<'_>, name: &CStr, depth: usize) -> bool {
-        let result = match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
+        let result = match unlinkat(parent, name, AtFlags::REMOVEDIR) {
             // The usual case: it is empty.
-            Ok(()) | Err(Errno::ENOENT) => Ok(()),
-            Err(Errno::ENOTDIR) => unlink(parent, name),
-            Err(Errno::EBUSY) => self.mount(parent, name, depth),
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(Errno::NOTDIR) => unlink(parent, name),
+            Err(Errno::BUSY) => self.mount(parent, name, depth),
             Err(_) => self.directory(parent, name, depth),
         };
         match result {
@@ -96,38 +96,38 @@ impl Removal<'_> {
             return Ok(());
         }
         let directory = match open_below(parent, name) {
-            Err(Errno::EACCES) => {
+            Err(Errno::ACCESS) => {
                 make_writable(parent, name)?;
                 open_below(parent, name)
             }
             opened => opened,
         };
         let directory = match directory {
-            Err(Errno::EXDEV) => return self.mount(parent, name, depth),
+            Err(Errno::XDEV) => return self.mount(parent, name, depth),
             directory => directory?,
         };
         self.content(directory, depth)?;
-        match unlinkat(parent, name, UnlinkatFlags::RemoveDir) {
-            Err(Errno::ENOENT) => Ok(()),
+        match unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOENT) => Ok(()),
             result => result,
         }
     }
 
     fn content(&mut self, directory: OwnedFd, depth: usize) -> Result<(), Errno> {
-        let mode = Mode::from_bits_truncate(fstat(&directory)?.st_mode);
-        if !mode.contains(Mode::S_IRWXU) {
+        let mode = Mode::from_raw_mode(fstat(&directory)?.st_mode);
+        if !mode.contains(Mode::RWXU) {
             // It may belong to somebody else; then the entries say whether that matters.
-            let _ = fchmod(&directory, mode | Mode::S_IRWXU);
+            let _ = fchmod(&directory, mode | Mode::RWXU);
         }
-        let mut directory = Dir::from_fd(directory)?;
+        let mut directory = Dir::new(directory)?;
         loop {
             let batch = batch(&mut directory)?;
             let mut failed = 0;
             for (name, is_file) in &batch {
                 // A file saves the call that finds out that it is not a directory.
-                let unlinked = *is_file && unlink(directory.as_fd(), name).is_ok();
+                let unlinked = *is_file && unlink(directory.fd()?, name).is_ok();
                 REMOVED.fetch_add(u64::from(unlinked), Ordering::Relaxed);
-                let gone = unlinked || self.entry(directory.as_fd(), name, depth + 1);
+                let gone = unlinked || self.entry(directory.fd()?, name, depth + 1);
                 failed += usize::from(!gone);
             }
             if failed == batch.len() {
@@ -141,46 +141,44 @@ impl Removal<'_> {
         let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
         path.extend(name.to_bytes());
         let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-        umount2(Path::new(OsStr::from_bytes(&path)), flags)?;
+        umount2(Path::new(OsStr::from_bytes(&path)), flags)
+            .map_err(|error| Errno::from_raw_os_error(error as i32))?;
         // Another one may have been below it.
-        if self.entry(parent, name, depth) { Ok(()) } else { Err(Errno::EBUSY) }
+        if self.entry(parent, name, depth) { Ok(()) } else { Err(Errno::BUSY) }
     }
 }
 
 /// Some of a directory's entries, and whether they are files. A directory may hold millions.
 fn batch(directory: &mut Dir) -> Result<Vec<(CString, bool)>, Errno> {
-    let named = |entry: Result<nix::dir::Entry, Errno>| match entry {
+    directory.rewind();
+    let named = |entry: Result<rustix::fs::DirEntry, Errno>| match entry {
         Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => None,
         Ok(entry) => {
-            let is_file = !matches!(entry.file_type(), Some(Type::Directory) | None);
+            let is_file = !matches!(entry.file_type(), FileType::Directory | FileType::Unknown);
             Some(Ok((entry.file_name().to_owned(), is_file)))
         }
         Err(error) => Some(Err(error)),
     };
-    directory.iter().filter_map(named).take(4096).collect()
+    directory.filter_map(named).take(4096).collect()
 }
 
 fn unlink(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    match unlinkat(parent, name, UnlinkatFlags::NoRemoveDir) {
-        Err(Errno::ENOENT) => Ok(()),
+    match unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
         result => result,
     }
 }
 
 /// Opens a directory that is neither a link nor another file system's.
 fn open_below(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let how = OpenHow::new().flags(DIRECTORY).resolve(
-        ResolveFlag::RESOLVE_NO_XDEV
-            | ResolveFlag::RESOLVE_NO_SYMLINKS
-            | ResolveFlag::RESOLVE_BENEATH,
-    );
-    match openat2(parent, name, how) {
+    let resolve = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+    match openat2(parent, name, DIRECTORY, Mode::empty(), resolve) {
         // Before Linux 5.6, and in some sandboxes.
-        Err(Errno::ENOSYS | Errno::EPERM) => {
+        Err(Errno::NOSYS | Errno::PERM) => {
             let directory = openat(parent, name, DIRECTORY, Mode::empty())?;
             match is_same_mount(parent, directory.as_fd())? {
                 true => Ok(directory),
-                false => Err(Errno::EXDEV),
+                false => Err(Errno::XDEV),
             }
         }
         opened => opened,
@@ -202,12 +200,12 @@ fn is_same_mount(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool, Err
 }
 
 /// Lets the owner open and change a directory that its mode forbids that.
-pub fn make_writable<P: ?Sized + NixPath>(parent: BorrowedFd<'_>, name: &P) -> Result<(), Errno> {
+pub fn make_writable(parent: BorrowedFd<'_>, name: impl Arg) -> Result<(), Errno> {
     // By a descriptor that needs no permission: a change by name would follow a link.
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory = openat(parent, name, flags, Mode::empty())?;
     let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    fchmodat(AT_FDCWD, &*path, Mode::S_IRWXU, FchmodatFlags::FollowSymlink)
+    chmodat(CWD, &*path, Mode::RWXU, AtFlags::empty())
 }
 
 fn c_name(name: &OsStr) -> io::Result<CString> {
@@ -215,5 +213,5 @@ fn c_name(name: &OsStr) -> io::Result<CString> {
 }
 
 fn moved_name(index: usize) -> Result<CString, Errno> {
-    CString::new(format!(".moved-{}-{index}", std::process::id())).map_err(|_| Errno::EINVAL)
+    CString::new(format!(".moved-{}-{index}", std::process::id())).map_err(|_| Errno::INVAL)
 }

@@ -11,8 +11,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{AccessFlags, access};
+use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 
 /// How much of a file's beginning is enough for [`StartError::of_content`], in bytes.
 pub const START: usize = 4096;
@@ -224,11 +223,11 @@ impl StartError {
             if metadata.permissions().mode() & 0o111 == 0 {
                 return Self::NotExecutable;
             }
-            let mounted = statvfs(file).map(|found| found.flags());
-            if mounted.is_ok_and(|flags| flags.contains(FsFlags::ST_NOEXEC)) {
+            let mounted = statvfs(file).map(|found| found.f_flag);
+            if mounted.is_ok_and(|flags| flags.contains(StatVfsMountFlags::NOEXEC)) {
                 return Self::NoExecMount;
             }
-            if access(file, AccessFlags::X_OK).is_err() {
+            if access(file, Access::EXEC_OK).is_err() {
                 return Self::NotExecutableByUser;
             }
         }

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use rustix::process::geteuid;
 
 use super::config::NativeConfig;
 use super::run_directory::RunDirectory;
@@ -70,7 +70,7 @@ pub fn place(
 fn private_directory() -> Result<PathBuf, (PathBuf, io::Error)> {
     let parent = std::env::temp_dir();
     let parent = if parent.is_absolute() { parent } else { "/tmp".into() };
-    let path = parent.join(format!("ci-{}", geteuid()));
+    let path = parent.join(format!("ci-{}", geteuid().as_raw()));
     match make_private(&path) {
         Ok(()) => Ok(path),
         Err(error) => Err((path, error)),

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::errno::Errno;
+use rustix::io::Errno;
 
 /// The attribute that has the list, see acl(5).
 pub const NAME: &str = "system.posix_acl_access";
@@ -41,17 +41,17 @@ pub fn of(directory: &OwnedFd) -> Result<Option<List>, Errno> {
     let mut bytes = vec![0; LONGEST];
     match rustix::fs::getxattr(path, NAME, &mut bytes[..]) {
         Ok(length) => List::read(&bytes[..length]).map(Some),
-        Err(rustix::io::Errno::NODATA | rustix::io::Errno::OPNOTSUPP) => Ok(None),
-        Err(error) => Err(Errno::from_raw(error.raw_os_error())),
+        Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
 impl List {
     fn read(bytes: &[u8]) -> Result<Self, Errno> {
-        let (version, entries) = bytes.split_first_chunk::<4>().ok_or(Errno::EINVAL)?;
+        let (version, entries) = bytes.split_first_chunk::<4>().ok_or(Errno::INVAL)?;
         let (entries, rest) = entries.as_chunks::<8>();
         if u32::from_le_bytes(*version) != VERSION || !rest.is_empty() {
-            return Err(Errno::EINVAL);
+            return Err(Errno::INVAL);
         }
         let entry = |&[a, b, c, d, e, f, g, h]: &[u8; 8]| {
             let (tag, mode) = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));

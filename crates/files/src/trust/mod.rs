@@ -12,20 +12,23 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat};
-use nix::unistd::{Gid, Group, User, geteuid};
+use nix::unistd::{Gid, Group, Uid, User};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Stat, fstat, mkdirat, open, openat, readlinkat, statat,
+};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use self::acl::Writer;
 
 /// How many symbolic links a path may lead through, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-const DIRECTORY: OFlag =
-    OFlag::O_PATH.union(OFlag::O_DIRECTORY).union(OFlag::O_NOFOLLOW).union(OFlag::O_CLOEXEC);
+const DIRECTORY: OFlags =
+    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Makes the directories of a path that are missing, with mode 0755. It is an error if another user can
 /// change where the path leads.
@@ -62,16 +65,16 @@ impl Walk {
         self.judge(&self.at, &self.shown)?;
         while let Some(name) = self.rest.pop_front() {
             let shown = self.shown.join(&name);
-            let found = match fstatat(&self.at, &*name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-                Err(Errno::ENOENT) if make => {
-                    match mkdirat(&self.at, &*name, Mode::from_bits_truncate(0o755)) {
+            let found = match statat(&self.at, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) if make => {
+                    match mkdirat(&self.at, &*name, Mode::from_raw_mode(0o755)) {
                         // Another run was faster, or another user: that is judged below.
-                        Ok(()) | Err(Errno::EEXIST) => {}
+                        Ok(()) | Err(Errno::EXIST) => {}
                         Err(error) => return Err(failed(&shown, error)),
                     }
-                    fstatat(&self.at, &*name, AtFlags::AT_SYMLINK_NOFOLLOW)
+                    statat(&self.at, &*name, AtFlags::SYMLINK_NOFOLLOW)
                 }
-                Err(Errno::ENOENT) => return Ok(false),
+                Err(Errno::NOENT) => return Ok(false),
                 found => found,
             };
             let found = found.map_err(|error| failed(&shown, error))?;
@@ -88,16 +91,17 @@ impl Walk {
         Ok(true)
     }
 
-    fn follow(&mut self, name: &OsStr, link: &FileStat, shown: &Path) -> io::Result<()> {
+    fn follow(&mut self, name: &OsStr, link: &Stat, shown: &Path) -> io::Result<()> {
         if !self.owners.contains(&link.st_uid) {
             return Err(refused(format!("`{}` is a link of another user", shown.display())));
         }
         self.links += 1;
         if self.links > MAX_LINKS {
-            return Err(failed(shown, Errno::ELOOP));
+            return Err(failed(shown, Errno::LOOP));
         }
-        let target = readlinkat(&self.at, name).map_err(|error| failed(shown, error))?;
-        let target = Path::new(&target);
+        let target =
+            readlinkat(&self.at, name, Vec::new()).map_err(|error| failed(shown, error))?;
+        let target = Path::new(OsStr::from_bytes(target.to_bytes()));
         if target.is_absolute() {
             self.at = open("/", DIRECTORY, Mode::empty())?;
             self.shown = "/".into();
@@ -116,14 +120,14 @@ impl Walk {
                 "`{shown}` belongs to another user, who could replace what is in it"
             )));
         }
-        let mode = Mode::from_bits_truncate(found.st_mode);
+        let mode = Mode::from_raw_mode(found.st_mode);
         // In a directory with the sticky bit, only owners replace what is there.
-        if mode.contains(Mode::S_ISVTX) {
+        if mode.contains(Mode::SVTX) {
             return Ok(());
         }
         // The bits of the group are the most that any entry of an access control list allows.
-        let others_write = mode.contains(Mode::S_IWOTH)
-            || mode.contains(Mode::S_IWGRP)
+        let others_write = mode.contains(Mode::WOTH)
+            || mode.contains(Mode::WGRP)
                 && match acl::of(directory).map_err(|error| failed(shown, error))? {
                     None => !is_private(Gid::from_raw(found.st_gid)),
                     Some(list) => list.writers().any(|writer| match writer {
@@ -151,20 +155,21 @@ fn names(path: &Path) -> impl Iterator<Item = OsString> {
     })
 }
 
-fn is_link(found: &FileStat) -> bool {
-    SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT == SFlag::S_IFLNK
+fn is_link(found: &Stat) -> bool {
+    FileType::from_raw_mode(found.st_mode) == FileType::Symlink
 }
 
 /// Whether a group has nobody in it but this user and root, as where each user has a group of its own.
 fn is_private(gid: Gid) -> bool {
-    let (Ok(Some(group)), Ok(own)) = (Group::from_gid(gid), User::from_uid(geteuid())) else {
+    let me = Uid::from_raw(geteuid().as_raw());
+    let (Ok(Some(group)), Ok(own)) = (Group::from_gid(gid), User::from_uid(me)) else {
         return false;
     };
-    let own = own.map_or_else(|| geteuid().to_string(), |user| user.name);
+    let own = own.map_or_else(|| me.to_string(), |user| user.name);
     let has_others = group.mem.iter().any(|member| *member != own && member != "root");
     if gid.as_raw() == 0 {
         // Accounts of the system may have it, too. Where containers run as any user, all of these have it.
-        return geteuid().is_root() && !has_others;
+        return me.is_root() && !has_others;
     }
     let users = std::fs::read_to_string(USERS).unwrap_or_default();
     group.name == own && !has_others && members(&users, gid).all(|user| user == own)
