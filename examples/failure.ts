@@ -6,7 +6,7 @@ export const pipeline: Pipeline = async () => {
   const lint = await runtime.run({
     name: "lint",
     image: "busybox",
-    command: { path: "sh", args: ["-c", "echo 'main.c:3: unused variable' >&2; exit 3"] },
+    command: ["sh", "-c", "echo 'main.c:3: unused variable' >&2; exit 3"],
   });
   if (lint.code !== 0) {
     console.log(`lint ended with ${lint.code}, which is only a warning here`);
@@ -15,7 +15,7 @@ export const pipeline: Pipeline = async () => {
   const build = await runtime.run({
     name: "build",
     image: "busybox",
-    command: { path: "sh", args: ["-c", "echo 'compiling'; exit 2"] },
+    command: ["sh", "-c", "echo 'compiling'; exit 2"],
   });
   assert.equal(build.code, 0, "the build has to succeed");
 };

@@ -6,7 +6,7 @@ const pipeline = async () => {
   const result = await runtime.run({
     name: "hello",
     image: "busybox",
-    command: { path: "echo", args: ["Hello, World!"] },
+    command: ["echo", "Hello, World!"],
   });
   assert.equal(result.code, 0);
   assert.containsString(result.stdout, "Hello");

@@ -10,7 +10,7 @@ export const pipeline: Pipeline = async () => {
       runtime.run({
         name: `square-${index}`,
         image: "busybox",
-        command: { path: "sh", args: ["-c", "echo $((N * N))"] },
+        command: ["sh", "-c", "echo $((N * N))"],
         env: { N: String(index) },
       })
     ),

@@ -19,6 +19,6 @@ export const pipeline: Pipeline = async () => {
   assert.equal(hello.stdout, "Hello, World!\n");
 
   // Commands share the working directory too, and each one has a result of its own.
-  const { code } = await sandbox.exec({ name: "log", command: { path: "cat", args: ["server.log"] } });
+  const { code } = await sandbox.exec({ name: "log", command: ["cat", "server.log"] });
   assert.equal(code, 0);
 };

@@ -8,7 +8,7 @@ export const pipeline: Pipeline = async () => {
   await runtime.run({
     name: "write",
     image: "busybox",
-    command: { path: "sh", args: ["-c", "echo 'from the first task' > shared/message.txt"] },
+    command: ["sh", "-c", "echo 'from the first task' > shared/message.txt"],
     mounts: { shared },
   });
 
@@ -16,7 +16,7 @@ export const pipeline: Pipeline = async () => {
   const read = await runtime.run({
     name: "read",
     image: "busybox",
-    command: { path: "cat", args: ["inbox/today/message.txt"] },
+    command: ["cat", "inbox/today/message.txt"],
     mounts: [{ name: shared.name, path: "inbox/today" }],
   });
   assert.equal(read.stdout, "from the first task\n");

@@ -27,6 +27,9 @@ declare module "ext:core/mod.js" {
     /** Lets errors of Rust arrive as what the builder returns. */
     registerErrorBuilder(name: string, builder: (message: string) => Error): void;
 
+    /** Bytes as text; what is not UTF-8 becomes U+FFFD. */
+    decode(bytes: Uint8Array): string;
+
     /** Lets the event loop end although a timer goes on. */
     unrefTimer(timer: object): void;
 

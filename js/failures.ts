@@ -4,7 +4,7 @@
 // of a failed task remembers whether its outcome was read, and an error that a call rejects with
 // whether it was. The host asks for those that were not read when the pipeline has settled.
 //
-// The result of a failed task has getters for `code`, `status` and `message`, and the error that a call
+// The result of a failed task has getters for `code`, `status`, `ok` and `message`, and the error that a call
 // rejects with has accessors for its fields until one of them is read. When the pipeline has settled,
 // failures whose getters nobody called fail the run. Results of tasks that succeeded are plain objects. No
 // promise is watched: what `Promise.allSettled` does with one cannot be told from a handler of the
@@ -12,11 +12,10 @@
 
 import { core } from "ext:core/mod.js";
 import type { CallSite } from "ext:ci/call_site.ts";
-import type { TaskResult } from "ext:ci/ops.gen.ts";
 import { isPrinting } from "ext:ci/printing.ts";
 
 /** The fields that say how a task ended. Reading one of them is looking at the outcome. */
-const OUTCOME = ["code", "status", "message"] as const satisfies ReadonlyArray<keyof RunResult>;
+const OUTCOME = ["code", "status", "ok", "message"] as const satisfies ReadonlyArray<keyof RunResult>;
 
 /** The fields of an error. Reading one of them is looking at it. */
 const ERROR = ["name", "message", "stack", "cause", "code"] as const;
@@ -68,10 +67,10 @@ export function settled(task: Failure): void {
  * `assert.equal` call them like any other code that reads the fields. Printing does not call them: a
  * log shows the failure to a person, but the pipeline goes on as if nothing had happened.
  */
-export function tracked(name: string, result: TaskResult, site: CallSite): RunResult {
+export function tracked(name: string, result: RunResult, site: CallSite): RunResult {
   // An object as pipelines make them; those of the host have no prototype.
   const plain: RunResult = { ...result };
-  if (result.code === 0 && result.status === "complete") {
+  if (result.ok) {
     return plain;
   }
   const how = result.message === "" ? `exit code ${result.code}` : result.message;

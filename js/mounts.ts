@@ -1,6 +1,16 @@
 // The two forms of `mounts`, and the paths in them.
 
-import { Letters, list, nonEmpty, record, type Shape, string, volumeName } from "ext:ci/checks.ts";
+import {
+  boolean,
+  Letters,
+  list,
+  nonEmpty,
+  optional,
+  record,
+  type Shape,
+  string,
+  volumeName,
+} from "ext:ci/checks.ts";
 import { type Field, quoted } from "ext:ci/field.ts";
 import type { MountRequest } from "ext:ci/ops.gen.ts";
 
@@ -28,7 +38,7 @@ export function mounts(field: Field<Mounts>): MountRequest[] {
     }
     fields.set(mount.path, mount.field);
   }
-  return placed.map(({ volume, path }) => ({ volume, path }));
+  return placed.map(({ volume, path, readOnly }) => ({ volume, path, readOnly }));
 }
 
 /** `{ name: cache.name, path: "node_modules" }` */
@@ -38,19 +48,36 @@ function listed(field: Field<Mount>, letters: Letters): Placed {
     letters.add(field, path);
     return normalized(field, path);
   };
-  const mount = record(field, { name: volumeName, path } satisfies Shape<Mount>);
-  return { volume: mount.name, path: mount.path, field: field.keyPath("path") };
+  const shape = { name: volumeName, path, readOnly: optional(boolean) } satisfies Shape<Mount>;
+  const mount = record(field, shape);
+  const { name: volume, readOnly } = mount;
+  return { volume, path: mount.path, readOnly: readOnly ?? false, field: field.keyPath("path") };
 }
 
-/** `node_modules: cache` */
-function keyed(mounts: Field<Mounts>, path: string, letters: Letters): Placed {
-  letters.add(mounts, path);
-  const field = mounts.key<Volume>(path);
+const volumeShape = { name: volumeName, path: string } satisfies Shape<Volume>;
+
+function volume(field: Field<Volume>): string {
   if (field.value === null || typeof field.value !== "object") {
     throw field.expected("a volume from `runtime.createVolume`");
   }
-  const volume = record(field, { name: volumeName, path: string } satisfies Shape<Volume>);
-  return { volume: volume.name, path: normalized(field, path), field: field.path };
+  return record(field, volumeShape).name;
+}
+
+/** `node_modules: cache`, or `node_modules: { volume: cache, readOnly: true }` */
+function keyed(mounts: Field<Mounts>, path: string, letters: Letters): Placed {
+  letters.add(mounts, path);
+  const field = mounts.key<Volume | VolumeMount>(path);
+  const at = { path: normalized(field, path), field: field.path };
+  if (!isVolumeMount(field.value)) {
+    return { volume: volume(field as Field<Volume>), readOnly: false, ...at };
+  }
+  const shape = { volume, readOnly: optional(boolean) } satisfies Shape<VolumeMount>;
+  const mount = record(field as Field<VolumeMount>, shape);
+  return { volume: mount.volume, readOnly: mount.readOnly ?? false, ...at };
+}
+
+function isVolumeMount(value: unknown): boolean {
+  return typeof value === "object" && value !== null && "volume" in value;
 }
 
 const nonEmptyPath = nonEmpty("a path such as `node_modules`");
@@ -59,6 +86,9 @@ const nonEmptyPath = nonEmpty("a path such as `node_modules`");
 function normalized(field: Field, path: string): string {
   if (path.includes("\0")) {
     throw field.error("expected a path without NUL characters");
+  }
+  if (path === "") {
+    throw below(field, "", path);
   }
   const root = path.startsWith("/") ? "/" : "";
   const parts: string[] = [];
@@ -72,12 +102,15 @@ function normalized(field: Field, path: string): string {
     }
   }
   if (parts.length === 0) {
-    throw below(field, root, path);
+    if (root === "/") {
+      throw below(field, root, path);
+    }
+    return ".";
   }
   return root + parts.join("/");
 }
 
 function below(field: Field, root: string, path: string): TypeError {
-  const directory = root === "" ? "the working directory" : "`/`";
+  const directory = root === "" ? "the task's directory" : "`/`";
   return field.error(`expected a path below ${directory}, got ${quoted(path)}`);
 }

@@ -3,7 +3,7 @@
 
 export type CommandRequest = { path: string, args: Array<string>, user: string | null, };
 
-export type MountRequest = { volume: string, path: string, };
+export type MountRequest = { volume: string, path: string, readOnly: boolean, };
 
 export type LimitsRequest = { 
 /**
@@ -17,7 +17,11 @@ memory: number | null, };
 
 export type ContainerRequest = { image: string, env: Array<[string, string]>, mounts: Array<MountRequest>, workDir: string | null, privileged: boolean, limits: LimitsRequest, };
 
-export type ExecutionRequest = { command: CommandRequest, stdin: Uint8Array | null, timeoutMs: number | null, 
+export type ExecutionRequest = { command: CommandRequest, 
+/**
+ * What the command was made of, if the pipeline gave a script.
+ */
+script: string | null, stdin: Uint8Array | null, timeoutMs: number | null, 
 /**
  * The timeout of a step, if the task's is what is left of that. It counts from this call then, and not
  * from the start of the command.
@@ -52,9 +56,19 @@ number: number, id: string, };
 
 export type ExecRequest = { name: string | null, env: Array<[string, string]>, workDir: string | null, execution: ExecutionRequest, };
 
-export type TaskResult = { code: number, stdout: string, stderr: string, status: "complete" | "abort", message: string, durationMs: number, truncated: boolean, };
+export type TaskResult = { code: number, stdout: string, stderr: string, status: "complete" | "abort", signal: string | null, timedOut: boolean, message: string, durationMs: number, truncated: boolean, };
 
 export type OutputChunk = { stream: "stdout" | "stderr", data: string, };
+
+export type SourceRequest = { 
+/**
+ * The name of an `--input`; the project otherwise.
+ */
+input: string | null, path: string | null, include: Array<string>, exclude: Array<string>, ignored: boolean, git: boolean, };
+
+export type FileRequest = { volume: string, path: string, };
+
+export type PublishRequest = { name: string, volume: string, path: string, };
 
 export type VolumeRequest = { name: string | null, 
 /**
@@ -64,7 +78,7 @@ size: number | null, };
 
 export type VolumeInfo = { name: string, path: string, };
 
-export type PipelineContext = { runID: string, pipelineID: string, driverName: string, 
+export type PipelineContext = { runId: string, pipelineId: string, driverName: string, 
 /**
  * Whether tasks run in container images.
  */
@@ -87,6 +101,7 @@ attempt: number, } | { "kind": "step_finished", job: string, step: number, statu
 export interface Ops {
   op_console_write(stream: "stdout" | "stderr", text: string): void;
   op_pipeline_context(): PipelineContext;
+  op_default_image(): string | null;
   op_run_clock(): number;
   op_plan_event(event: PlanEvent): void;
   op_random_fill(buffer: Uint8Array): void;
@@ -109,6 +124,10 @@ export interface Ops {
   op_yaml_parse(text: string): unknown;
   op_yaml_to_json(text: string): string;
   op_yaml_stringify(value: unknown): string;
+  op_source_import(request: SourceRequest): Promise<VolumeInfo>;
+  op_artifact_publish(request: PublishRequest): Promise<string>;
+  op_file_read(request: FileRequest): Promise<Uint8Array>;
+  op_files_hash(patterns: readonly string[]): Promise<string>;
   op_volume_create(request: VolumeRequest): Promise<VolumeInfo>;
   op_volume_name_error(name: string): string | null;
 }

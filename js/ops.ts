@@ -7,8 +7,12 @@ import { core } from "ext:core/mod.js";
 import type { Ops } from "ext:ci/ops.gen.ts";
 
 const NAMES: Record<keyof Ops, true> = {
+  op_artifact_publish: true,
   op_console_write: true,
+  op_default_image: true,
   op_duration_ms: true,
+  op_file_read: true,
+  op_files_hash: true,
   op_memory_hold: true,
   op_memory_hold_clone: true,
   op_memory_left: true,
@@ -21,6 +25,7 @@ const NAMES: Record<keyof Ops, true> = {
   op_sandbox_exec: true,
   op_sandbox_open: true,
   op_size_bytes: true,
+  op_source_import: true,
   op_suggestion: true,
   op_task_cancel: true,
   op_task_output: true,

@@ -14,7 +14,7 @@ const shape = {
   name: nonEmpty("a task name"),
   ...containerShape,
   ...commandShape,
-} satisfies Shape<RunOptions>;
+} satisfies Shape<RunFields>;
 
 /** See the typings. Not `async`, so that stacks can be cut where the pipeline called it. */
 export function run(options: RunOptions): Promise<RunResult> {
@@ -35,10 +35,12 @@ function start(
   site: CallSite,
 ): Promise<RunResult> {
   try {
-    const checked = record(new Field<RunOptions>(entry, options), shape);
+    const field = new Field<RunFields>(entry, options);
+    const checked = record(field, shape);
     const container = containerRequest(checked);
     return execute(
       checked.name,
+      field,
       checked,
       site,
       (execution) =>

@@ -29,7 +29,7 @@ const execShape = {
   env: optional(environment),
   workDir: optional(directory),
   ...commandShape,
-} satisfies Shape<ExecOptions>;
+} satisfies Shape<ExecFields>;
 
 /** See the typings. Not `async`, so that stacks can be cut where the pipeline called it. */
 export function startSandbox(options: SandboxOptions): Promise<Sandbox> {
@@ -59,11 +59,13 @@ function sandbox(number: number, id: string, sandboxName: string): Sandbox {
   function exec(options: ExecOptions): Promise<RunResult> {
     const site = new CallSite(entry);
     try {
-      const checked = record(new Field<ExecOptions>(entry, options), execShape);
+      const field = new Field<ExecFields>(entry, options);
+      const checked = record(field, execShape);
       const { name, workDir } = checked;
       const env = checked.env ?? [];
       return execute(
         name ?? sandboxName,
+        field,
         checked,
         site,
         (execution) => ops.op_sandbox_exec(number, { name, env, workDir, execution }),

@@ -20,10 +20,12 @@ import {
   systemValues,
 } from "ext:ci/checks.ts";
 import { environment } from "ext:ci/env.ts";
+import type { Field } from "ext:ci/field.ts";
 import { rejection, settled, started, tracked } from "ext:ci/failures.ts";
 import { encoded } from "ext:ci/memory.ts";
 import { mounts } from "ext:ci/mounts.ts";
 import { ops } from "ext:ci/ops.ts";
+import { scriptCommand } from "ext:ci/script.ts";
 import type {
   CommandRequest,
   ContainerRequest,
@@ -32,20 +34,69 @@ import type {
   TaskResult,
 } from "ext:ci/ops.gen.ts";
 
-type OnOutput = NonNullable<CommandOptions["onOutput"]>;
+type OnOutput = NonNullable<CommandFields["onOutput"]>;
 
 /** What a call rejects with when its task was to end before it began. */
 class AbortError extends Error {}
 Object.defineProperty(AbortError.prototype, "name", { value: "AbortError" });
 core.registerErrorBuilder("AbortError", (message) => new AbortError(message));
 
-const command: Check<Command, CommandRequest> = (field) => {
-  const checked = record(field, {
+const command: Check<Command | readonly string[], CommandRequest> = (field) => {
+  if (typeof field.value === "string") {
+    throw field.expected(
+      'array such as `["npm", "test"]`',
+      "; to have a shell read it, write `script` instead of `command`",
+    );
+  }
+  if (Array.isArray(field.value)) {
+    const [path, ...args] = systemValues(field as Field<readonly string[]>);
+    if (path === undefined || path === "") {
+      const found = path === undefined ? "an empty array" : "an empty string first";
+      throw field.error(`expected a program and its arguments, got ${found}`);
+    }
+    return { path, args, user: null };
+  }
+  const checked = record(field as Field<Command>, {
     path: nonEmpty("the path or the name of a program"),
     args: optional(systemValues),
     user: optional(user),
   } satisfies Shape<Command>);
   return { ...checked, args: checked.args ?? [] };
+};
+
+/** What runs: a command or a script, and who runs it. */
+function execution(
+  field: Field<unknown>,
+  { command, script, user }: Checked<typeof commandShape>,
+): CommandRequest {
+  if (script !== null) {
+    if (command !== null) {
+      throw field.error("expected `command` or `script`, got both");
+    }
+    return scriptCommand(script, user);
+  }
+  if (command === null) {
+    throw field.error("expected `command` or `script`, got neither");
+  }
+  if (command.user !== null && user !== null) {
+    throw field.error("expected `user` or `command.user`, got both");
+  }
+  return { ...command, user: user ?? command.user };
+}
+
+/** The image, or that of the command line. */
+const image: Check<string | undefined, string> = (field) => {
+  if (field.value !== undefined) {
+    return nonEmpty("an image such as `alpine:3.20`")(field as Field<string>);
+  }
+  const image = ops.op_default_image();
+  if (image === null) {
+    throw field.error(
+      "expected an image such as `alpine:3.20`, which the driver needs; for tasks that name none, " +
+        "pass `--image` to `ci run`",
+    );
+  }
+  return image;
 };
 
 const limits: Check<ContainerLimits, LimitsRequest> = (field) =>
@@ -58,7 +109,7 @@ export const directory = nonEmpty("a directory");
 export const user = nonEmpty("a user such as `1000:1000`");
 
 export const containerShape = {
-  image: nonEmpty("an image such as `alpine:3.20`"),
+  image,
   env: optional(environment),
   mounts: optional(mounts),
   workDir: optional(directory),
@@ -67,7 +118,9 @@ export const containerShape = {
 } satisfies Shape<ContainerOptions>;
 
 export const commandShape = {
-  command,
+  command: optional(command),
+  script: optional(nonEmpty("a script such as `npm ci && npm test`")),
+  user: optional(user),
   stdin: optional(bytes(encoded)),
   timeout: optional(duration),
   signal: optional(signal),
@@ -75,7 +128,7 @@ export const commandShape = {
   willRetry: optional(boolean),
   allowFailure: optional(boolean),
   onOutput: optional(callback<OnOutput>()),
-} satisfies Shape<CommandOptions>;
+} satisfies Shape<CommandFields>;
 
 export function containerRequest(options: Checked<typeof containerShape>): ContainerRequest {
   return {
@@ -88,19 +141,22 @@ export function containerRequest(options: Checked<typeof containerShape>): Conta
   };
 }
 
-/** Runs the task that `start` starts. `name` is what messages call it. */
+/** Runs the task that `start` starts. `name` is what messages call it, and `field` holds its options. */
 export function execute(
   name: string,
+  field: Field<unknown>,
   options: Checked<typeof commandShape>,
   site: CallSite,
   start: (execution: ExecutionRequest) => number,
 ): Promise<RunResult> {
-  const { command, stdin, timeout, signal, cleanup, willRetry, onOutput } = options;
+  const command = execution(field, options);
+  const { stdin, timeout, signal, cleanup, willRetry, onOutput } = options;
   const failing = { name, mayFail: options.allowFailure === true, site };
   let task: number;
   try {
     task = start({
       command,
+      script: options.script,
       stdin,
       timeoutMs: timeout,
       leftOfMs: null,
@@ -142,7 +198,8 @@ async function watchedResult(
     const ended = onOutput === null
       ? await result(task, failing)
       : await streamedResult(task, onOutput, failing);
-    return mayFail ? { ...ended } : tracked(name, ended, site);
+    const told = { ...ended, ok: ended.code === 0 && ended.status === "complete" };
+    return mayFail ? told : tracked(name, told, site);
   } finally {
     settled(watch);
   }

@@ -3,24 +3,30 @@
 use std::fmt;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use serde::Serialize;
 
 /// What is wrong, where, and what to do about it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Diagnostic {
     /// One or more lines; the first one stands alone in a heading.
     pub message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
     /// The calls that led there, innermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stack: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
     /// What led to it, most recent first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Diagnostic>,
     /// What relates it to the problem that it is a cause of, where that is not `caused by`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<&'static str>,
 }
 
 /// A position in a file.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Place {
     pub path: String,
     /// Counted from 1.

@@ -12,6 +12,7 @@ pub mod driver;
 pub mod event;
 pub mod pipeline;
 pub mod process;
+pub mod project;
 pub mod report;
 pub mod run;
 pub mod script;

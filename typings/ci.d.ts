@@ -26,9 +26,9 @@
  *   const build = await runtime.run({
  *     name: "build",
  *     image: "golang:1.24",
- *     command: { path: "go", args: ["build", "./..."] },
+ *     command: ["go", "build", "./..."],
  *   });
- *   assert.equal(build.code, 0);
+ *   assert.truthy(build.ok);
  * };
  */
 type Pipeline = () => Promise<void> | void;
@@ -51,7 +51,19 @@ type OutputStream = "stdout" | "stderr";
  * const timeout: Duration = "1h 30m";
  * const same: Duration = 5_400_000;
  */
-type Duration = number | string;
+type Duration =
+  | number
+  | DurationPart
+  | `${DurationPart} ${DurationPart}`
+  | `${DurationPart} ${DurationPart} ${DurationPart}`;
+
+/**
+ * A number with a unit of time.
+ *
+ * @example
+ * const part: DurationPart = "90s";
+ */
+type DurationPart = `${number}${"ms" | "s" | "m" | "h" | "d"}`;
 
 /**
  * A number of bytes: a whole number, or text with a unit.
@@ -63,7 +75,9 @@ type Duration = number | string;
  * const memory: Size = "512MB"; // 512_000_000 bytes
  * const volume: Size = "1GiB"; // 1_073_741_824 bytes
  */
-type Size = number | string;
+type Size =
+  | number
+  | `${number}${"" | " "}${"B" | "KB" | "MB" | "GB" | "TB" | "KiB" | "MiB" | "GiB" | "TiB"}`;
 
 /**
  * A directory that outlives a task, so that the next task finds what the last one left there.
@@ -106,7 +120,107 @@ interface VolumeOptions {
 }
 
 /**
- * What a task executes. No shell is involved unless `path` names one.
+ * What {@link Runtime.source} takes; every field is optional.
+ *
+ * @example
+ * const options: SourceOptions = { path: "web", include: ["**\/*.ts"], git: false };
+ */
+interface SourceOptions {
+  /**
+   * The name of a directory that the command line gives with `--input NAME=DIR`. The project by default.
+   *
+   * @example "shared"
+   */
+  input?: string | undefined;
+
+  /**
+   * A directory of the project, whose content is taken, or one file. The whole project by default. A path
+   * that leads out of the project is refused, also by a symbolic link.
+   *
+   * @example "web"
+   */
+  path?: string | undefined;
+
+  /**
+   * Globs, in the syntax of `.gitignore`, relative to `path`. If there are any, only what matches one of
+   * them is taken, with all that is below a directory that matches.
+   *
+   * @example ["**\/*.ts"]
+   */
+  include?: readonly string[] | undefined;
+
+  /**
+   * Globs of the same syntax. What matches one of them is left out.
+   *
+   * @example ["**\/*.snap"]
+   */
+  exclude?: readonly string[] | undefined;
+
+  /**
+   * Whether files are taken that `.gitignore`, `.git/info/exclude`, the user's own ignore file or
+   * `.ciignore` leave out. Off by default.
+   *
+   * @example true
+   */
+  ignored?: boolean | undefined;
+
+  /**
+   * Whether `.git` comes along, so that git works in the copy. On by default.
+   *
+   * @example false
+   */
+  git?: boolean | undefined;
+}
+
+/**
+ * What {@link Runtime.artifact} takes.
+ *
+ * @example
+ * const source = await runtime.source();
+ * const options: ArtifactOptions = { name: "dist", volume: source, path: "build/dist" };
+ */
+interface ArtifactOptions {
+  /**
+   * What the artifact is called in the directory for artifacts: a name without `/` that does not begin
+   * with `.`. It takes the place of an older artifact of this name.
+   *
+   * @example "dist"
+   */
+  name: string;
+
+  /**
+   * The volume that holds it.
+   *
+   * @example await runtime.source()
+   */
+  volume: Volume;
+
+  /**
+   * A file or a directory of the volume. The whole volume by default.
+   *
+   * @example "dist"
+   */
+  path?: string | undefined;
+}
+
+/**
+ * What {@link Runtime.readFile} takes.
+ *
+ * @example
+ * const options: ReadOptions = { bytes: true };
+ */
+interface ReadOptions {
+  /**
+   * Whether the content is bytes and not text. Off by default.
+   *
+   * @example true
+   */
+  bytes?: boolean | undefined;
+}
+
+/**
+ * What a task executes, as an object: the long form of `command: ["go", "test", "./..."]`. No shell is
+ * involved unless `path` names one.
  *
  * @example
  * const direct: Command = { path: "go", args: ["test", "./..."] };
@@ -120,8 +234,7 @@ interface Command {
   args?: readonly string[] | undefined;
 
   /**
-   * Who runs the command: `name`, `uid`, `name:group` or `uid:gid`. The driver's own default
-   * otherwise. The native driver has to be root for it.
+   * Who runs the command. The same as {@link CommandFields.user}, and not both.
    *
    * @example "1000:1000"
    */
@@ -140,13 +253,40 @@ interface Mount {
   name: string;
 
   /**
-   * Where the task sees the volume: relative to its working directory, and may be nested. An
-   * absolute path is mounted there where the driver can do that, and refused where it cannot. A
-   * path that leads out of the working directory is refused, and so is one that is used twice.
+   * Where the task sees the volume: relative to the task's directory, whatever its `workDir` is. Mounts
+   * may be nested, and `.` puts the volume in the place of the directory. An absolute path is mounted
+   * there where the driver can do that, and refused where it cannot. A path that leads out of the
+   * directory is refused, and so is one that is used twice.
    *
    * @example "node_modules"
    */
   path: string;
+
+  /**
+   * Whether the task sees the volume without being able to change it. Off by default.
+   *
+   * @example true
+   */
+  readOnly?: boolean | undefined;
+}
+
+/**
+ * A volume in the object form of {@link Mounts}, with how the task sees it.
+ *
+ * @example
+ * const source = await runtime.createVolume({ name: "source" });
+ * const mounts: Mounts = { src: { volume: source, readOnly: true } };
+ */
+interface VolumeMount {
+  /** The volume. */
+  volume: Volume;
+
+  /**
+   * Whether the task sees the volume without being able to change it. Off by default.
+   *
+   * @example true
+   */
+  readOnly?: boolean | undefined;
 }
 
 /**
@@ -157,7 +297,7 @@ interface Mount {
  * const list: Mounts = [{ name: cache.name, path: "node_modules" }];
  * const object: Mounts = { node_modules: cache };
  */
-type Mounts = readonly Mount[] | { readonly [path: string]: Volume };
+type Mounts = readonly Mount[] | { readonly [path: string]: Volume | VolumeMount };
 
 /**
  * Upper bounds on what a task may use, where the driver can enforce them.
@@ -178,16 +318,16 @@ interface ContainerLimits {
  *
  * @example
  * const node: ContainerOptions = { image: "node:22", env: { CI: "true" } };
- * await runtime.run({ ...node, name: "test", command: { path: "npm", args: ["test"] } });
+ * await runtime.run({ ...node, name: "test", command: ["npm", "test"] });
  */
 interface ContainerOptions {
   /**
    * The container image, such as `alpine:3.20`. Not empty. A driver without images, such as the
-   * native one, ignores it.
+   * native one, ignores it. A driver with images needs one, here or by `ci run --image`.
    *
    * @example "alpine:3.20"
    */
-  image: string;
+  image?: string | undefined;
 
   /**
    * Environment variables. Values are text: write `String(8080)`. Nothing of the machine's own
@@ -205,7 +345,8 @@ interface ContainerOptions {
   mounts?: Mounts | undefined;
 
   /**
-   * The directory in which commands start. The driver's own by default. Not empty.
+   * Where commands start: a path relative to the task's directory, as paths of mounts are. It is made if it
+   * is missing. An absolute path takes the place of the task's directory. By default the directory itself.
    *
    * @example "src"
    */
@@ -227,18 +368,46 @@ interface ContainerOptions {
 }
 
 /**
+ * What is executed: a command, or a script, and not both.
+ *
+ * @example
+ * const command: Executable = { command: ["npm", "test"] };
+ * const script: Executable = { script: "npm ci\nnpm test" };
+ */
+type Executable =
+  | { command: readonly string[] | Command; script?: undefined }
+  | { script: string; command?: undefined };
+
+/**
  * What is executed, and how: what {@link Runtime.run} and {@link Sandbox.exec} both take.
  *
  * @example
- * const build: CommandOptions = { command: { path: "make", args: ["-j2"] }, timeout: "10m" };
+ * const build: CommandFields = { command: ["make", "-j2"], timeout: "10m" };
  */
-interface CommandOptions {
+interface CommandFields {
   /**
-   * What to execute.
+   * What to execute: a program and its arguments. The program is a path, or a name that is looked up in
+   * the task's `PATH`. No shell is involved.
    *
-   * @example { path: "npm", args: ["test"] }
+   * @example ["npm", "test"]
    */
-  command: Command;
+  command?: readonly string[] | Command | undefined;
+
+  /**
+   * Lines for a shell, `sh -e`, instead of a command. It stops at the first line that fails. Where each
+   * line is a command of its own, the error output tells which one that was.
+   *
+   * @example "npm ci\nnpm test"
+   */
+  script?: string | undefined;
+
+  /**
+   * Who runs it: `name`, `uid`, `name:group` or `uid:gid`. The sandbox's user or the driver's own default
+   * otherwise. The native driver has to be root for it.
+   *
+   * @example "1000:1000"
+   */
+  user?: string | undefined;
 
   /**
    * What the command reads from its standard input; text is sent as UTF-8. Without it the input is
@@ -284,7 +453,7 @@ interface CommandOptions {
   /**
    * Whether the task may fail without the pipeline looking at that. Off by default: a task that ends
    * with a code other than 0, by a signal or early fails the run unless the pipeline reads `code`,
-   * `status` or `message` of its {@link RunResult}, and so does one that could not be started unless
+   * `status`, `ok` or `message` of its {@link RunResult}, and so does one that could not be started unless
    * the pipeline reads the error.
    *
    * @example true
@@ -305,18 +474,34 @@ interface CommandOptions {
 }
 
 /**
+ * What is executed, and how, with either a command or a script.
+ *
+ * @example
+ * const build: CommandOptions = { script: "make -j2", timeout: "10m" };
+ */
+type CommandOptions = CommandFields & Executable;
+
+/**
  * What {@link Runtime.run} takes. A key that is not listed here is an error.
  *
  * @example
  * const options: RunOptions = {
  *   name: "unit tests",
  *   image: "node:22",
- *   command: { path: "npm", args: ["test"] },
+ *   command: ["npm", "test"],
  *   env: { CI: "true" },
  *   timeout: "10m",
  * };
  */
-interface RunOptions extends ContainerOptions, CommandOptions {
+type RunOptions = RunFields & Executable;
+
+/**
+ * The fields of {@link RunOptions}.
+ *
+ * @example
+ * const common: RunFields = { name: "test", image: "node:22", env: { CI: "true" } };
+ */
+interface RunFields extends ContainerOptions, CommandFields {
   /**
    * What reports and logs call the task. Any text but the empty one; several tasks may share it.
    * The driver keeps one working directory for each name.
@@ -360,9 +545,17 @@ interface SandboxOptions extends ContainerOptions {
  * What {@link Sandbox.exec} takes. A key that is not listed here is an error.
  *
  * @example
- * const options: ExecOptions = { name: "migrate", command: { path: "./migrate", args: ["up"] } };
+ * const options: ExecOptions = { name: "migrate", command: ["./migrate", "up"] };
  */
-interface ExecOptions extends CommandOptions {
+type ExecOptions = ExecFields & Executable;
+
+/**
+ * The fields of {@link ExecOptions}.
+ *
+ * @example
+ * const common: ExecFields = { env: { VERBOSE: "1" }, timeout: "1m" };
+ */
+interface ExecFields extends CommandFields {
   /**
    * What reports and logs call the task; the sandbox's name by default.
    *
@@ -389,9 +582,9 @@ interface ExecOptions extends CommandOptions {
 /**
  * How a task ended.
  *
- * When a task has not succeeded, the pipeline has to look at its result: it reads `code`, `status` or
- * `message`, or passes {@link CommandOptions.allowFailure}. Otherwise the run fails when the pipeline
- * has settled. Destructuring one of the three, spreading the result, `JSON.stringify`,
+ * When a task has not succeeded, the pipeline has to look at its result: it reads `ok`, `code`, `status`
+ * or `message`, or passes {@link CommandFields.allowFailure}. Otherwise the run fails when the pipeline
+ * has settled. Destructuring one of these, spreading the result, `JSON.stringify`,
  * `structuredClone`, `Object.entries` and `assert.equal` read them. Reading `stdout` or `stderr`
  * alone, `Object.keys`, and printing the result with `console` do not count. Nor does a promise that
  * nobody waits for.
@@ -402,11 +595,14 @@ interface ExecOptions extends CommandOptions {
  * count. What `onOutput` throws is the pipeline's own error, and is not watched.
  *
  * @example
- * const { code, status, message } = await runtime.run(options);
- * if (status === "abort") throw new Error(`build: ${message}`);
- * if (code !== 0) throw new Error(`build failed with code ${code}`);
+ * const { ok, timedOut, code } = await runtime.run(options);
+ * if (timedOut) throw new Error("the build takes too long");
+ * if (!ok) throw new Error(`the build failed with code ${code}`);
  */
 interface RunResult {
+  /** Whether the command ended by itself with the code 0. */
+  readonly ok: boolean;
+
   /**
    * The exit code; 128 and the signal's number for a command that a signal ended. Never 0 for a
    * task that was ended early.
@@ -425,6 +621,12 @@ interface RunResult {
   /** `complete` when the command ended, `abort` when `ci` ended it before that. */
   readonly status: "complete" | "abort";
 
+  /** The signal that ended the command, such as `SIGKILL`; `null` if none did. */
+  readonly signal: string | null;
+
+  /** Whether the task's timeout, or that of the run, ended it. */
+  readonly timedOut: boolean;
+
   /** Why the task ended early, or which signal ended it. Empty when there is nothing to say. */
   readonly message: string;
 
@@ -441,8 +643,8 @@ interface RunResult {
  *
  * @example
  * await using sandbox = await runtime.startSandbox({ name: "server", image: "node:22" });
- * await sandbox.exec({ command: { path: "npm", args: ["ci"] } });
- * await sandbox.exec({ command: { path: "npm", args: ["test"] } });
+ * await sandbox.exec({ command: ["npm", "ci"] });
+ * await sandbox.exec({ command: ["npm", "test"] });
  */
 interface Sandbox extends AsyncDisposable {
   /**
@@ -477,8 +679,8 @@ interface Sandbox extends AsyncDisposable {
    * @returns How the task ended and what it wrote.
    *
    * @example
-   * await sandbox.exec({ command: { path: "sh", args: ["-c", "./server >server.log 2>&1 &"] } });
-   * const { code } = await sandbox.exec({ name: "ping", command: { path: "./client" }, timeout: "10s" });
+   * await sandbox.exec({ command: ["sh", "-c", "./server >server.log 2>&1 &"] });
+   * const { code } = await sandbox.exec({ name: "ping", command: ["./client"], timeout: "10s" });
    */
   exec(options: ExecOptions): Promise<RunResult>;
 
@@ -492,7 +694,7 @@ interface Sandbox extends AsyncDisposable {
    * @example
    * const sandbox = await runtime.startSandbox({ name: "build", image: "gcc:14" });
    * try {
-   *   await sandbox.exec({ command: { path: "make" } });
+   *   await sandbox.exec({ command: ["make"] });
    * } finally {
    *   await sandbox.close();
    * }
@@ -516,7 +718,7 @@ interface Sandbox extends AsyncDisposable {
  * await runtime.run({
  *   name: "hello",
  *   image: "alpine:3.20",
- *   command: { path: "echo", args: ["hello"] },
+ *   command: ["echo", "hello"],
  *   mounts: { cache },
  * });
  */
@@ -535,11 +737,89 @@ interface Runtime {
    * await runtime.run({
    *   name: "install",
    *   image: "node:22",
-   *   command: { path: "npm", args: ["ci"] },
+   *   command: ["npm", "ci"],
    *   mounts: { node_modules: cache },
    * });
    */
   createVolume(options?: VolumeOptions): Promise<Volume>;
+
+  /**
+   * Copies the project's files into a new volume, as they are at this moment: uncommitted and untracked
+   * files too, but not what ignore files leave out. The project is the git work tree that holds the
+   * pipeline's file, or else the file's directory; `ci run --source DIR` names another one.
+   *
+   * A file that changes while it is copied is copied again. Modes, times and links stay. What tasks write
+   * to the volume never reaches the project: see {@link Runtime.artifact}.
+   *
+   * Rejects with a `TypeError` that names the field when an option is wrong, and with an `Error` when a
+   * file cannot be copied.
+   *
+   * @param options Which files; all of the project by default.
+   * @returns The volume, ready to be mounted.
+   *
+   * @example
+   * const source = await runtime.source();
+   * const test = await runtime.run({
+   *   name: "test",
+   *   image: "node:22",
+   *   mounts: { ".": source },
+   *   script: "npm ci\nnpm test",
+   * });
+   * assert.truthy(test.ok);
+   */
+  source(options?: SourceOptions): Promise<Volume>;
+
+  /**
+   * Copies a file or a directory of a volume to the directory for artifacts: `ci-artifacts` in the project,
+   * or what `ci run --artifacts DIR` names. It appears there whole or not at all.
+   *
+   * Rejects with a `TypeError` that names the field when an option is wrong, and with an `Error` when the
+   * path is not in the volume, when a link leads out of it, or when something is in the artifact's place
+   * that `ci` has not put there.
+   *
+   * @param options What is copied, and what it is called.
+   * @returns The artifact's absolute path.
+   *
+   * @example
+   * const source = await runtime.source();
+   * await runtime.run({ name: "build", mounts: { ".": source }, command: ["make", "dist"] });
+   * await runtime.artifact({ name: "dist", volume: source, path: "dist" });
+   */
+  artifact(options: ArtifactOptions): Promise<string>;
+
+  /**
+   * Reads a file of a volume, without a task. It has at most 16 MiB.
+   *
+   * Rejects with an `Error` when there is no such file, or when its path leads out of the volume.
+   *
+   * @param volume The volume.
+   * @param path The file's path in the volume.
+   * @param options Whether the content is text, which is the default, or bytes.
+   * @returns The content. Bytes that are not UTF-8 are U+FFFD in text.
+   *
+   * @example
+   * const source = await runtime.source();
+   * const version = await runtime.readFile(source, "VERSION");
+   * const icon = await runtime.readFile(source, "icon.png", { bytes: true });
+   */
+  readFile(volume: Volume, path: string, options?: { bytes?: false }): Promise<string>;
+  readFile(volume: Volume, path: string, options: { bytes: true }): Promise<Uint8Array>;
+
+  /**
+   * Hashes files of the project: their paths and their content. The same files give the same hash on every
+   * machine, so it is good in the name of a volume that a cache keeps.
+   *
+   * Rejects with an `Error` when a path or a glob matches nothing.
+   *
+   * @param patterns Paths, or globs in the syntax of `.gitignore`, relative to the project. A path may name
+   * a file that is ignored; a glob matches none.
+   * @returns The hash, in hexadecimal.
+   *
+   * @example
+   * const key = await runtime.hashFiles(["package-lock.json"]);
+   * const modules = await runtime.createVolume({ name: `node_modules-${key}` });
+   */
+  hashFiles(patterns: readonly string[]): Promise<string>;
 
   /**
    * Runs one command as a task and waits for its end. Several calls run at the same time: combine
@@ -556,7 +836,7 @@ interface Runtime {
    * const test = await runtime.run({
    *   name: "test",
    *   image: "golang:1.24",
-   *   command: { path: "go", args: ["test", "./..."] },
+   *   command: ["go", "test", "./..."],
    *   timeout: "10m",
    * });
    * assert.equal(test.code, 0, test.stderr);
@@ -579,8 +859,8 @@ interface Runtime {
    *   image: "node:22",
    *   mounts: { node_modules: await runtime.createVolume({ name: "node_modules" }) },
    * });
-   * await sandbox.exec({ command: { path: "sh", args: ["-c", "node server.js >log 2>&1 &"] } });
-   * const test = await sandbox.exec({ name: "test", command: { path: "npm", args: ["test"] } });
+   * await sandbox.exec({ command: ["sh", "-c", "node server.js >log 2>&1 &"] });
+   * const test = await sandbox.exec({ name: "test", command: ["npm", "test"] });
    * assert.equal(test.code, 0);
    */
   startSandbox(options: SandboxOptions): Promise<Sandbox>;
@@ -593,7 +873,7 @@ interface Runtime {
  * const { stdout } = await runtime.run({
  *   name: "version",
  *   image: "node:22",
- *   command: { path: "node", args: ["--version"] },
+ *   command: ["node", "--version"],
  * });
  * console.log(stdout.trim());
  */
@@ -819,9 +1099,23 @@ declare const YAML: Yaml;
  */
 interface PipelineContext {
   /** Unique for every run. */
-  readonly runID: string;
+  readonly runId: string;
 
   /** The same for every run of the same pipeline. */
+  readonly pipelineId: string;
+
+  /**
+   * The same as `runId`.
+   *
+   * @deprecated Write `runId`.
+   */
+  readonly runID: string;
+
+  /**
+   * The same as `pipelineId`.
+   *
+   * @deprecated Write `pipelineId`.
+   */
   readonly pipelineID: string;
 
   /** The driver that runs the tasks, such as `native`. */
@@ -838,6 +1132,6 @@ interface PipelineContext {
  * What a pipeline knows about its own run. Frozen, with its `args`.
  *
  * @example
- * console.log(`run ${pipelineContext.runID} on ${pipelineContext.driverName}`);
+ * console.log(`run ${pipelineContext.runId} on ${pipelineContext.driverName}`);
  */
 declare const pipelineContext: PipelineContext;

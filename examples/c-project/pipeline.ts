@@ -3,33 +3,22 @@
 // The `objects` volume keeps what the compiler made. It has a name, so a cache can bring it back
 // for the next run, and `make` then compiles only what has changed since.
 //
-//     ci run examples/c-project/pipeline.ts
+//     ci run examples/c-project/pipeline.ts --source examples/c-project
 
 const image = "gcc:14";
 
 export const pipeline: Pipeline = async () => {
-  const source = await runtime.createVolume({ name: "source" });
+  const source = await runtime.source();
   const objects = await runtime.createVolume({ name: "objects" });
-  const release = await runtime.createVolume({ name: "release" });
-  const mounts = { source, "source/objects": objects, release };
-
-  // On a machine of one's own the project is at hand; a fleet would clone it here.
-  await succeed({
-    name: "checkout",
-    image,
-    command: { path: "cp", args: ["-Rp", import.meta.dirname!, "source/"] },
-    mounts: { source },
-  });
+  const release = await runtime.createVolume();
+  const mounts = { ".": source, objects, release };
 
   const make = (name: string, target: string) =>
     succeed({
       name,
       image,
-      command: {
-        path: "make",
-        args: ["-C", "source/c-project", target, "OBJECTS=../objects", "DESTDIR=../../release"],
-      },
       mounts,
+      command: ["make", target, "OBJECTS=objects", "DESTDIR=release"],
       timeout: "5m",
     });
 
@@ -42,16 +31,18 @@ export const pipeline: Pipeline = async () => {
   const tally = await succeed({
     name: "try-release",
     image,
-    command: { path: "sh", args: ["-c", "tar -xzf release/tally.tar.gz && ./tally"] },
     mounts: { release },
+    script: "tar -xzf release/tally.tar.gz\n./tally",
     stdin: "as simple\nas that\n",
   });
   assert.equal(tally.stdout, "2 4 18\n");
+
+  await runtime.artifact({ name: "tally.tar.gz", volume: release, path: "tally.tar.gz" });
 };
 
 /** A task that has to succeed for the pipeline to go on. */
 async function succeed(options: RunOptions): Promise<RunResult> {
   const result = await runtime.run(options);
-  assert.equal(result.code, 0, `${options.name} has to succeed`);
+  assert.truthy(result.ok, `${options.name} has to succeed`);
   return result;
 }

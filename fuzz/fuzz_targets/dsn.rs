@@ -15,6 +15,13 @@ mod driver {
 
     pub use settings::DriverConfigError;
 
+    /// What a DSN may begin with.
+    pub struct Named {
+        pub name: &'static str,
+    }
+
+    pub const DRIVERS: &[Named] = &[Named { name: "native" }, Named { name: "docker" }];
+
     /// Stands in for the registry of drivers, which knows how to run tasks as well.
     #[derive(Clone, Debug)]
     pub enum DriverConfig {

@@ -29,7 +29,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Run(run::Run),
+    Run(Box<run::Run>),
     Cache(cache::Cache),
     Prune(prune::Prune),
     Check(check::Check),
@@ -43,7 +43,7 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return mistake::explain(&error),
     };
-    secrets::hide();
+    let arguments = secrets::hide();
     let _log = match log::start() {
         Ok(log) => log,
         Err(message) => {
@@ -52,7 +52,7 @@ pub fn run() -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Run(command) => command.execute(),
+        Command::Run(command) => command.execute(arguments),
         Command::Cache(command) => command.execute(),
         Command::Prune(command) => command.execute(),
         Command::Check(command) => command.execute(),
@@ -72,7 +72,7 @@ pub fn run() -> ExitCode {
 #[cfg(test)]
 pub fn succeeds(args: &[&str]) -> bool {
     match Cli::try_parse_from(args).unwrap().command {
-        Command::Run(command) => command.execute().is_ok(),
+        Command::Run(command) => command.execute(Vec::new()).is_ok(),
         Command::Prune(command) => command.execute().is_ok(),
         _ => unreachable!("no test asks for it"),
     }

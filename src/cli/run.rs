@@ -1,20 +1,24 @@
+use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::source::Project;
 use anyhow::{Error, anyhow};
 use bytesize::ByteSize;
 use clap::Args;
 
 use super::vars::VarArgs;
 use super::{Failure, Problem, attended};
+use crate::context::Given;
 use crate::diagnostic::Diagnostic;
 use crate::driver::dsn::{Dsn, DsnError};
 use crate::driver::{DRIVERS, DriverConfig, Interrupted};
 use crate::pipeline::yaml::Selection;
 use crate::pipeline::{self, Language, Program, Source};
 use crate::process::limits;
+use crate::project::{ARTIFACTS, Directories};
 use crate::report::{Format, Output};
 use crate::run::{self, RunOptions};
 use crate::shell::UserTerminal;
@@ -71,6 +75,24 @@ pub struct Run {
     #[arg(long, value_name = "SIZE", default_value = "2GiB", value_parser = heap_size)]
     js_heap: ByteSize,
 
+    /// The project, whose files `runtime.source` takes: the git work tree around the pipeline's file, or the
+    /// directory of the file, unless this names another directory
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
+
+    /// Another directory whose files the pipeline may take, as `runtime.source({ input: "NAME" })`; may be
+    /// given several times
+    #[arg(long, value_name = "NAME=DIR")]
+    input: Vec<String>,
+
+    /// Where `runtime.artifact` puts results, `ci-artifacts` in the project by default
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
+
+    /// The image of tasks that name none, on a driver with images
+    #[arg(long, value_name = "IMAGE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    image: Option<String>,
+
     #[command(flatten)]
     vars: VarArgs,
 
@@ -88,12 +110,14 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn execute(self) -> Result<(), Failure> {
+    /// Runs it. `command_line` is what the user typed, without secrets.
+    pub fn execute(self, command_line: Vec<String>) -> Result<(), Failure> {
         let failed =
             |message| Failure { problem: Problem::Other(Error::msg(message)), exit_code: 3 };
         limits::check().map_err(|reason| failed(format!("cannot start the run: {reason}")))?;
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver)?;
+        self.without_stdout()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             // Tasks may leave no room for further threads, and without any of these it would panic.
@@ -102,9 +126,11 @@ impl Run {
             .build()
             .map_err(|error| failed(format!("cannot start the run: {error}")))?;
         let asked = Instant::now();
+        let directories = self.directories(&source)?;
         let (program, notices) = match source.language {
             Language::Script => self.script(&source)?,
             Language::Yaml => {
+                self.without_arguments()?;
                 let work = self.plan(source.clone(), dsn.driver.clone());
                 attended::run(&runtime, self.timeout, work)?
             }
@@ -122,7 +148,8 @@ impl Run {
             format: Format::choose(self.output),
             events: self.events,
             heap_limit: self.js_heap.as_u64(),
-            args: self.args,
+            given: Given { args: self.args, image: self.image, directories },
+            command_line,
             abandoned,
         };
         let result = runtime.block_on(run::run(options));
@@ -168,6 +195,73 @@ impl Run {
             invalid(&format!("`--shell-on-failure` needs a terminal: {error}"), help)
         })?;
         Ok(Some(Arc::new(terminal)))
+    }
+
+    /// The directories whose files the pipeline may have, and the one for its results.
+    fn directories(&self, source: &Source) -> Result<Directories, Failure> {
+        let invalid = |message: String, help: &str| {
+            let diagnostic = Diagnostic::new(message);
+            let diagnostic = if help.is_empty() { diagnostic } else { diagnostic.help(help) };
+            Failure::invalid(Box::new(diagnostic))
+        };
+        let project = match (&self.source, source.is_stdin()) {
+            // It is in no directory, so it belongs to the one that `ci` is started in.
+            (None, true) => std::env::current_dir()
+                .map_err(|cause| invalid(format!("cannot find the working directory: {cause}"), ""))
+                .and_then(|directory| {
+                    Project::find(&directory.join("-"), Some(&directory))
+                        .map_err(|error| invalid(error.to_string(), ""))
+                })?,
+            (explicit, _) => Project::find(&source.file, explicit.as_deref())
+                .map_err(|error| invalid(error.to_string(), "`--source` names a directory"))?,
+        };
+        let mut inputs = BTreeMap::new();
+        for given in &self.input {
+            let help = "write `--input NAME=DIR`, each name once";
+            let Some((name, directory)) =
+                given.split_once('=').filter(|(name, _)| !name.is_empty())
+            else {
+                return Err(invalid(
+                    format!("`--input` takes a name and a directory, got `{given}`"),
+                    help,
+                ));
+            };
+            let found = Project::at(Path::new(directory))
+                .map_err(|error| invalid(format!("input `{name}`: {error}"), help))?;
+            if inputs.insert(name.to_owned(), found).is_some() {
+                return Err(invalid(format!("the input `{name}` is given twice"), help));
+            }
+        }
+        let artifacts = match &self.artifacts {
+            // A link that the user names is followed; one that came with the project is not.
+            Some(path) => {
+                path.canonicalize().or_else(|_| std::path::absolute(path)).map_err(|cause| {
+                    invalid(format!("cannot find `{}`: {cause}", path.display()), "")
+                })?
+            }
+            None => project.root().join(ARTIFACTS),
+        };
+        let logs = self.events.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
+        Ok(Directories { project, inputs, artifacts, logs })
+    }
+
+    /// Refuses `-` as a file for events, which elsewhere is the standard output.
+    fn without_stdout(&self) -> Result<(), Failure> {
+        if !self.events.iter().any(|file| file.as_os_str() == "-") {
+            return Ok(());
+        }
+        let help = "for events on the standard output, write `--output json`; for this file, `./-`";
+        Err(Failure::invalid(Box::new(
+            Diagnostic::new("`--events` takes a file, got `-`").help(help),
+        )))
+    }
+
+    /// Refuses arguments that no step of a YAML pipeline could read.
+    fn without_arguments(&self) -> Result<(), Failure> {
+        let Some(first) = self.args.first() else { return Ok(()) };
+        let message = format!("a YAML pipeline takes no arguments, got `{first}` after `--`");
+        let help = "pass values with `--var NAME=VALUE`, and write `((NAME))` in the pipeline";
+        Err(Failure::invalid(Box::new(Diagnostic::new(message).help(help))))
     }
 
     /// A script, which is read by the engine that runs it.

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 pub use self::stop::{Stop, StopReason};
 use crate::driver::{Capabilities, Driver, RunIdentity};
 pub use crate::event::EventSink;
+use crate::project::{Directories, ProjectFiles};
 use crate::shell::FailureShell;
 use crate::task_runner::TaskRunner;
 use crate::volume::{VolumeCache, VolumeManager};
@@ -19,19 +20,29 @@ pub struct RunContext {
     pub identity: RunIdentity,
     pub driver_name: &'static str,
     pub capabilities: Capabilities,
-    /// What follows `--` on the command line.
-    pub args: Vec<String>,
+    pub given: Given,
     pub tasks: Arc<TaskRunner>,
     pub volumes: Arc<VolumeManager>,
+    pub files: ProjectFiles,
     pub events: EventSink,
     /// Where drivers work; the isolate has a thread of its own.
     pub runtime: Handle,
 }
 
+/// What the user has given to the pipeline on the command line.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// What follows `--`.
+    pub args: Vec<String>,
+    /// The image of tasks that name none.
+    pub image: Option<String>,
+    pub directories: Directories,
+}
+
 impl RunContext {
     pub fn new(
         identity: RunIdentity,
-        args: Vec<String>,
+        given: Given,
         driver: Arc<dyn Driver>,
         cache: Option<Arc<VolumeCache>>,
         events: EventSink,
@@ -39,15 +50,19 @@ impl RunContext {
         shell: Option<FailureShell>,
     ) -> Self {
         let volumes = Arc::new(VolumeManager::new(driver.clone(), events.clone(), cache));
-        let runner = TaskRunner::new(driver.clone(), volumes.clone(), events.clone(), stop, shell);
+        let runner =
+            TaskRunner::new(driver.clone(), volumes.clone(), events.clone(), stop.clone(), shell);
+        let directories = given.directories.clone();
+        let files = ProjectFiles::new(directories, volumes.clone(), events.clone(), stop);
         let tasks = Arc::new(runner);
         Self {
             identity,
             driver_name: driver.name(),
             capabilities: driver.capabilities(),
-            args,
+            given,
             tasks,
             volumes,
+            files,
             events,
             runtime: Handle::current(),
         }

@@ -11,7 +11,7 @@
 
 use std::str::FromStr;
 
-use crate::driver::{DriverConfig, DriverConfigError};
+use crate::driver::{DRIVERS, DriverConfig, DriverConfigError};
 use spec::{masked, percent_decoded};
 use store::{CacheConfig, CacheConfigError, is_cache_key};
 
@@ -32,6 +32,8 @@ pub enum DsnError {
     NotAPair(String),
     #[error("expected a driver's name and a namespace, got credentials, write them into `cache=`")]
     Credentials,
+    #[error("expected `://` before the `?`, as in `{0}://?key=value`")]
+    NoSlashes(String),
     #[error("`{}` is not valid percent-encoding, write a literal `%` as `%25`", masked(.0))]
     Encoding(String),
 }
@@ -82,6 +84,9 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Result<Self, DsnError> {
         let (driver, rest) = text.split_once(':').unwrap_or((text, ""));
+        if let Some((name, _)) = driver.split_once('?').filter(|(name, _)| is_driver(name)) {
+            return Err(DsnError::NoSlashes(name.to_owned()));
+        }
         if driver.contains('@') {
             return Err(DsnError::Credentials);
         }
@@ -112,6 +117,10 @@ impl<'a> Parts<'a> {
         }
         Ok(this)
     }
+}
+
+fn is_driver(name: &str) -> bool {
+    DRIVERS.iter().any(|driver| driver.name == name)
 }
 
 fn decoded(text: &str) -> Result<String, DsnError> {

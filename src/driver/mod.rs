@@ -227,7 +227,7 @@ pub enum DriverError {
     #[error("{0}")]
     Refused(String),
     /// The command could not be started.
-    #[error("cannot start `{command}`: {reason}")]
+    #[error("cannot start `{command}`: {reason}{}", if_arguments(command))]
     CannotStart { command: String, reason: String },
     /// Something failed on the way.
     #[error("{context}: {source}")]
@@ -236,6 +236,16 @@ pub enum DriverError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Help for a whole command line in place of a program, to be appended.
+fn if_arguments(command: &str) -> String {
+    match command.split_once(char::is_whitespace) {
+        Some((program, _)) if !program.contains('/') => {
+            format!("; for arguments, write `path: \"{program}\", args: [...]`")
+        }
+        _ => String::new(),
+    }
 }
 
 impl DriverError {

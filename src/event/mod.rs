@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use dispatch::{Delivery, Log, dispatch};
 pub use sink::{EventSink, Message, Pause};
 
+use crate::diagnostic::Diagnostic;
 use crate::task::Stream;
 
 /// The `v` of every JSON event. It grows when a field changes its meaning or goes away, not when
@@ -39,19 +40,28 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum RunEvent {
     /// Always the first event.
-    RunStarted {
-        run: String,
-        pipeline: String,
-        /// As given on the command line.
-        file: String,
-        driver: String,
-        version: &'static str,
-        /// The name of the machine that this program runs on.
-        host: String,
-    },
+    RunStarted(Box<RunStart>),
     VolumeCreated {
         volume: String,
         path: String,
+    },
+    /// Files of the project were copied into a volume.
+    SourceImported {
+        volume: String,
+        /// Regular files and links.
+        files: u64,
+        /// Of their content.
+        bytes: u64,
+        duration_ms: u64,
+    },
+    /// Files of a volume are where the user finds them.
+    ArtifactPublished {
+        name: String,
+        path: String,
+        /// Regular files.
+        files: u64,
+        /// Of their content.
+        bytes: u64,
     },
     /// The archive of a volume was found and is being unpacked.
     CacheRestoring {
@@ -206,7 +216,30 @@ pub enum RunEvent {
         /// The error that ended the run, as also printed on the error output.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+        /// The same as data.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        diagnostic: Option<Box<Diagnostic>>,
     },
+}
+
+/// What a run is, as its first event tells it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunStart {
+    pub run: String,
+    pub pipeline: String,
+    /// As given on the command line.
+    pub file: String,
+    pub driver: String,
+    pub version: &'static str,
+    /// The name of the machine that this program runs on.
+    pub host: String,
+    /// The command line without the program's name and without secrets.
+    pub args: Vec<String>,
+    /// The directory of the project that the pipeline's file belongs to.
+    pub project: String,
+    /// The commit that is checked out there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub commit: Option<String>,
 }
 
 fn is_false(value: &bool) -> bool {

@@ -1,5 +1,6 @@
 //! From what the user names on the command line to a pipeline that can be run.
 
+pub mod project;
 pub mod yaml;
 
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ use std::os::fd::AsFd;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::time::SystemTime;
 
 const FILTER: &str = "CI_LOG";
@@ -21,16 +22,24 @@ const LINES_WAITING: usize = 16_384;
 /// Writes what waits to be written when it is dropped, for a second at most.
 pub struct Log(#[expect(dead_code, reason = "is there to be dropped")] Option<WorkerGuard>);
 
+/// Whether a part of a filter is a level, or names what it is the level of.
+fn is_directive(part: &str) -> bool {
+    part.is_empty() || part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok()
+}
+
 /// Starts to log if the environment asks for that. The error says what is wrong with its variables.
 pub fn start() -> Result<Log, String> {
     let Some(text) = std::env::var(FILTER).ok().filter(|text| !text.is_empty()) else {
         return Ok(Log(None));
     };
-    let filter = EnvFilter::builder().parse(&text).map_err(|error| {
-        format!(
-            "invalid `{FILTER}`: expected a filter such as `debug` or `transfer=debug`: {error}"
-        )
-    })?;
+    let expected = "expected a filter such as `debug` or `transfer=debug`";
+    // The parser takes an unknown word for the name of a module.
+    if let Some(word) = text.split(',').map(str::trim).find(|part| !is_directive(part)) {
+        return Err(format!("invalid `{FILTER}`: {expected}, got `{word}`"));
+    }
+    let filter = EnvFilter::builder()
+        .parse(&text)
+        .map_err(|error| format!("invalid `{FILTER}`: {expected}: {error}"))?;
     let failed = |error| format!("cannot start the log that `{FILTER}` asks for: {error}");
     let file = match std::env::var_os(FILE).filter(|path| !path.is_empty()) {
         // Not through the standard library, whose lock would make others wait for a reader, too.

@@ -5,6 +5,7 @@ pub mod limits;
 pub mod log;
 pub mod memory;
 pub mod panic;
+pub mod scratch;
 pub mod secrets;
 pub mod state;
 pub mod terminal;

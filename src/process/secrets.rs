@@ -18,14 +18,17 @@ use nix::libc;
 use spec::masked;
 
 /// Overwrites secrets in the memory that the system shows. `std::env` still has the variables, but no
-/// longer the arguments.
+/// longer the arguments. Returns the arguments without their secrets.
 ///
-/// For the start of the process, when the command line has been parsed. It does nothing if the process
-/// has more than one thread by then, or if the memory is not what it is taken for.
-pub fn hide() {
-    let Some(areas) = areas() else { return };
-    hide_arguments(areas.arguments);
-    hide_variables(areas.variables);
+/// For the start of the process, when the command line has been parsed. Nothing is overwritten if the
+/// process has more than one thread by then, or if the memory is not what it is taken for.
+pub fn hide() -> Vec<String> {
+    let arguments = shown_arguments();
+    if let Some(areas) = areas() {
+        hide_arguments(areas.arguments);
+        hide_variables(areas.variables);
+    }
+    arguments
 }
 
 /// Where the kernel put the arguments and the variables: texts that end with a NUL each.
@@ -58,20 +61,49 @@ fn hide_arguments(area: Range<usize>) {
     if !shown.iter().map(|(_, text)| text.as_slice()).eq(arguments.iter().map(|it| it.as_bytes())) {
         return;
     }
-    let mut is_value_of_var = false;
-    for (at, text) in shown {
-        let hidden = match std::str::from_utf8(&text) {
-            Ok("--") => break,
-            Ok(text) if is_value_of_var => value_of_var(text),
-            Ok(text) => secret(text),
-            Err(_) => None,
-        };
-        is_value_of_var = text == b"--var";
+    let secrets = secrets(shown.iter().map(|(_, text)| text.as_slice()));
+    for ((at, _), hidden) in shown.iter().zip(secrets) {
         if let Some(hidden) = hidden {
             // SAFETY: as above; the range is within the text that was read there.
             unsafe { overwrite(at + hidden.start, hidden.len()) };
         }
     }
+}
+
+/// The arguments of this process, the program's name left out, with `***` for what may be a secret.
+fn shown_arguments() -> Vec<String> {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let own = arguments.iter().position(|argument| argument == "--").unwrap_or(arguments.len());
+    let mut secrets = secrets(arguments.iter().map(|argument| argument.as_bytes()));
+    // What these mean is known to the pipeline alone, and a report goes further than a process list.
+    for (argument, hidden) in arguments.iter().zip(&mut secrets).skip(own) {
+        *hidden = argument.to_str().and_then(|text| value_of_var(text).or_else(|| secret(text)));
+    }
+    let shown = |(argument, hidden): (&OsString, Option<Range<usize>>)| match hidden {
+        Some(hidden) => {
+            let text = argument.to_string_lossy();
+            format!("{}***{}", &text[..hidden.start], &text[hidden.end..])
+        }
+        None => argument.to_string_lossy().into_owned(),
+    };
+    arguments.iter().zip(secrets).skip(1).map(shown).collect()
+}
+
+/// The part of each argument that may be a secret. What follows `--` is the pipeline's own.
+fn secrets<'a>(arguments: impl Iterator<Item = &'a [u8]>) -> Vec<Option<Range<usize>>> {
+    let (mut is_value_of_var, mut is_pipelines) = (false, false);
+    let hidden = |argument: &[u8]| {
+        is_pipelines |= argument == b"--";
+        let hidden = match std::str::from_utf8(argument) {
+            _ if is_pipelines => None,
+            Ok(text) if is_value_of_var => value_of_var(text),
+            Ok(text) => secret(text),
+            Err(_) => None,
+        };
+        is_value_of_var = argument == b"--var";
+        hidden
+    };
+    arguments.map(hidden).collect()
 }
 
 /// The part of an argument that may be a secret.

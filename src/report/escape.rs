@@ -1,7 +1,8 @@
 //! Terminal escape sequences in a task's output.
 //!
 //! The grammar is that of ECMA-48, with one deviation: a control string (a window title, say) ends
-//! with its line, so that binary output that looks like its start hides no more than that.
+//! with its line, so that binary output that looks like its start hides no more than that. The crate
+//! `anstyle-parse` has no such deviation, and does not say which bytes it has not understood.
 
 /// Longest colour sequence that is believed, in bytes.
 const MAX_PARAMETERS: usize = 64;

@@ -95,8 +95,9 @@ mod tests {
 
     use super::super::reporter::events::*;
     use super::*;
+    use crate::diagnostic::{Diagnostic, Place};
     use crate::event::{
-        CacheOperation, CacheOutcome, CacheReport, RunEvent, RunStatus, TaskStatus,
+        CacheOperation, CacheOutcome, CacheReport, RunEvent, RunStart, RunStatus, TaskStatus,
     };
     use crate::task::Stream;
 
@@ -154,14 +155,17 @@ mod tests {
     fn the_documented_examples_are_real() {
         let page = include_str!("../../docs/events.md");
         let events = [
-            RunEvent::RunStarted {
+            RunEvent::RunStarted(Box::new(RunStart {
                 run: "7d6e0f2a".into(),
                 pipeline: "pipeline".into(),
-                file: "pipeline.ts".into(),
+                file: "ci/pipeline.ts".into(),
                 driver: "native".into(),
                 version: "0.1.0",
                 host: "laptop".into(),
-            },
+                args: vec!["run".into(), "ci/pipeline.ts".into()],
+                project: "/home/me/project".into(),
+                commit: Some("9f2c1d0e5b7a4c3f8e6d2b1a0c9f8e7d6b5a4c3f".into()),
+            })),
             RunEvent::JobStarted { job: "unit".into() },
             RunEvent::JobFinished {
                 job: "unit".into(),
@@ -181,6 +185,18 @@ mod tests {
             },
             RunEvent::StepFinished { job: "unit".into(), step: 3, status: TaskStatus::Success },
             RunEvent::VolumeCreated { volume: "cache".into(), path: "/var/lib/ci/cache".into() },
+            RunEvent::SourceImported {
+                volume: "volume-1".into(),
+                files: 214,
+                bytes: 3 << 20,
+                duration_ms: 25,
+            },
+            RunEvent::ArtifactPublished {
+                name: "dist".into(),
+                path: "/home/me/project/ci-artifacts/dist".into(),
+                files: 12,
+                bytes: 1 << 20,
+            },
             RunEvent::CacheRestoring {
                 volume: "npm".into(),
                 key: "app/npm.tar.zst".into(),
@@ -237,7 +253,21 @@ mod tests {
             finished(1, "build", TaskStatus::Failure, Some(2), 1_234),
             RunEvent::Console { stream: Stream::Stdout, text: "built 3 targets\n".into() },
             RunEvent::Notice { message: "the native driver ignores `image`".into() },
-            run_finished(RunStatus::Failure, 1_300),
+            RunEvent::RunFinished {
+                status: RunStatus::Failure,
+                exit_code: 1,
+                duration_ms: 1_300,
+                error: Some("error: Error: no tests".into()),
+                diagnostic: Some(Box::new(Diagnostic {
+                    place: Some(Place {
+                        path: "ci/pipeline.ts".into(),
+                        line: 9,
+                        column: 11,
+                        text: "    throw new Error(\"no tests\");".into(),
+                    }),
+                    ..Diagnostic::new("Error: no tests")
+                })),
+            },
         ];
         for event in &events {
             let line = line(event);

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::cache;
 use super::command::one_line;
+use super::count::counted;
 use super::duration::human;
 use super::label::{Labels, escape};
 use super::lines::Lines;
 use super::prefix::Prefix;
 use super::reporter::Report;
+use super::size::human_size;
 use super::style::{self, Paint};
 use super::summary::{Row, Summary};
 use crate::event::{Event, RunEvent, TaskStatus};
@@ -125,6 +127,7 @@ impl Plain {
             | RunEvent::JobSkipped { .. }
             | RunEvent::StepStarted { .. }
             | RunEvent::StepFinished { .. }
+            | RunEvent::SourceImported { .. }
             | RunEvent::TaskQueued { .. } => {}
             // Shown while it lasts, by reports that can do that.
             RunEvent::TaskPreparing { id, task, .. } => _ = self.task(*id, task),
@@ -175,6 +178,15 @@ impl Plain {
                     let text = self.paint.text(style::QUIET, &text);
                     out.extend_from_slice(format!("{text}\n").as_bytes());
                 }
+            }
+            RunEvent::ArtifactPublished { name, path, files, bytes } => {
+                let size = human_size(*bytes);
+                let files = counted(*files, "file", "files");
+                let text =
+                    format!("* artifact `{}`: {files}, {size}, {}", escape(name), escape(path));
+                let text = self.paint.text(style::QUIET, &text);
+                out.extend_from_slice(format!("{text}\n").as_bytes());
+                self.summary.add_artifact(name, path, *bytes);
             }
             RunEvent::CacheFinished(report) => self.summary.add_cache(report.clone()),
             RunEvent::Notice { message } => self.remark(style::NOTICE, "notice:", message, out),

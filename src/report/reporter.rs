@@ -251,7 +251,7 @@ pub mod events {
 
     pub fn run_finished(status: RunStatus, duration_ms: u64) -> RunEvent {
         let exit_code = u8::from(status != RunStatus::Success);
-        RunEvent::RunFinished { status, exit_code, duration_ms, error: None }
+        RunEvent::RunFinished { status, exit_code, duration_ms, error: None, diagnostic: None }
     }
 }
 

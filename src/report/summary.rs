@@ -6,6 +6,8 @@ use std::time::Duration;
 use super::cache::CacheTable;
 use super::count::counted;
 use super::duration::human;
+use super::label::escape;
+use super::size::human_size;
 use super::style::{self, Paint};
 use super::table;
 use crate::event::{CacheReport, RunStatus, TaskStatus};
@@ -24,6 +26,8 @@ pub struct Summary {
     bad: Rows,
     counts: Counts,
     caches: CacheTable,
+    /// Of each name the last one.
+    artifacts: BTreeMap<String, [String; 3]>,
 }
 
 /// The end of one task.
@@ -54,6 +58,11 @@ impl Summary {
         self.caches.add(report);
     }
 
+    pub fn add_artifact(&mut self, name: &str, path: &str, bytes: u64) {
+        let cells = [escape(name), human_size(bytes), escape(path)];
+        self.artifacts.insert(name.to_owned(), cells);
+    }
+
     /// The text that ends the output of a run.
     pub fn render(&self, status: RunStatus, duration: Duration, paint: Paint) -> String {
         let mut text = String::new();
@@ -62,12 +71,14 @@ impl Summary {
             text.push_str(&self.table(paint));
             text.push('\n');
         }
-        let caches = self.caches.render(paint);
-        if !caches.is_empty() {
-            if self.counts.total() == 0 {
+        for table in [self.caches.render(paint), self.artifacts(paint)] {
+            if table.is_empty() {
+                continue;
+            }
+            if text.is_empty() {
                 text.push('\n');
             }
-            text.push_str(&caches);
+            text.push_str(&table);
             text.push('\n');
         }
         let (ended, color) = match status {
@@ -78,6 +89,20 @@ impl Summary {
         let line = format!("run {ended} {}: {}", human(duration), self.counts.all());
         text.push_str(&paint.text(color, &line));
         text.push('\n');
+        text
+    }
+
+    fn artifacts(&self, paint: Paint) -> String {
+        if self.artifacts.is_empty() {
+            return String::new();
+        }
+        let rows: Vec<[String; 3]> = self.artifacts.values().take(MAX_ROWS).cloned().collect();
+        let lines = table::lines(["ARTIFACT", "SIZE", "PATH"], rows);
+        let mut text = paint.lines(lines.zip(std::iter::repeat(style::QUIET)));
+        let left_out = self.artifacts.len().saturating_sub(MAX_ROWS);
+        if left_out > 0 {
+            text.push_str(&format!("... and {left_out} more\n"));
+        }
         text
     }
 

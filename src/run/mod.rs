@@ -13,10 +13,11 @@ use nix::libc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::context::{EventSink, RunContext, Stop, StopReason};
+use crate::context::{EventSink, Given, RunContext, Stop, StopReason};
 use crate::diagnostic::Diagnostic;
 use crate::driver::{Driver, DriverConfig, DriverError, NoticeSink, RunIdentity};
-use crate::event::{RunEvent, RunStatus};
+use crate::event::{RunEvent, RunStart, RunStatus};
+use crate::pipeline::project::commit_of;
 use crate::pipeline::{Program, Source};
 use crate::process::panic;
 use crate::process::state;
@@ -56,7 +57,9 @@ pub struct RunOptions {
     pub events: Vec<PathBuf>,
     /// In bytes.
     pub heap_limit: u64,
-    pub args: Vec<String>,
+    pub given: Given,
+    /// What `ci` was started with, without secrets.
+    pub command_line: Vec<String>,
     /// Tells the user that a second signal ends the run without cleaning up.
     pub abandoned: fn(&DriverConfig),
 }
@@ -117,6 +120,12 @@ impl RunError {
         }
     }
 
+    /// The error as data. One that has no place in the user's files is its message alone.
+    fn as_diagnostic(&self) -> Box<Diagnostic> {
+        let diagnostic = self.diagnostic().cloned();
+        Box::new(diagnostic.unwrap_or_else(|| Diagnostic::new(self.to_string())))
+    }
+
     fn status(&self) -> RunStatus {
         match self.exit_code() {
             124 | 130 => RunStatus::Abort,
@@ -152,6 +161,7 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
         exit_code: result.as_ref().map_or_else(RunError::exit_code, |()| 0),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         error: result.as_ref().err().map(ToString::to_string),
+        diagnostic: result.as_ref().err().map(RunError::as_diagnostic),
     });
     let log = async {
         finished.await;
@@ -197,19 +207,27 @@ async fn execute(
     // V8 starts and the pipeline is read while the driver is made ready.
     let (hand_over, context) = oneshot::channel();
     let mut engine = Engine::start(
-        EngineOptions { program: options.program.clone(), heap_limit: options.heap_limit },
+        EngineOptions {
+            program: options.program.clone(),
+            root: options.given.directories.project.root().to_owned(),
+            heap_limit: options.heap_limit,
+        },
         context,
     )
     .map_err(RunError::Start)?;
+    let project = options.given.directories.project.root();
     events
-        .send(RunEvent::RunStarted {
+        .send(RunEvent::RunStarted(Box::new(RunStart {
             run: identity.run.clone(),
             pipeline: identity.pipeline.clone(),
             file: options.source.given.clone(),
             driver: options.driver.name().to_owned(),
             version: env!("CARGO_PKG_VERSION"),
             host: host_name(),
-        })
+            commit: commit_of(project),
+            project: project.to_string_lossy().into_owned(),
+            args: options.command_line.clone(),
+        })))
         .await;
     for notice in &options.notices {
         events.notice(notice.clone());
@@ -237,7 +255,7 @@ async fn execute(
         .map(|terminal| FailureShell::new(terminal.clone(), events.clone(), stop.clone()));
     let context = Arc::new(RunContext::new(
         identity,
-        options.args.clone(),
+        options.given.clone(),
         driver.clone(),
         cache.clone(),
         events.clone(),
@@ -301,8 +319,12 @@ async fn live(
     }
 }
 
-/// Ends what volumes do in the background, which would write to what is about to be removed.
+/// Ends what is done with files and volumes in the background, which would write to what is about to be
+/// removed.
 async fn settle_volumes(stop: &Stop, context: &RunContext) {
+    if within(stop, CACHE_END, context.files.settle()).await.is_none() {
+        context.events.warning("files were still being copied when the run ended".into());
+    }
     if within(stop, CACHE_END, context.volumes.settle()).await.is_none() {
         context
             .events

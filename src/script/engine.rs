@@ -1,6 +1,6 @@
 //! One isolate on a thread of its own, from the snapshot to the pipeline's last promise.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -33,6 +33,8 @@ const STACK: usize = 256 * 1024 * 1024;
 
 pub struct EngineOptions {
     pub program: Program,
+    /// The directory of the project, absolute and without symbolic links.
+    pub root: PathBuf,
     /// In bytes.
     pub heap_limit: u64,
 }
@@ -123,7 +125,7 @@ fn host(
     };
     runtime.block_on(async {
         let project = match &options.program {
-            Program::Module(file) => Project::of(file, memory.clone()),
+            Program::Module(file) => Project::named(&options.root, file, memory.clone()),
             Program::Plan(_) => Project::none(memory.clone()),
         };
         let loader = Rc::new(Loader::new(project));

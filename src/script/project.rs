@@ -2,8 +2,7 @@
 //!
 //! Every file that a pipeline imports, every `package.json` and every line that a message quotes is read
 //! through here: a handle without access to content is opened, the kernel is asked for its real path, and it
-//! is read only if that is below the project's root. No `.git` that somebody else may have planted moves the
-//! root. Code can name any file as its source (`//# sourceURL`), which is why messages need this too.
+//! is read only if that is below the project's root.  Code can name any file as its source (`//# sourceURL`), which is why messages need this too.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,9 +10,9 @@ use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, lstat, openat, readlinkat};
-use rustix::process::geteuid;
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat, readlinkat};
 
+use crate::pipeline::project::root_of;
 use crate::process::memory::Memory;
 
 /// The most that one file may hold, in bytes, whatever the memory limit is.
@@ -46,19 +45,17 @@ pub enum ReadError {
 }
 
 impl Project {
-    /// The project of a pipeline's file: the top of the git work tree that holds it, or else the
-    /// file's directory. `file` is absolute and without symbolic links.
-    ///
-    /// Whoever can make a `.git` somewhere above could make a project of what is around it. So only those
-    /// count that this user, root or the owner of the pipeline's file has made. The root directory is
-    /// nobody's project.
+    /// The project of a pipeline's file. `file` is absolute and without symbolic links.
     pub fn of(file: &Path, memory: Arc<Memory>) -> Self {
-        let directory = file.parent().unwrap_or(file);
-        let mut trusted = vec![geteuid().as_raw(), 0];
-        trusted.extend(lstat(file).ok().map(|stat| stat.st_uid));
-        let mut above = directory.ancestors().filter(|above| above.parent().is_some());
-        let top = above.find(|above| is_work_tree(above, &trusted));
-        Self { root: Some(top.unwrap_or(directory).to_owned()), memory }
+        Self { root: Some(root_of(file)), memory }
+    }
+
+    /// The project that the user names, if the pipeline's file is in it; or else that of the file.
+    pub fn named(root: &Path, file: &Path, memory: Arc<Memory>) -> Self {
+        match file.starts_with(root) {
+            true => Self { root: Some(root.to_owned()), memory },
+            false => Self::of(file, memory),
+        }
     }
 
     /// Of a pipeline that imports nothing.
@@ -149,22 +146,6 @@ impl Project {
     pub fn largest_file(&self) -> u64 {
         (self.memory.limit() / 8).min(LARGEST_FILE)
     }
-}
-
-/// Whether a directory is the top of a work tree that one of `trusted` has made.
-fn is_work_tree(directory: &Path, trusted: &[u32]) -> bool {
-    let Ok(git) = lstat(directory.join(".git")) else { return false };
-    let Ok(around) = lstat(directory) else { return false };
-    // A work tree that was added to another has a file there.
-    let kind = FileType::from_raw_mode(git.st_mode);
-    let is_git = matches!(kind, FileType::Directory | FileType::RegularFile);
-    let mode = Mode::from_raw_mode(around.st_mode);
-    // Whoever may write to a directory may move things into it that others have made. In one with a
-    // sticky bit they may not take the place of what is there. The group is that of the user alone,
-    // or of people who work together.
-    let others_write = mode.contains(Mode::WOTH);
-    let is_kept = mode.contains(Mode::SVTX) && around.st_uid == geteuid().as_raw();
-    is_git && trusted.contains(&git.st_uid) && (!others_write || is_kept)
 }
 
 fn too_large(size: u64, limit: u64) -> ReadError {

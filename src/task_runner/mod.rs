@@ -1,41 +1,37 @@
 //! Runs a pipeline's tasks through the driver: numbers, timeouts, output, events.
 
+mod dirty;
 mod output;
+mod result;
+mod supervise;
 pub mod text;
+mod verdict;
 
 use std::collections::{BTreeSet, HashMap};
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::sys::signal::Signal;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, debug, debug_span};
+use tracing::{Instrument, debug_span};
 
+use self::dirty::Dirty;
 use self::output::TaskOutput;
 pub use self::output::TextChunk;
-use crate::context::{EventSink, Stop, StopReason};
-use crate::driver::{Driver, DriverError, KeptTask, Sandbox, TaskEnd, TaskUpdate};
+pub use self::result::{TaskError, TaskOptions, TaskResult};
+use self::supervise::{Expiry, Supervised};
+use self::verdict::{CODE_TIMED_OUT, Cancelled, Verdict};
+use crate::context::{EventSink, Stop};
+use crate::driver::{Driver, DriverError, KeptTask, Sandbox, TaskEnd};
 use crate::event::{RunEvent, TaskStatus};
-use crate::process::memory::Share;
 use crate::shell::FailureShell;
 use crate::task::{Command, SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeManager;
 
-/// How many updates may wait between the driver and the log.
-const UPDATES_IN_FLIGHT: usize = 8;
-
 /// How many different reasons are remembered. A pipeline that goes on after so many looks at them.
 const MOST_REASONS: usize = 1000;
-
-/// The code of a task that its own timeout ended, as `timeout(1)` has it.
-const CODE_TIMED_OUT: i32 = 124;
-/// The code of a task that the system ended: 128 and SIGKILL.
-const CODE_KILLED: i32 = 137;
-/// The code of a task that ended for any other reason than its own: 128 and SIGINT.
-const CODE_ABORTED: i32 = 130;
 
 pub struct TaskRunner {
     driver: Arc<dyn Driver>,
@@ -64,76 +60,6 @@ impl Drop for Counted {
         self.runner.running().remove(&self.id);
         self.runner.ended.notify_waiters();
     }
-}
-
-/// The volumes of a task that is running, which are dirty unless it ends by itself.
-struct Dirty<'a> {
-    volumes: &'a VolumeManager,
-    spec: &'a TaskSpec,
-    /// How it has ended, if that is known.
-    exit: Option<TaskExit>,
-    is_clean: bool,
-}
-
-impl Drop for Dirty<'_> {
-    fn drop(&mut self) {
-        let task = format!("task `{}`", self.spec.name);
-        match self.exit {
-            _ if self.is_clean => {}
-            Some(TaskExit::Code(_) | TaskExit::CodeAfterKill(_)) => {
-                let process = format!("a process of {task}");
-                self.volumes.mark_dirty(&self.spec.container.mounts, &process);
-            }
-            _ => self.volumes.mark_dirty(&self.spec.container.mounts, &task),
-        }
-    }
-}
-
-/// What the runner, and not the driver, does for a task.
-#[derive(Default)]
-pub struct TaskOptions {
-    pub timeout: Option<Duration>,
-    /// The timeout of a step, if the task's is what is left of that. It counts from the call then, and not
-    /// from the start of the command.
-    pub left_of: Option<Duration>,
-    /// Whether the task tidies up: it starts although the run is to end, and is not ended at once.
-    pub cleanup: bool,
-    /// Whether the pipeline tries again if it fails.
-    pub will_retry: bool,
-    /// Where the task runs, unless that is a place of its own.
-    pub sandbox: Option<Arc<dyn Sandbox>>,
-    pub listener: Option<mpsc::Sender<TextChunk>>,
-    /// What the task holds of the pipeline's memory. Its results grow it.
-    pub memory: Option<Share>,
-    /// The step of a pipeline in YAML that the task belongs to.
-    pub step: Option<u64>,
-}
-
-/// Why there is no result.
-#[derive(Debug, thiserror::Error)]
-pub enum TaskError {
-    /// It was to end before it began.
-    #[error("`{name}` was not started: {reason}")]
-    NotStarted { name: String, reason: String },
-    #[error(transparent)]
-    Driver(DriverError),
-}
-
-/// What a pipeline learns of a task that was started.
-#[derive(Debug)]
-pub struct TaskResult {
-    pub exit: TaskExit,
-    /// Never 0 unless the command returned 0.
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
-    /// Whether something of the streams was left out.
-    pub truncated: bool,
-    /// Why, when there is more to say than the code.
-    pub message: String,
-    pub duration: Duration,
-    /// Given back when the pipeline has taken the result over.
-    pub memory: Option<Share>,
 }
 
 impl TaskRunner {
@@ -278,150 +204,86 @@ impl TaskRunner {
         options: TaskOptions,
         cancel: CancellationToken,
     ) -> (Result<TaskResult, TaskError>, Option<Box<dyn KeptTask>>) {
-        let TaskOptions { timeout, listener, sandbox, will_retry, memory, step, .. } = options;
-        let (id, task) = (spec.id.0, spec.name.clone());
-        let Command { path, args, .. } = &spec.exec.command;
-        let command: Vec<String> = std::iter::once(path).chain(args).cloned().collect();
-        let image = spec.container.image.clone();
-        let queued = RunEvent::TaskQueued { id, task, image, command: command.clone(), step };
-        self.events.send(queued).await;
-        let from_call = timeout.filter(|_| options.left_of.is_some());
+        let TaskOptions { timeout, left_of, script, listener, sandbox, memory, step, .. } = options;
+        let will_retry = options.will_retry;
+        let command = shown(spec, script);
+        self.queued(spec, command.clone(), step).await;
+        // The timeout of a step counts while the task waits.
+        let from_call = timeout.filter(|_| left_of.is_some());
         let mut call_expired = std::pin::pin!(self.expired(from_call));
         let too_late = tokio::select! {
             biased;
-            () = cancel.cancelled() => Some(self.why_stopped()),
-            () = &mut call_expired => Some(timed_out_after(options.left_of)),
+            () = cancel.cancelled() => Some(self.why_cancelled()),
+            () = &mut call_expired => Some(Cancelled::TimedOut(left_of)),
             () = self.restored(spec) => None,
         };
         if let Some(reason) = too_late {
-            return (Err(self.skipped(spec, reason).await), None);
+            return (Err(self.skipped(spec, reason.to_string()).await), None);
         }
-        let mut dirty = Dirty { volumes: &self.volumes, spec, exit: None, is_clean: false };
-        let (starts, mut has_started) = watch::channel(None);
-        let (sink, mut updates) = mpsc::channel(UPDATES_IN_FLIGHT);
+
+        let dirty = Dirty::new(&self.volumes, spec);
         let mut output =
             TaskOutput::new(spec, self.events.clone(), listener, cancel.clone(), memory);
-        let ended = CancellationToken::new();
-        let timed_out = AtomicBool::new(false);
-
-        let work = async {
-            let end = match &sandbox {
-                Some(sandbox) => sandbox.exec(spec, sink, cancel.clone()).await,
-                None => self.driver.run(spec, sink, cancel.clone()).await,
-            };
-            ended.cancel();
-            end
+        let expiry = match from_call {
+            Some(_) => Expiry::FromCall(call_expired),
+            None => Expiry::FromStart(timeout),
         };
-        let mut take = async |update| match update {
-            TaskUpdate::Preparing { what, done } => {
-                debug!(what, done, "is being prepared");
-                self.preparing(spec, what, done).await;
-            }
-            TaskUpdate::Started => {
-                debug!("has started");
-                starts.send_replace(Some(Instant::now()));
-                let (id, task, command) = (spec.id.0, spec.name.clone(), command.clone());
-                let image = spec.container.image.clone();
-                self.events.send(RunEvent::TaskStarted { id, task, image, command }).await;
-            }
-            TaskUpdate::Output(stream, bytes) => output.take((stream, bytes)).await,
-        };
-        let listen = async {
-            loop {
-                tokio::select! {
-                    () = ended.cancelled() => break,
-                    Some(update) = updates.recv() => take(update).await,
-                }
-            }
-            // All that was written until then is here; what a daemon adds is not waited for.
-            for _ in 0..updates.len() {
-                if let Ok(update) = updates.try_recv() {
-                    take(update).await;
-                }
-            }
-        };
-        let watch = async {
-            if from_call.is_some() {
-                call_expired.await;
-            } else if has_started.wait_for(Option::is_some).await.is_ok() {
-                self.expired(timeout).await;
-            } else {
-                // A driver that has dropped its sender has no command left to end.
-                return std::future::pending().await;
-            }
-            // What has been stopped already keeps its reason during its grace.
-            if !cancel.is_cancelled() {
-                timed_out.store(true, Ordering::Relaxed);
-                cancel.cancel();
-            }
-            std::future::pending().await
-        };
-        debug!("is handed to the driver");
-        let TaskEnd { exit, kept } = tokio::select! {
-            (end, ()) = async { tokio::join!(work, listen) } => end,
-            never = watch => never,
-        };
-        debug!(?exit, "has ended");
-        let timed_out = timed_out.into_inner();
-        let started = *starts.borrow();
+        let supervised =
+            self.supervise(spec, sandbox.as_ref(), &command, expiry, &cancel, &mut output).await;
+        let Supervised { end: TaskEnd { exit, kept }, timed_out, started, late } = supervised;
         let duration = started.map_or(Duration::ZERO, |started| started.elapsed());
         let (log, stdout, stderr, truncated, memory) = output.finish().await;
         // What outlived its command may go on writing to the log.
-        if !updates.is_closed() {
-            tokio::spawn(log.follow(updates));
+        if !late.is_closed() {
+            tokio::spawn(log.follow(late));
         }
+        dirty.ended(&exit);
 
-        dirty.exit = exit.as_ref().ok().copied();
-        // A command that was never there has written nothing.
-        dirty.is_clean = match &exit {
-            Ok(exit) => exit.ended_by_itself(),
-            Err(DriverError::CannotStart { .. } | DriverError::Refused(_)) => true,
-            Err(DriverError::Io { .. } | DriverError::Unavailable { .. }) => false,
-        };
-        drop(dirty);
         let exit = match exit {
             Ok(exit) => exit,
             Err(error) => {
-                let status = TaskStatus::Error;
-                let reason = error.to_string();
+                let (status, reason) = (TaskStatus::Error, error.to_string());
                 self.finished(spec, status, None, None, duration, reason, will_retry).await;
                 return (Err(self.failed(error)), kept);
             }
         };
-        let (code, message) = match exit {
-            TaskExit::Code(code) | TaskExit::CodeAfterKill(code) => (code, String::new()),
-            TaskExit::Signal(signal) => (128 + signal, format!("ended by {}", signal_name(signal))),
-            TaskExit::OutOfMemory => (CODE_KILLED, out_of_memory(spec)),
-            TaskExit::Cancelled => match (timed_out, timeout, self.stop.reason()) {
-                (true, after, _) => (CODE_TIMED_OUT, timed_out_after(options.left_of.or(after))),
-                (_, _, Some(reason @ StopReason::TimedOut(_))) => {
-                    (CODE_TIMED_OUT, reason.to_string())
-                }
-                _ => (CODE_ABORTED, self.why_stopped()),
-            },
+        let cancelled = match timed_out {
+            true => Cancelled::TimedOut(left_of.or(timeout)),
+            false => self.why_cancelled(),
         };
-        let status = match exit {
-            TaskExit::Cancelled => TaskStatus::Abort,
-            exit if exit.is_success() => TaskStatus::Success,
-            _ => TaskStatus::Failure,
-        };
-        let signal = match exit {
-            TaskExit::Signal(signal) => Some(signal_name(signal)),
-            _ => None,
-        };
-        // The event has the signal in a field of its own.
-        let reason = if signal.is_some() { String::new() } else { message.clone() };
+        let verdict = Verdict::new(spec, exit, cancelled);
+        let reason = verdict.reason();
+        let Verdict { code, status, signal, message } = verdict;
         let retried = match status {
             TaskStatus::Success => false,
             // What ends it from outside ends its attempts, too.
             TaskStatus::Abort => will_retry && timed_out,
             TaskStatus::Failure | TaskStatus::Error => will_retry,
         };
-        match (exit, started) {
-            (TaskExit::Cancelled, None) => return (Err(self.skipped(spec, reason).await), kept),
-            _ => self.finished(spec, status, Some(code), signal, duration, reason, retried).await,
+        if exit == TaskExit::Cancelled && started.is_none() {
+            return (Err(self.skipped(spec, reason).await), kept);
         }
-        (Ok(TaskResult { exit, code, stdout, stderr, truncated, message, duration, memory }), kept)
+        self.finished(spec, status, Some(code), signal, duration, reason, retried).await;
+        let timed_out = status == TaskStatus::Abort && code == CODE_TIMED_OUT;
+        let result = TaskResult {
+            exit,
+            code,
+            signal,
+            timed_out,
+            stdout,
+            stderr,
+            truncated,
+            message,
+            duration,
+            memory,
+        };
+        (Ok(result), kept)
+    }
+
+    async fn queued(&self, spec: &TaskSpec, command: Vec<String>, step: Option<u64>) {
+        let (id, task) = (spec.id.0, spec.name.clone());
+        let image = spec.container.image.clone();
+        self.events.send(RunEvent::TaskQueued { id, task, image, command, step }).await;
     }
 
     /// Waits until the volumes of a task have their content.
@@ -477,9 +339,14 @@ impl TaskRunner {
         TaskError::NotStarted { name, reason: self.why_stopped() }
     }
 
-    fn why_stopped(&self) -> String {
-        let reason = self.stop.reason().map(|reason| reason.to_string());
-        reason.unwrap_or_else(|| "cancelled by the pipeline".to_owned())
+    /// Why what was asked for is not done, in words.
+    pub fn why_stopped(&self) -> String {
+        self.why_cancelled().to_string()
+    }
+
+    /// Why a task that its own timeout did not cancel was cancelled.
+    fn why_cancelled(&self) -> Cancelled {
+        self.stop.reason().map_or(Cancelled::ByThePipeline, Cancelled::Stopped)
     }
 
     /// The time by the clock of timeouts, from the start of the run.
@@ -513,21 +380,12 @@ impl TaskRunner {
     }
 }
 
-fn out_of_memory(spec: &TaskSpec) -> String {
-    match spec.container.limits.memory {
-        Some(bytes) => format!(
-            "ended for using more memory than its limit of {}, raise `containerLimits.memory`",
-            bytesize::ByteSize(bytes).display().si()
-        ),
-        None => "ended because the machine ran out of memory".to_owned(),
+/// The whole argument vector, with the script as the pipeline has it.
+fn shown(spec: &TaskSpec, script: Option<String>) -> Vec<String> {
+    let Command { path, args, .. } = &spec.exec.command;
+    let mut command: Vec<String> = std::iter::once(path).chain(args).cloned().collect();
+    if let (Some(script), Some(last)) = (script, command.last_mut()) {
+        *last = script;
     }
-}
-
-fn signal_name(signal: i32) -> &'static str {
-    Signal::try_from(signal).map_or("a real-time signal", Signal::as_str)
-}
-
-fn timed_out_after(timeout: Option<Duration>) -> String {
-    let timeout = humantime::format_duration(timeout.unwrap_or_default());
-    format!("timed out after {timeout}")
+    command
 }

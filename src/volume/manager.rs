@@ -137,9 +137,26 @@ impl VolumeManager {
         }
     }
 
+    /// A volume of the run, when it has its content.
+    pub async fn content(&self, name: &VolumeName) -> Result<Volume, DriverError> {
+        let cell = self.volumes().get(name).cloned();
+        let Some(known) = cell.as_ref().and_then(|cell| cell.get()) else {
+            return Err(DriverError::Refused(format!(
+                "there is no volume `{name}`, create it before it is read"
+            )));
+        };
+        if let Some(mut restored) = known.restored.clone() {
+            // As for a task: a failed restore leaves an empty volume.
+            _ = restored.wait_for(Option::is_some).await;
+        }
+        Ok(known.volume.clone())
+    }
+
     /// Remembers that something did not end by itself while it had these volumes mounted.
     pub fn mark_dirty(&self, mounts: &[Mount], by: &str) {
-        for kept in self.mounted(mounts) {
+        let changeable: Vec<Mount> =
+            mounts.iter().filter(|mount| !mount.read_only).cloned().collect();
+        for kept in self.mounted(&changeable) {
             let dirty = || format!("{by} was ended while it had the volume mounted");
             lock(&kept.usage).dirty.get_or_insert_with(dirty);
         }

@@ -128,3 +128,41 @@ fn a_capital_m_is_no_unit_of_a_duration() {
         .exits(1)
         .stderr_has("`M` is not a unit: write `m` for minutes");
 }
+
+/// Each mistake is told with what to write instead, and nothing runs.
+#[test]
+fn mistakes_on_the_command_line_say_what_to_write() {
+    let yaml = "jobs: [{ name: unit, plan: [{ task: t, config: { platform: linux, run: { path: 'true' } } }] }]";
+    let table: [(&[&str], &str, &str); 6] = [
+        (&["pipeline.ts", "--timeout", "5"], "", "a unit is missing: write `5s` for seconds"),
+        (&["pipeline.ts", "--events", "-"], "", "`--output json`"),
+        (&["pipeline.yml", "--", "fast"], "", "got `fast` after `--`"),
+        (
+            &["pipeline.ts"],
+            "bogus",
+            "expected a filter such as `debug` or `transfer=debug`, got `bogus`",
+        ),
+        (&["pipeline.ts"], "info,ci=loud", "invalid `CI_LOG`"),
+        (&["pipeline.ts", "--driver", "native?cache=file:///x"], "", "as in `native://?key=value`"),
+    ];
+    for (args, log, expected) in table {
+        let ci = Ci::new()
+            .file("pipeline.ts", "export const pipeline = () => console.log('IT RAN');")
+            .file("pipeline.yml", yaml)
+            .args(["run"])
+            .args(args)
+            .env("CI_LOG", log);
+        let outcome = ci.run().exits(2).stderr_has(expected).lacks("IT RAN");
+        assert!(!outcome.dir().join("-").exists(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_whole_command_line_in_place_of_a_program_is_told_where_arguments_go() {
+    Ci::pipeline(
+        r#"await runtime.run({ name: "ls", image: "busybox", command: { path: "ls -l" } });"#,
+    )
+    .run()
+    .exits(1)
+    .stderr_has(r#"; for arguments, write `path: "ls", args: [...]`"#);
+}

@@ -4,7 +4,6 @@
 //! use nothing but the contract: whether a process still runs shows in a lock that it holds on a
 //! file in a volume.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -51,7 +50,11 @@ pub fn sh(script: &str) -> TaskSpec {
 pub fn mounted(mut spec: TaskSpec, mounts: &[(&Volume, &str)]) -> TaskSpec {
     spec.container.mounts = mounts
         .iter()
-        .map(|(volume, path)| Mount { volume: volume.name.clone(), path: path.into() })
+        .map(|(volume, path)| Mount {
+            volume: volume.name.clone(),
+            path: path.into(),
+            read_only: false,
+        })
         .collect();
     spec
 }
@@ -373,32 +376,6 @@ pub async fn a_volume_is_created_once(driver: &dyn Driver) {
     assert_eq!(succeed(driver, &mounted(sh("ls -A v"), &[(&other, "v")])).await, "");
 }
 
-/// For drivers whose volumes are mounted, not linked.
-pub async fn volumes_can_be_mounted_in_volumes(driver: &dyn Driver) {
-    let (outer, inner) = (volume(driver, "outer").await, volume(driver, "inner").await);
-    let mounts = [(&inner, "a/b/c"), (&outer, "a")];
-    succeed(driver, &mounted(sh("echo o > a/file; echo i > a/b/c/file"), &mounts)).await;
-    let look = "cat x/file y/file; ls x/b/c; test -d y -a ! -L y; cd y; basename $(pwd -P)";
-    let text = succeed(driver, &mounted(sh(look), &[(&outer, "x"), (&inner, "y")])).await;
-    assert_eq!(text, "o\ni\ny\n");
-}
-
-pub async fn mounts_that_make_no_sense_are_refused(driver: &dyn Driver) {
-    let known = volume(driver, "known").await;
-    let missing = Volume { name: VolumeName::new("missing").unwrap(), ..known.clone() };
-    let table: [(&[(&Volume, &str)], &str); 4] = [
-        (&[(&missing, "x")], "`missing`"),
-        (&[(&known, "../x")], "`../x`"),
-        (&[(&known, "x"), (&known, "./x")], "`x`"),
-        (&[(&known, ".")], "`.`"),
-    ];
-    for (mounts, part) in table {
-        let error = finish(driver, &mounted(sh("echo ran"), mounts)).await.unwrap_err();
-        assert!(matches!(error, DriverError::Refused(_)), "{error:?}");
-        assert!(error.to_string().contains(part), "{error}");
-    }
-}
-
 pub async fn a_command_that_does_not_exist_is_named(driver: &dyn Driver) {
     for path in ["no-such-command", "/no/such/command", "./no-such-command", ""] {
         let error = finish(driver, &task("test", path, &["x"])).await.unwrap_err();
@@ -412,29 +389,26 @@ pub async fn a_command_that_does_not_exist_is_named(driver: &dyn Driver) {
 pub async fn many_tasks_run_at_the_same_time(driver: &dyn Driver) {
     let tasks = (0..200).map(|i| {
         let name = if i % 2 == 0 { "same".into() } else { format!("task {i}") };
-        let spec = TaskSpec { name, ..sh(&format!("echo {i} > file; pwd; cat file")) };
+        let script = format!("ls -A; echo {i} > file; cat file; ls -A");
+        let spec = TaskSpec { name, ..sh(&script) };
         async move { (i, succeed(driver, &spec).await) }
     });
-    let mut directories = BTreeSet::new();
     for (i, text) in futures_util::future::join_all(tasks).await {
-        let (directory, content) = text.trim_end().rsplit_once('\n').unwrap();
-        assert_eq!(content, i.to_string());
-        if i % 2 != 0 {
-            directories.insert(directory.to_owned());
-        }
+        assert_eq!(text, format!("{i}\nfile\n"));
     }
-    assert_eq!(directories.len(), 100);
 }
 
 pub async fn names_may_be_any_text(driver: &dyn Driver) {
     let long = "x".repeat(300);
     let names = ["a/b", "a b", "🚀", "..", ".", "", "-rf", "A", "a", "a.2", "a\nb", "nul\0", &long];
-    let mut directories = BTreeSet::new();
-    for name in names {
-        let spec = TaskSpec { name: name.into(), ..sh("pwd; echo ok") };
-        directories.insert(succeed(driver, &spec).await);
+    // All at once, so that each has a directory of its own.
+    let tasks = names.map(|name| async move {
+        let spec = TaskSpec { name: name.into(), ..sh("ls -A; echo x > file; cat file; ls -A") };
+        succeed(driver, &spec).await
+    });
+    for text in futures_util::future::join_all(tasks).await {
+        assert_eq!(text, "x\nfile\n");
     }
-    assert_eq!(directories.len(), names.len(), "{directories:#?}");
 }
 
 pub async fn a_cancelled_task_leaves_no_process(driver: &dyn Driver) {

@@ -19,7 +19,6 @@ macro_rules! contract {
             temporary_files_have_a_place
             the_working_directory_is_stable_and_empty_at_the_start
             tasks_see_each_others_files_in_volumes
-            mounts_that_make_no_sense_are_refused
             a_command_that_does_not_exist_is_named
             names_may_be_any_text
             a_cancelled_task_leaves_no_process
@@ -40,10 +39,21 @@ macro_rules! contract {
             many_tasks_run_at_the_same_time
         }
     };
-    // Of `conformance`: what holds where volumes are mounted and not linked.
+    // Of `mounts`: what holds for every command.
+    (places: $($with:tt)*) => {
+        conforms! { $($with)*
+            mounts_that_make_no_sense_are_refused
+            a_volume_takes_the_place_of_the_directory
+        }
+    };
+    // Of `mounts`: what holds where volumes are mounted and not linked.
     (mounts: $($with:tt)*) => {
         conforms! { $($with)*
+            paths_are_relative_to_the_directory_of_the_task
             volumes_can_be_mounted_in_volumes
+            volumes_can_be_mounted_below_one_in_the_place_of_the_directory
+            a_read_only_volume_cannot_be_changed
+            tasks_with_volumes_see_their_directories_at_one_path
         }
     };
     // Of `conformance`: what holds where tasks are processes of one machine. In a container they end with it.

@@ -18,6 +18,10 @@ fn help_is_not_masked_and_a_misspelled_key_is_named() {
             format!("invalid value `ftp://***@host/x` for key `cache`, expected {forms}"),
         ),
         (
+            "native?cache=file:///x",
+            "expected `://` before the `?`, as in `native://?key=value`".to_owned(),
+        ),
+        (
             "native://?cache=s3://b?regoin=x",
             "unknown key `regoin` for the cache, did you mean `region`?, expected ".to_owned(),
         ),

@@ -78,13 +78,40 @@ fn failure() {
 
 #[test]
 fn c_project() {
-    // It takes its source from this machine's file system, which containers do not see.
+    let artifacts = tempfile::tempdir().unwrap();
+    let (source, directory) = (format!("{EXAMPLES}/c-project"), artifacts.path().to_str().unwrap());
+    // The engine of the tests has no image with a compiler.
     succeeds_on(
         &["native".into()],
         "c-project/pipeline.ts",
-        &[],
-        &["[test] 0 failures", "[try-release] 2 4 18", "run succeeded"],
+        &["--source", &source, "--artifacts", directory],
+        &["[test] 0 failures", "[try-release] 2 4 18", "artifact `tally.tar.gz`", "run succeeded"],
     );
+    assert!(artifacts.path().join("tally.tar.gz").is_file());
+}
+
+/// What a newcomer does first: the pipeline of the README, in a project with tests.
+#[test]
+fn the_pipeline_of_the_readme_tests_a_real_project() {
+    let readme = include_str!("../../README.md");
+    let (_, pipeline) = readme.split_once("```ts\n").unwrap();
+    let (pipeline, _) = pipeline.split_once("```").unwrap();
+    let package = r#"{ "name": "app", "version": "1.0.0", "scripts": { "test": "node test.js" } }"#;
+    let lock = r#"{ "name": "app", "version": "1.0.0", "lockfileVersion": 3, "packages": { "": { "name": "app", "version": "1.0.0" } } }"#;
+    let project = |test: &str| {
+        Ci::new()
+            .file("ci/pipeline.ts", pipeline)
+            .file("package.json", package)
+            .file("package-lock.json", lock)
+            .file("lib.js", "exports.sum = (a, b) => a + b;\n")
+            .file("test.js", format!("const {{ sum }} = require('./lib.js');\n{test}"))
+            .file(".git/HEAD", "ref: refs/heads/main\n")
+            .args(["run", "ci/pipeline.ts", "--output", "plain"])
+    };
+    let good = project("if (sum(1, 2) !== 3) process.exit(1); console.log('all good');\n");
+    good.run().exits(0).stdout_has("[test] all good").stdout_has("run succeeded");
+    let bad = project("throw new Error('broken test');\n").run().exits(1);
+    bad.stdout_has("ci: line 2 of the script failed: npm test, with exit code 1");
 }
 
 #[test]

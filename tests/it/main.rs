@@ -6,6 +6,7 @@
 mod contract;
 
 mod cache;
+mod cache_commands;
 mod cache_faults;
 mod cache_foreign;
 mod cache_outage;
@@ -24,12 +25,16 @@ mod interruptions;
 mod isolate;
 mod isolate_limits;
 mod json;
+mod json_run;
 mod log;
+mod mounts;
 mod native;
 mod panics;
 mod phases;
+mod project_files;
 mod sandboxes;
 mod scenarios;
+mod script;
 mod secrets;
 mod settling;
 mod shells;

@@ -173,8 +173,8 @@ pub async fn commands_share_a_place(driver: &dyn Driver) {
     // What is not in a volume is gone.
     let spec = with(&[]);
     let sandbox = driver.open_sandbox(&spec).await.unwrap();
-    let look = "ls -A . ${TMPDIR:-/tmp}/file 2>/dev/null; pwd";
-    assert_eq!(succeed_in(&*sandbox, &command(&spec, look)).await, format!(".:\n{home}\n"));
+    let look = "ls -A . ${TMPDIR:-/tmp}/file 2>/dev/null; true";
+    assert_eq!(succeed_in(&*sandbox, &command(&spec, look)).await, ".:\n");
     sandbox.close().await;
 }
 

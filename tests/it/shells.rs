@@ -50,7 +50,7 @@ pub fn has_line(text: &str, line: &str) {
 
 pub async fn a_shell_has_what_its_task_had(driver: &dyn Driver) {
     let shared = volume(driver, "shared").await;
-    let mut spec = kept(sh("echo of the task > file; echo of the volume > v/file; exit 3"));
+    let mut spec = kept(sh("echo of the task > file; echo of the volume > ../v/file; exit 3"));
     spec.exec.env = vec![("WORD".into(), "a word".into())];
     spec.exec.work_dir = Some("below".into());
     let spec = mounted(spec, &[(&shared, "v")]);
@@ -58,7 +58,8 @@ pub async fn a_shell_has_what_its_task_had(driver: &dyn Driver) {
     assert_eq!(finished.unwrap().exit, TaskExit::Code(3));
     let kept = kept.unwrap();
     // Echoes of what is typed have no such lines.
-    let keys = "cat file; cat v/file; echo $WORD, $TERM; stty size; echo more >> v/file; exit\n";
+    let keys =
+        "cat file; cat ../v/file; echo $WORD, $TERM; stty size; echo more >> ../v/file; exit\n";
     let text = type_in(&*kept, keys).await.unwrap();
     for line in ["of the task", "of the volume", "a word, dumb", "33 77"] {
         has_line(&text, line);

@@ -100,6 +100,11 @@ impl Outcome {
         }
     }
 
+    /// The directory that the binary was started in.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Fails the test with all that was printed unless the run ended with this code.
     #[track_caller]
     pub fn exits(self, code: i32) -> Self {

@@ -247,7 +247,7 @@ fn a_signal_ends_the_shell_and_the_run() {
 
 /// The image that the shell's container was made from goes with what else a killed run leaves.
 #[test]
-fn a_killed_run_leaves_no_image_for_ever() {
+fn a_killed_run_leaves_no_image_of_docker_for_ever() {
     let namespace = "killed-shell";
     let driver = format!("docker://{namespace}?host={}", host());
     let mut session =

@@ -23,7 +23,15 @@ export async function checkEditor() {
   const example = await readFile(file, "utf8");
   const server = new LanguageServer();
   try {
-    await completes(server, example, "runtime", ["createVolume", "run", "startSandbox"], "exactly");
+    await completes(server, example, "runtime", [
+      "artifact",
+      "createVolume",
+      "hashFiles",
+      "readFile",
+      "run",
+      "source",
+      "startSandbox",
+    ], "exactly");
     await completes(server, example, "options", [
       "allowFailure",
       "cleanup",
@@ -35,9 +43,11 @@ export async function checkEditor() {
       "name",
       "onOutput",
       "privileged",
+      "script",
       "signal",
       "stdin",
       "timeout",
+      "user",
       "willRetry",
       "workDir",
     ], "exactly");
@@ -58,9 +68,11 @@ export async function checkEditor() {
       "env",
       "name",
       "onOutput",
+      "script",
       "signal",
       "stdin",
       "timeout",
+      "user",
       "willRetry",
       "workDir",
     ], "exactly");

@@ -15,6 +15,9 @@ use super::handle::{open_below, open_root};
 use super::listing::Stamp;
 use super::walk::names;
 
+/// The bits of a mode that are kept: not setuid and setgid, which would give the rights of who makes the copy.
+const KEPT: u32 = 0o1777;
+
 /// A directory that was empty, and that nobody else writes to.
 pub struct Destination {
     root: OwnedFd,
@@ -69,7 +72,7 @@ impl Destination {
 
     /// Gives a file that was made with the mode `made` its mode and time.
     pub fn finish_file(&self, file: impl AsFd, made: u32, stamp: &Stamp) -> Result<(), Errno> {
-        let mode = stamp.mode & 0o7777;
+        let mode = stamp.mode & KEPT;
         if mode != made & 0o777 & !self.withheld {
             fchmod(&file, Mode::from_raw_mode(mode as RawMode))?;
         }
@@ -105,8 +108,7 @@ impl Destination {
     pub fn finish(&self, path: &Path, stamp: &Stamp) -> Result<(), SourceError> {
         let failed = |errno| SourceError::write(path, errno);
         let directory = self.directory(path)?;
-        fchmod(&directory, Mode::from_raw_mode((stamp.mode & 0o7777) as RawMode))
-            .map_err(failed)?;
+        fchmod(&directory, Mode::from_raw_mode((stamp.mode & KEPT) as RawMode)).map_err(failed)?;
         futimens(&directory, &times(stamp)).map_err(failed)
     }
 }

@@ -4,11 +4,11 @@
 //! repository's configuration. The format is <https://git-scm.com/docs/index-format>. Of a split index the names
 //! of both parts count, so that a file that was removed from the index since the split may count as tracked.
 
-use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::git_file;
 use super::repository::Repository;
 
 /// The fields of an entry in front of its hash, in bytes.
@@ -23,19 +23,23 @@ pub struct Tracked {
     names: Vec<(usize, usize)>,
 }
 
+/// Most bytes of an index: some millions of files.
+const LARGEST: u64 = 1 << 30;
+
 impl Tracked {
     /// Reads the index of a work tree. A repository without commits has none.
     pub fn read(repository: &Repository) -> io::Result<Self> {
         let mut tracked = Self::default();
         let hash = repository.hash_length();
-        let index = match fs::read(repository.git.join("index")) {
+        let index = match git_file::read(&repository.git.join("index"), LARGEST) {
             Ok(index) => index,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(tracked),
             Err(error) => return Err(error),
         };
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, "it is not an index of git");
         if let Some(shared) = tracked.add(&index, hash).ok_or_else(damaged)? {
-            let shared = fs::read(repository.git.join(format!("sharedindex.{shared}")))?;
+            let shared = repository.git.join(format!("sharedindex.{shared}"));
+            let shared = git_file::read(&shared, LARGEST)?;
             tracked.add(&shared, hash).ok_or_else(damaged)?;
         }
         let bytes = &tracked.bytes;

@@ -15,7 +15,6 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,11 +25,12 @@ use rustix::io::Errno;
 
 use super::error::{SourceError, shown};
 use super::git_config;
+use super::git_file;
 use super::handle::{open_below, open_root};
 use super::listing::{Directory, Entry, From, Kind, Stamp};
 use super::notices::Notices;
 use super::progress::Progress;
-use super::repository::Repository;
+use super::repository::{LARGEST_CONFIG, Repository};
 use super::walk::names;
 
 /// Most repositories that borrow objects from each other in a row, as in git.
@@ -129,7 +129,7 @@ pub fn written(placed: &[Placed]) -> Result<Vec<(PathBuf, Vec<u8>)>, SourceError
 }
 
 fn settings(file: &Path) -> Result<Option<Vec<u8>>, SourceError> {
-    match fs::read(file) {
+    match git_file::read(file, LARGEST_CONFIG) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => {

@@ -11,6 +11,7 @@ use rustix::io::{Errno, read};
 use super::batch::{each, with_threads};
 use super::content::{Failure, settled};
 use super::error::{SourceError, shown};
+use super::glob::Globs;
 use super::handle::open_below;
 use super::listing::{Directory, Entry, Kind};
 use super::options::Options;
@@ -56,6 +57,9 @@ pub fn hash_files(
             ..Selection::default()
         };
         let found = hash_listing(project, &selection, options, progress)?;
+        if found.is_empty() {
+            return Err(no_match(&[name]));
+        }
         let is_file = project.root().join(&path).is_file();
         let place =
             if is_file { path.parent().unwrap_or(Path::new("")).to_owned() } else { path.clone() };
@@ -70,11 +74,20 @@ pub fn hash_files(
             Some(rest) => format!("!/{}", rest.trim_start_matches('/')),
             None => format!("/{}", glob.trim_start_matches('/')),
         };
-        let include = globs.iter().map(anchored).collect();
-        let selection = Selection { include, git: false, ..Selection::default() };
+        let include: Vec<String> = globs.iter().map(anchored).collect();
+        let selection = Selection { include: include.clone(), git: false, ..Selection::default() };
         let found = hash_listing(project, &selection, options, progress)?;
-        if found.is_empty() {
-            return Err(no_match(&globs));
+        for (glob, anchored) in globs.iter().zip(include).filter(|(glob, _)| !glob.starts_with('!'))
+        {
+            let one = Globs::new(&[anchored])?;
+            let is_matched = |path: &Path| {
+                let mut above = path.ancestors().skip(1);
+                one.matches(path, false, false)
+                    || above.any(|above| one.matches(above, true, false))
+            };
+            if !found.iter().any(|(path, _)| is_matched(path)) {
+                return Err(no_match(std::slice::from_ref(glob)));
+            }
         }
         hashes.extend(found);
     }

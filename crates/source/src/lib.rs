@@ -27,6 +27,7 @@ mod content;
 mod destination;
 mod error;
 mod git_config;
+mod git_file;
 mod git_index;
 mod git_tree;
 mod glob;

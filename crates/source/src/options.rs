@@ -5,7 +5,7 @@ use std::path::PathBuf;
 /// Settings of the machine and of the program.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Absolute directories that are always left out, such as the one for artifacts. Those that are not there
+    /// Absolute paths of directories and files that are always left out, such as those for artifacts and logs. Those that are not there
     /// are no error.
     pub left_out: Vec<PathBuf>,
     /// The user's file of patterns that git ignores in all repositories.

@@ -72,5 +72,5 @@ fn is_work_tree(directory: &Path, trusted: &[u32]) -> bool {
     is_git
         && trusted.contains(&git.st_uid)
         && (!others_write || is_kept)
-        && Repository::of(directory).is_some_and(|repository| !repository.is_bare())
+        && Repository::of(directory).is_none_or(|repository| !repository.is_bare())
 }

@@ -1,14 +1,16 @@
 //! Where the repository of a work tree is.
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::git_config;
+use super::{git_config, git_file};
 
 /// Most bytes of a file that only names a path.
 const LONGEST: u64 = 64 * 1024;
+
+/// Most bytes of a configuration.
+pub const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// The repository of one work tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +55,8 @@ impl Repository {
 
     /// A value of the repository's configuration.
     pub fn setting(&self, section: &str, key: &str) -> Option<String> {
-        git_config::value(&fs::read(self.common.join("config")).ok()?, section, key)
+        let config = git_file::read(&self.common.join("config"), LARGEST_CONFIG).ok()?;
+        git_config::value(&config, section, key)
     }
 
     /// The length of an object's hash in bytes.
@@ -65,8 +68,7 @@ impl Repository {
 
 /// The path that a file consists of, behind `prefix`.
 fn path_in(file: &Path, prefix: &[u8]) -> Option<PathBuf> {
-    let mut text = Vec::new();
-    fs::File::open(file).ok()?.take(LONGEST).read_to_end(&mut text).ok()?;
+    let text = git_file::read(file, LONGEST).ok()?;
     let text = text.strip_prefix(prefix)?;
     let text = text.strip_prefix(b" ").unwrap_or(text);
     let end = text.iter().rposition(|byte| !matches!(byte, b'\n' | b'\r'))?;

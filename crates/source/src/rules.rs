@@ -14,6 +14,7 @@ use rustix::fd::AsFd;
 use rustix::io::Errno;
 
 use super::error::{SourceError, shown};
+use super::git_file;
 use super::git_index::Tracked;
 use super::handle::open_file;
 use super::notices::Notices;
@@ -118,13 +119,7 @@ impl Reading<'_> {
 
     /// The rules of a file outside of the project, if it is there.
     pub fn file(&self, file: &Path) -> Option<Gitignore> {
-        let text = std::fs::File::open(file).map_err(|error| error.raw_os_error());
-        let text = text.and_then(|file| {
-            let mut text = Vec::new();
-            let read = file.take(LARGEST).read_to_end(&mut text);
-            read.map(|_| text).map_err(|error| error.raw_os_error())
-        });
-        match text {
+        match git_file::read(file, LARGEST).map_err(|error| error.raw_os_error()) {
             Ok(text) => self.parsed(&text, file),
             Err(Some(libc_errno)) if is_absent(libc_errno) => None,
             Err(_) => {

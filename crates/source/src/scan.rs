@@ -58,6 +58,7 @@ pub fn scan(
         ignored: selection.ignored,
         git: selection.git,
         reading,
+        trusted: trusted(project),
         left_out: options.left_out.iter().filter_map(|directory| identity(directory)).collect(),
         progress,
         found: Mutex::new(Found::default()),
@@ -85,7 +86,15 @@ pub fn scan(
     Ok(listing)
 }
 
-/// Device and inode of a directory.
+/// The directories in which repositories of the project may be. A work tree that was added to a repository has
+/// its own elsewhere, and its submodules have theirs in there.
+fn trusted(project: &Project) -> Vec<PathBuf> {
+    let own = Repository::of(project.root());
+    let own = own.into_iter().flat_map(|repository| [repository.git, repository.common]);
+    own.chain([project.root().to_owned()]).collect()
+}
+
+/// Device and inode of a file or a directory.
 pub fn identity(directory: &Path) -> Option<(u64, u64)> {
     let stat = statat(CWD, directory, AtFlags::empty()).ok()?;
     let stamp = Stamp::of(&stat);

@@ -37,7 +37,9 @@ pub struct Walk<'a> {
     /// Whether repositories are taken.
     pub git: bool,
     pub reading: Reading<'a>,
-    /// Device and inode of directories that are left out.
+    /// The project and its own repository, wherever that is. Other repositories are left out.
+    pub trusted: Vec<PathBuf>,
+    /// Device and inode of files and directories that are left out.
     pub left_out: HashSet<(u64, u64)>,
     pub progress: &'a Progress,
     pub found: Mutex<Found>,
@@ -129,11 +131,21 @@ impl Walk<'_> {
         let has_git = has(".git");
         let absolute = || self.absolute.join(&level.path);
         let repository = if has_git { Repository::of(&absolute()) } else { None };
+        let is_own = |repository: &Repository| {
+            let is_within = |path: &Path| self.trusted.iter().any(|own| path.starts_with(own));
+            is_within(&repository.git) && is_within(&repository.common)
+        };
+        let is_foreign = repository.as_ref().is_some_and(|repository| !is_own(repository));
+        let repository = repository.filter(|_| !is_foreign);
         if self.git && has_git {
             match &repository {
                 Some(repository) => {
                     self.found().repositories.push((level.path.clone(), repository.clone()));
                 }
+                None if is_foreign => self.reading.notices.add(format!(
+                    "`{}` leads to a repository outside of the project, it was left out",
+                    shown(&level.path.join(".git"))
+                )),
                 None => self.reading.notices.add(format!(
                     "`{}` leads to no repository, it was left out",
                     shown(&level.path.join(".git"))
@@ -204,6 +216,9 @@ impl Walk<'_> {
                 }
             };
             let (stamp, kind) = kind;
+            if self.left_out.contains(&(stamp.device, stamp.inode)) {
+                continue;
+            }
             entries.push(Entry { name, kind, stamp });
         }
         let is_taken = level.is_included && !level.tracked_only;

@@ -10,14 +10,17 @@ pub enum DurationError {
     /// `humantime` reads `M` as months, and whoever writes it means minutes.
     #[error("`M` is not a unit: write `m` for minutes, or `months`")]
     CapitalM,
+    /// A number of what?
+    #[error("a unit is missing: write `{0}s` for seconds")]
+    NoUnit(String),
 }
 
 impl DurationError {
     /// What to append to a message that names the right form; empty when that form says it all.
-    pub fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> String {
         match self {
-            Self::Invalid => "",
-            Self::CapitalM => " (`M` is not a unit: write `m` for minutes, or `months`)",
+            Self::Invalid => String::new(),
+            Self::CapitalM | Self::NoUnit(_) => format!(" ({self})"),
         }
     }
 }
@@ -27,7 +30,15 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     if has_unit_capital_m(text) {
         return Err(DurationError::CapitalM);
     }
-    humantime::parse_duration(text).map_err(|_| DurationError::Invalid)
+    humantime::parse_duration(text).map_err(|_| match text.trim() {
+        number if is_number(number) => DurationError::NoUnit(number.to_owned()),
+        _ => DurationError::Invalid,
+    })
+}
+
+/// Whether it is digits, few enough to be repeated in a message.
+fn is_number(text: &str) -> bool {
+    (1..=9).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn has_unit_capital_m(text: &str) -> bool {
@@ -57,8 +68,15 @@ mod tests {
         for text in ["10M", "10 M", "1h10M", "1h 10M 5s", "1M"] {
             assert_eq!(parse(text), Err(DurationError::CapitalM), "{text}");
         }
-        for text in ["", "10", "soon", "-1s", "1.5", "1H"] {
+        for text in ["", "soon", "-1s", "1.5", "1H"] {
             assert_eq!(parse(text), Err(DurationError::Invalid), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_needs_a_unit() {
+        let hint = parse(" 10 ").unwrap_err().hint();
+        assert_eq!(hint, " (a unit is missing: write `10s` for seconds)");
+        assert_eq!(parse("12345678901"), Err(DurationError::Invalid));
     }
 }

@@ -34,8 +34,9 @@ pub struct ExecSpec {
     pub command: Command,
     /// Variables that the pipeline sets, in its order.
     pub env: Vec<(String, String)>,
-    /// Where the command starts. `None` is the driver's own stable directory for this task's name, or the
-    /// sandbox's.
+    /// Where the command starts: relative to the task's directory, which paths of mounts are relative to as
+    /// well, or an absolute path, which takes the place of that directory. `None` is the directory itself, or
+    /// the sandbox's.
     pub work_dir: Option<String>,
     /// What the command reads from its standard input; nothing when `None`.
     pub stdin: Option<Vec<u8>>,
@@ -79,7 +80,7 @@ impl TaskSpec {
 
 impl ContainerSpec {
     fn size(&self) -> usize {
-        let mount = |Mount { volume, path }: &Mount| {
+        let mount = |Mount { volume, path, .. }: &Mount| {
             volume.as_str().len() + path.as_os_str().len() + 2 * PER_TEXT
         };
         size_of_texts([&self.image].into_iter()) + self.mounts.iter().map(mount).sum::<usize>()
@@ -140,9 +141,11 @@ pub struct Command {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mount {
     pub volume: VolumeName,
-    /// Relative to the working directory, or absolute where the driver can do that.
-    /// Checked: no `..`, not empty.
+    /// Relative to the task's directory, or absolute where the driver can do that. `.` puts the volume in the
+    /// place of the directory. Checked: no `..`, not empty.
     pub path: PathBuf,
+    /// Whether the task cannot change the volume.
+    pub read_only: bool,
 }
 
 /// Upper bounds on what a task may use; `None` is the driver's default.

@@ -1,14 +1,13 @@
 //! Volumes as real directories, in a mount namespace that only the task sees.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::stat::Mode;
-use nix::unistd::{getegid, geteuid};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat};
+use rustix::process::{getegid, geteuid};
 
 use crate::wire::{Bind, Failure};
 
@@ -19,21 +18,30 @@ pub fn enter(directory: &str, binds: &[Bind]) -> Result<(), Failure> {
         let failed = |error: Errno| {
             format!("cannot mount a volume at `{}`: {}", bind.target, error.desc().to_lowercase())
         };
-        let source = directory_at(None, &bind.source).map_err(|e| Failure::Start(failed(e)))?;
-        let target = below(directory, &bind.target).map_err(|e| Failure::Start(failed(e)))?;
-        attach(&source, &target).map_err(|error| match error {
+        let start = |error: rustix::io::Errno| {
+            Failure::Start(failed(Errno::from_raw(error.raw_os_error())))
+        };
+        let source = directory_at(CWD, &bind.source).map_err(start)?;
+        let target = below(directory, &bind.target).map_err(start)?;
+        let refused = |error: Errno| match error {
             // Some systems allow the namespaces but take their rights away.
             Errno::EPERM | Errno::EACCES => Failure::NoMounts(failed(error)),
             error => Failure::Start(failed(error)),
-        })?;
+        };
+        attach(&source, &target).map_err(refused)?;
+        if bind.read_only {
+            // The descriptor from before is below the mount.
+            let mounted = below(directory, &bind.target).map_err(start)?;
+            forbid_writes(&mounted).map_err(refused)?;
+        }
     }
     Ok(())
 }
 
 fn isolate() -> Result<(), Failure> {
     let failed = |what: &str, error: std::io::Error| Failure::NoMounts(format!("{what}: {error}"));
-    let (uid, gid) = (geteuid(), getegid());
-    if uid.is_root() {
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    if uid == 0 {
         unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|error| failed("cannot make a mount namespace", error.into()))?;
     } else {
@@ -61,20 +69,35 @@ fn attach(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {
     mount(Some(&*source), &*target, None::<&str>, MsFlags::MS_BIND, None::<&str>)
 }
 
+/// Makes a mount read-only. A user namespace may not drop the other flags that the mount has from its source.
+fn forbid_writes(mounted: &OwnedFd) -> Result<(), Errno> {
+    let found = fstatvfs(mounted).map_err(|error| Errno::from_raw(error.raw_os_error()))?.f_flag;
+    let flags = [
+        (StatVfsMountFlags::NOSUID, MsFlags::MS_NOSUID),
+        (StatVfsMountFlags::NODEV, MsFlags::MS_NODEV),
+        (StatVfsMountFlags::NOEXEC, MsFlags::MS_NOEXEC),
+        (StatVfsMountFlags::NOATIME, MsFlags::MS_NOATIME),
+        (StatVfsMountFlags::NODIRATIME, MsFlags::MS_NODIRATIME),
+        (StatVfsMountFlags::RELATIME, MsFlags::MS_RELATIME),
+    ];
+    let kept = flags.into_iter().filter(|(flag, _)| found.contains(*flag)).map(|(_, flag)| flag);
+    let flags =
+        kept.fold(MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, MsFlags::union);
+    let path = format!("/proc/self/fd/{}", mounted.as_raw_fd());
+    mount(None::<&str>, &*path, None::<&str>, flags, None::<&str>)
+}
+
 /// Opens `path` below `directory` without following a link on the way.
-fn below(directory: &str, path: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut at = open(directory, flags, Mode::empty())?;
-    for part in path.split('/') {
-        at = directory_at(Some(&at), part)?;
+fn below(directory: &str, path: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = openat(CWD, directory, flags, Mode::empty())?;
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        at = directory_at(at.as_fd(), part)?;
     }
     Ok(at)
 }
 
-fn directory_at(parent: Option<&OwnedFd>, path: &str) -> Result<OwnedFd, Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    match parent {
-        Some(parent) => openat(parent.as_fd(), path, flags, Mode::empty()),
-        None => open(path, flags, Mode::empty()),
-    }
+fn directory_at(parent: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(parent, path, flags, Mode::empty())
 }

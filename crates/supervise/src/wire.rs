@@ -53,8 +53,9 @@ pub enum Stdio {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Bind {
     pub source: String,
-    /// Relative, without `.` or `..`; it exists.
+    /// Relative, without `.` or `..`; it exists. Empty for the directory that targets are relative to.
     pub target: String,
+    pub read_only: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -14,6 +14,7 @@ mod persist;
 mod report;
 mod restore;
 mod streams;
+mod tree;
 mod volume;
 mod watchdog;
 
@@ -23,5 +24,6 @@ pub use execution::Execution;
 pub use job::{Candidate, DIGEST_VERSION, Deadlines, Format, Operation, TransferJob};
 pub use report::{Miss, Outcome, TransferReport, TransferUpdate};
 pub use streams::Downloaded;
+pub use tree::{fetch_tree, send_tree};
 pub use volume::{LocalDirectory, VolumeAccess, VolumeArchive, VolumeStream};
 pub use watchdog::Watchdog;

@@ -15,6 +15,9 @@ use super::error::TransferError;
 use super::volume::VolumeArchive;
 use super::watchdog::{Interrupt, Watchdog};
 
+/// What errors say of a channel whose other side has gone.
+pub const NO_MORE: &str = "no more of it";
+
 /// How many bytes of an archive have been moved. Clones count the same bytes.
 #[derive(Clone, Default)]
 pub struct Moved(Arc<AtomicU64>);
@@ -110,7 +113,7 @@ impl Source for Received {
                 biased;
                 chunk = self.archive.recv() => match chunk {
                     Some(chunk) => Ok(Some(chunk?).filter(|chunk| !chunk.is_empty())),
-                    None => Err(io::Error::other("the driver sends no more of it")),
+                    None => Err(io::Error::other(format!("the driver sends {NO_MORE}"))),
                 },
                 () = self.over.cancelled() => Err(cancelled()),
             }
@@ -126,6 +129,8 @@ impl Source for Received {
 pub struct Sent {
     chunks: mpsc::Sender<io::Result<Bytes>>,
     over: CancellationToken,
+    /// Ends the writing by whoever writes at the moment, and not what is said when it has ended.
+    interrupted: CancellationToken,
     runtime: Handle,
 }
 
@@ -137,22 +142,24 @@ impl Sent {
     /// writing is an error.
     pub fn until(over: &CancellationToken) -> (Self, VolumeArchive) {
         let (chunks, archive) = mpsc::channel(WAITING);
-        (Self { chunks, over: over.child_token(), runtime: Handle::current() }, archive)
+        let over = over.child_token();
+        let interrupted = over.child_token();
+        (Self { chunks, over, interrupted, runtime: Handle::current() }, archive)
     }
 
     /// Tells the engine that this is all. Without that word it is not.
     pub fn finish(self) {
         // An engine that has gone away has a reason of its own.
-        _ = self.send(Bytes::new());
+        _ = self.send(Bytes::new(), &self.over);
     }
 
-    fn send(&self, chunk: Bytes) -> io::Result<()> {
+    fn send(&self, chunk: Bytes, until: &CancellationToken) -> io::Result<()> {
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
-                () = self.over.cancelled() => Err(cancelled()),
+                () = until.cancelled() => Err(cancelled()),
                 sent = self.chunks.send(Ok(chunk)) => {
-                    sent.map_err(|_| io::Error::other("the driver takes no more of it"))
+                    sent.map_err(|_| io::Error::other(format!("the driver takes {NO_MORE}")))
                 }
             }
         })
@@ -161,11 +168,11 @@ impl Sent {
 
 impl Sink for Sent {
     fn write(&mut self, chunk: Bytes) -> io::Result<()> {
-        self.send(chunk)
+        self.send(chunk, &self.interrupted)
     }
 
     fn interrupt(&self) -> Option<Arc<dyn Wake>> {
-        Some(Arc::new(Interrupt(self.over.clone())))
+        Some(Arc::new(Interrupt(self.interrupted.clone())))
     }
 }
 

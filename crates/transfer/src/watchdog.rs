@@ -39,6 +39,8 @@ pub struct Watchdog {
     control: Control,
     /// What stores do that is not seen here.
     followed: Mutex<Vec<Progress>>,
+    /// Whether the limits are settings of a cache, which an error names.
+    has_settings: bool,
     /// Why it has to end.
     reason: OnceLock<TransferError>,
 }
@@ -69,8 +71,15 @@ impl Watchdog {
             over,
             control,
             followed: Mutex::default(),
+            has_settings: true,
             reason: OnceLock::new(),
         }
+    }
+
+    /// The same for limits that no user can change.
+    pub fn without_settings(mut self) -> Self {
+        self.has_settings = false;
+        self
     }
 
     /// Waits for something, unless the transfer has to end first.
@@ -154,8 +163,9 @@ impl Watchdog {
         tokio::select! {
             () = self.cancel.cancelled() => TransferError::Cancelled,
             () = tokio::time::sleep_until(self.deadline) => TransferError::OverBudget(format!(
-                "gave up after {}, allow more with `cache_budget`",
-                humantime::format_duration(self.budget)
+                "gave up after {}{}",
+                humantime::format_duration(self.budget),
+                if self.has_settings { ", allow more with `cache_budget`" } else { "" }
             )),
             stage = self.stands_still() => self.stalled(stage),
         }
@@ -199,8 +209,9 @@ impl Watchdog {
             Stage::Memory => ("the wait for memory that other volumes have", "check their disks"),
         };
         TransferError::Stalled(format!(
-            "{what} made no progress for {}, {look} or raise `cache_stall`",
-            humantime::format_duration(self.stall)
+            "{what} made no progress for {}, {look}{}",
+            humantime::format_duration(self.stall),
+            if self.has_settings { " or raise `cache_stall`" } else { "" }
         ))
     }
 }

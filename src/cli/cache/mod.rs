@@ -19,9 +19,10 @@ use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
 use self::archives::{Archive, describe_all};
 use super::{Failure, Problem};
-use crate::driver::dsn;
+use crate::driver::{DRIVERS, dsn};
 use crate::process::state;
 use crate::report::{counted, human_size};
+use spec::masked;
 use store::{CacheConfig, CacheStore, StoreError, printable};
 
 /// Looks into a cache of volumes, or clears it.
@@ -87,12 +88,21 @@ struct Opened {
     store: Arc<dyn CacheStore>,
 }
 
+/// Whether a text names a driver, or looks like a DSN of one that this binary does not have.
+fn may_be_dsn(text: &str) -> bool {
+    text.contains(':') || DRIVERS.iter().any(|driver| driver.name == text)
+}
+
 impl StoreArgs {
     fn open(&self) -> Result<Opened, Failure> {
         let text = self.store.as_deref().unwrap_or_default();
         let is_url = ["s3://", "file://"].iter().any(|scheme| text.starts_with(scheme));
         let config = match is_url {
             true => CacheConfig::from_url(text).map(Some).map_err(|error| error.to_string()),
+            false if !text.is_empty() && !may_be_dsn(text) => Err(format!(
+                "expected `s3://bucket/prefix`, `file:///path` or a DSN, got `{}`",
+                masked(text)
+            )),
             false => dsn::cache_of(text).map_err(|error| error.to_string()),
         };
         let config = config.map_err(|error| wrong(format!("invalid `--store`: {error}")))?;

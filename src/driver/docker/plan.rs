@@ -10,14 +10,12 @@ use bollard::models::{
 
 use super::diagnosis::check_length;
 use super::labels::{self, Labels};
-use crate::driver::name::encoded;
 use crate::driver::{DriverError, check};
 use crate::task::{SandboxSpec, TaskSpec};
 use crate::volume::VolumeName;
 
-/// Where the working directories of tasks are. A task's own is the same in every run, since tools
-/// keep absolute paths in their caches.
-const WORK: &str = "/ci";
+/// The directory of a task, the same for all tasks of all runs: tools keep absolute paths in what they make.
+const WORK: &str = "/ci/work";
 
 /// In cores. The kernel counts in 1 ms of 100.
 const LEAST_CPU: f64 = 0.01;
@@ -36,9 +34,19 @@ pub enum Network {
 /// Surroundings that have been checked.
 pub struct ContainerPlan {
     pub spec: SandboxSpec,
+    /// What paths of mounts are relative to.
+    base: String,
+    /// Where commands start.
     work: String,
-    /// The engine's name of a volume and the absolute path of its mount point.
-    mounts: Vec<(String, String)>,
+    mounts: Vec<PlannedMount>,
+}
+
+struct PlannedMount {
+    /// The engine's name of it.
+    volume: String,
+    /// An absolute path.
+    target: String,
+    read_only: bool,
 }
 
 impl ContainerPlan {
@@ -53,9 +61,10 @@ impl ContainerPlan {
                 "a container has at least {LEAST_CPU} of a core, raise its limit of `cpu`"
             )));
         }
-        let own = Path::new(WORK).join(encoded(&spec.name));
-        let work = directory(&own, spec.work_dir.as_deref())?;
-        let mut mounts: Vec<(String, String)> = Vec::with_capacity(spec.container.mounts.len());
+        let work = directory(Path::new(WORK), spec.work_dir.as_deref())?;
+        let is_absolute = spec.work_dir.as_ref().is_some_and(|path| Path::new(path).is_absolute());
+        let base = if is_absolute { work.clone() } else { WORK.to_owned() };
+        let mut mounts: Vec<PlannedMount> = Vec::with_capacity(spec.container.mounts.len());
         for mount in &spec.container.mounts {
             let refused = |reason: &str| {
                 DriverError::Refused(format!("mount path `{}`: {reason}", mount.path.display()))
@@ -66,22 +75,23 @@ impl ContainerPlan {
                     mount.volume
                 ))
             })?;
-            let target = resolved(Path::new(&work), &mount.path).map_err(refused)?;
-            if target == work || target == "/" {
-                return Err(refused(
-                    "a volume cannot replace the working directory, mount it at a path below",
-                ));
+            let target = resolved(Path::new(&base), &mount.path).map_err(refused)?;
+            if target == "/" {
+                return Err(refused("a volume cannot replace `/`, mount it at a path below"));
             }
-            if mounts.iter().any(|(_, taken)| *taken == target) {
-                let shown = Path::new(&target).strip_prefix(&work).unwrap_or(Path::new(&target));
+            if mounts.iter().any(|other| other.target == target) {
+                let shown = match Path::new(&target).strip_prefix(&base) {
+                    Ok(path) if path.as_os_str().is_empty() => ".".into(),
+                    Ok(path) => path.to_string_lossy(),
+                    Err(_) => target.into(),
+                };
                 return Err(DriverError::Refused(format!(
-                    "two volumes are mounted at `{}`, choose another path for one",
-                    shown.display()
+                    "two volumes are mounted at `{shown}`, choose another path for one"
                 )));
             }
-            mounts.push((volume, target));
+            mounts.push(PlannedMount { volume, target, read_only: mount.read_only });
         }
-        Ok(Self { spec, work, mounts })
+        Ok(Self { spec, base, work, mounts })
     }
 
     /// The working directory, as an absolute path.
@@ -108,7 +118,7 @@ impl ContainerPlan {
         command: Vec<String>,
         with_stdin: bool,
     ) -> ContainerCreateBody {
-        let Self { spec, work, mounts } = self;
+        let Self { spec, work, mounts, .. } = self;
         let mut labels = labels.clone();
         labels.insert(labels::NAME.to_owned(), spec.name.replace('\0', ""));
         let (network_mode, networking_config) = match network {
@@ -124,9 +134,7 @@ impl ContainerPlan {
         let memory =
             spec.container.limits.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let host = HostConfig {
-            mounts: Some(
-                mounts.iter().map(|(volume, target)| mount(&labels, volume, target)).collect(),
-            ),
+            mounts: Some(mounts.iter().map(|mount| mount.to_engine(&labels)).collect()),
             network_mode,
             privileged: Some(spec.container.privileged),
             memory,
@@ -167,17 +175,31 @@ impl ContainerPlan {
     /// Volumes and the engine's names of them.
     pub fn volumes(&self) -> impl Iterator<Item = (&VolumeName, &str)> {
         let names = self.spec.container.mounts.iter().map(|mount| &mount.volume);
-        names.zip(self.mounts.iter().map(|(volume, _)| volume.as_str()))
+        names.zip(self.mounts.iter().map(|mount| mount.volume.as_str()))
     }
 
     /// The directories that the user has to be able to write to, each after those above it.
     pub fn writable(&self) -> BTreeSet<&Path> {
-        let is_below_work = |path: &Path| path.starts_with(WORK) && path != Path::new(WORK);
-        let work = Path::new(&self.work);
-        let mounts = self.mounts.iter().map(|(_, target)| Path::new(target));
-        // Nothing of an image is where the working directories are.
-        let made = mounts.clone().chain([work]).flat_map(Path::ancestors);
-        made.filter(|path| is_below_work(path)).chain(mounts).collect()
+        let targets = || self.mounts.iter().map(|mount| Path::new(&mount.target));
+        // Nothing of an image is where the directories of tasks are. What is in a volume stays as it is.
+        let is_made = |path: &&Path| {
+            path.starts_with(WORK)
+                && !targets().any(|target| path.starts_with(target) && *path != target)
+        };
+        let made = targets().chain([Path::new(&self.base), Path::new(&self.work)]);
+        let volumes = self.mounts.iter().filter(|mount| !mount.read_only);
+        let volumes = volumes.map(|mount| Path::new(&mount.target));
+        let is_read_only = |path: &Path| {
+            self.mounts.iter().any(|mount| mount.read_only && Path::new(&mount.target) == path)
+        };
+        let made = made.flat_map(Path::ancestors).filter(is_made);
+        made.filter(|path| !is_read_only(path)).chain(volumes).collect()
+    }
+}
+
+impl PlannedMount {
+    fn to_engine(&self, labels: &Labels) -> Mount {
+        Mount { read_only: Some(self.read_only), ..mount(labels, &self.volume, &self.target) }
     }
 }
 

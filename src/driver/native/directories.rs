@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nix::unistd::{getegid, geteuid};
+use rustix::process::{getegid, geteuid};
 
 use super::user::Owner;
 use crate::driver::name;
@@ -17,7 +17,8 @@ use crate::volume::VolumeName;
 use files::remove::{make_writable, remove};
 
 /// ```text
-/// tasks/<name>     where a task starts
+/// tasks/<name>     the directory of a task
+/// work             where tasks see their directories
 /// tmp/<name>       its TMPDIR
 /// volumes/<name>
 /// trash/<number>   what is being removed
@@ -49,6 +50,7 @@ enum Admitted {
 }
 
 const TASKS: &str = "tasks";
+const WORK: &str = "work";
 const TMP: &str = "tmp";
 const VOLUMES: &str = "volumes";
 const TRASH: &str = "trash";
@@ -79,7 +81,7 @@ impl Directories {
             }
             Err(error) => return Err(error),
         }
-        for name in [TASKS, TMP, VOLUMES] {
+        for name in [TASKS, WORK, TMP, VOLUMES] {
             let path = root.join(name);
             this.discard(&path)?;
             DirBuilder::new().mode(0o755).create(path)?;
@@ -127,6 +129,11 @@ impl Directories {
             }
         }
         Ok(())
+    }
+
+    /// Where every task with mounts sees its directory, in a mount namespace of its own. Empty outside.
+    pub fn common_work(&self) -> PathBuf {
+        self.root.join(WORK)
     }
 
     pub fn volume(&self, name: &VolumeName) -> PathBuf {
@@ -375,6 +382,6 @@ mod tests {
         assert!(directories.needs_sweep());
         directories.sweep();
         assert_eq!(fs::read_dir(root.path().join(TRASH)).unwrap().count(), 0);
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 4);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 5);
     }
 }

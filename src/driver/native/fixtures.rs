@@ -13,11 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat};
 use nix::libc;
-use nix::sys::stat::{Mode, fstat, mkdirat};
-use nix::unistd::{fchownat, symlinkat};
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, Uid, chownat, fstat, mkdirat, open, openat, symlinkat,
+};
+use rustix::io::Errno;
 use tokio_util::sync::CancellationToken;
 
 use super::user::Owner;
@@ -84,8 +84,10 @@ impl Fixtures {
             source,
         };
         loop {
-            let (_, new) = make_directories(base, path, owner)?;
+            let mut new = Vec::new();
+            let made = make_new_directories(base, path, owner, &mut new);
             self.made().directories.extend(new);
+            made?;
             let file = match hold(&full, wait) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 file => file.map_err(failed)?,
@@ -119,16 +121,18 @@ impl Fixtures {
         let full = base.join(path);
         let parent = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().unwrap_or(OsStr::new("."));
-        let (parent, new) = make_directories(base, parent, owner)?;
+        let mut new = Vec::new();
+        let parent = make_new_directories(base, parent, owner, &mut new);
         let mut made = self.made();
         made.directories.extend(new);
+        let parent = parent?;
         match symlinkat(volume, &parent, name) {
             Ok(()) => {}
             // Another task of this run is using it.
-            Err(Errno::EEXIST)
+            Err(Errno::EXIST)
                 if made.links.contains_key(&full)
                     && fs::read_link(&full).is_ok_and(|to| to == volume) => {}
-            Err(Errno::EEXIST) => {
+            Err(Errno::EXIST) => {
                 return Err(DriverError::Refused(format!(
                     "mount path `{}`: there is something in the working directory `{}` already, \
                      and volumes are linked, not mounted; choose a path that is free",
@@ -242,14 +246,22 @@ fn open_directory(path: &Path) -> io::Result<File> {
 }
 
 /// Makes the directories of `path` below `base` that are missing, following no link on the way.
-/// Returns the last one, and the new ones.
 pub fn make_directories(
     base: &Path,
     path: &Path,
     owner: Option<&Owner>,
-) -> Result<(OwnedFd, Vec<(PathBuf, Inode)>), DriverError> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut new = Vec::new();
+) -> Result<(), DriverError> {
+    make_new_directories(base, path, owner, &mut Vec::new()).map(drop)
+}
+
+/// The same. Returns the last one, and adds those that it has made to `new`, also before an error.
+fn make_new_directories(
+    base: &Path,
+    path: &Path,
+    owner: Option<&Owner>,
+    new: &mut Vec<(PathBuf, Inode)>,
+) -> Result<OwnedFd, DriverError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut full = base.to_owned();
     let failed = |path: &Path, error: Errno| DriverError::Io {
         context: format!("cannot make the directory `{}`", path.display()),
@@ -258,21 +270,22 @@ pub fn make_directories(
     let mut at = open(base, flags, Mode::empty()).map_err(|error| failed(base, error))?;
     for name in path {
         full.push(name);
-        let mode = Mode::from_bits_truncate(0o755);
+        let mode = Mode::from_raw_mode(0o755);
         let is_new = match mkdirat(&at, name, mode) {
             Ok(()) => {
                 if let Some(owner) = owner {
                     let (uid, gid) = owner.ids();
-                    fchownat(&at, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)
+                    let (uid, gid) = (Uid::from_raw(uid.as_raw()), Gid::from_raw(gid.as_raw()));
+                    chownat(&at, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
                         .map_err(|error| failed(&full, error))?;
                 }
                 true
             }
-            Err(Errno::EEXIST) => false,
+            Err(Errno::EXIST) => false,
             Err(error) => return Err(failed(&full, error)),
         };
-        at = match openat(&at, name, flags | OFlag::O_NOFOLLOW, Mode::empty()) {
-            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+        at = match openat(&at, name, flags | OFlags::NOFOLLOW, Mode::empty()) {
+            Err(Errno::NOTDIR | Errno::LOOP) => {
                 return Err(DriverError::Refused(format!(
                     "mount path `{}`: `{}` is a link or a file, and only directories can be on the \
                      way to a volume",
@@ -287,5 +300,5 @@ pub fn make_directories(
             new.push((full.clone(), (found.st_dev, found.st_ino)));
         }
     }
-    Ok((at, new))
+    Ok(at)
 }

@@ -22,8 +22,9 @@ pub struct MountPlan {
 #[derive(Clone, Debug)]
 struct PlannedMount {
     volume: PathBuf,
-    /// Relative to the working directory, of ordinary names only.
+    /// Relative to the task's directory, of ordinary names only. Empty for the directory itself.
     target: PathBuf,
+    read_only: bool,
     /// The nearest mount above this one, by its place in the plan.
     above: Option<usize>,
 }
@@ -51,26 +52,21 @@ impl MountPlan {
                     Component::Normal(name) => target.push(name),
                     Component::CurDir => {}
                     Component::ParentDir => {
-                        return Err(refused("`..` leads out of the working directory"));
+                        return Err(refused("`..` leads out of the task's directory"));
                     }
                     Component::RootDir | Component::Prefix(_) => {
                         return Err(refused(
                             "tasks of the `native` driver see this machine's own file system, \
-                             where a volume cannot be mounted; use a path relative to the working \
+                             where a volume cannot be mounted; use a path relative to the task's \
                              directory",
                         ));
                     }
                 }
             }
-            if target.as_os_str().is_empty() {
-                return Err(refused(
-                    "a volume cannot replace the working directory, mount it at a path below",
-                ));
-            }
             if target.to_str().is_none() {
                 return Err(refused("it is not valid UTF-8"));
             }
-            planned.push(PlannedMount { volume, target, above: None });
+            planned.push(PlannedMount { volume, target, read_only: mount.read_only, above: None });
         }
         planned.sort_by(|a, b| a.target.cmp(&b.target));
         for index in 1..planned.len() {
@@ -79,7 +75,7 @@ impl MountPlan {
             if before[index - 1].target == mount.target {
                 return Err(DriverError::Refused(format!(
                     "two volumes are mounted at `{}`, choose another path for one",
-                    mount.target.display()
+                    shown(&mount.target)
                 )));
             }
             mount.above = before.iter().rposition(|above| mount.target.starts_with(&above.target));
@@ -92,48 +88,72 @@ impl MountPlan {
         self.mounts.iter().try_for_each(|mount| owner.take_if_new(&mount.volume))
     }
 
+    /// The volume in the place of the task's directory, if there is one.
+    pub fn root(&self) -> Option<&Path> {
+        let first = self.mounts.first()?;
+        first.target.as_os_str().is_empty().then_some(&*first.volume)
+    }
+
+    /// Whether a task must not change one of the volumes.
+    pub fn has_read_only(&self) -> bool {
+        self.mounts.iter().any(|mount| mount.read_only)
+    }
+
     /// What a task's reaper has to do to mount these.
-    pub fn binds(&self) -> Vec<Bind> {
+    pub fn binds(&self) -> impl Iterator<Item = Bind> {
         let text = |path: &Path| path.to_string_lossy().into_owned();
-        let bind = |mount: &PlannedMount| Bind {
+        self.mounts.iter().map(move |mount| Bind {
             source: text(&mount.volume),
             target: text(&mount.target),
-        };
-        self.mounts.iter().map(bind).collect()
-    }
-
-    /// Where a path below the working directory really is: a directory that exists, and the path below.
-    pub fn place<'a>(&'a self, work: &'a Path, path: &'a Path) -> (&'a Path, &'a Path) {
-        let below = |mount: &'a PlannedMount| {
-            Some((mount.volume.as_path(), path.strip_prefix(&mount.target).ok()?))
-        };
-        // Those that are deeper come later.
-        self.mounts.iter().rev().find_map(below).unwrap_or((work, path))
-    }
-
-    /// Where each mount point has to be: a directory that exists, and a path below. A mount point
-    /// below another mount is in that one's volume.
-    pub fn points<'a>(&'a self, work: &'a Path) -> impl Iterator<Item = (&'a Path, &'a Path)> {
-        self.mounts.iter().map(move |mount| match mount.above.map(|above| &self.mounts[above]) {
-            Some(above) => {
-                let below = mount.target.strip_prefix(&above.target).unwrap_or(&mount.target);
-                (above.volume.as_path(), below)
-            }
-            None => (work, mount.target.as_path()),
+            read_only: mount.read_only,
         })
     }
 
-    /// Two mounts of which one is below the other, if there are any.
-    pub fn nested(&self) -> Option<(&Path, &Path)> {
-        let below = self.mounts.iter().find(|mount| mount.above.is_some())?;
-        let above = &self.mounts[below.above?];
-        Some((&above.target, &below.target))
+    /// Where a path below the task's directory really is: a directory that exists, the path below, and whether
+    /// that must not be changed.
+    pub fn place<'a>(&'a self, work: &'a Path, path: &'a Path) -> (&'a Path, &'a Path, bool) {
+        let below = |mount: &'a PlannedMount| {
+            let below = path.strip_prefix(&mount.target).ok()?;
+            Some((mount.volume.as_path(), below, mount.read_only))
+        };
+        // Those that are deeper come later.
+        self.mounts.iter().rev().find_map(below).unwrap_or((work, path, false))
     }
 
-    /// The volumes' directories and where they belong in the working directory.
-    pub fn targets(&self) -> impl Iterator<Item = (&Path, &Path)> {
-        self.mounts.iter().map(|mount| (mount.volume.as_path(), mount.target.as_path()))
+    /// Where each mount point has to be: a directory that exists, a path below, and whether that must not be
+    /// changed. A mount point below another mount is in that one's volume.
+    pub fn points<'a>(
+        &'a self,
+        work: &'a Path,
+    ) -> impl Iterator<Item = (&'a Path, &'a Path, bool)> {
+        self.mounts.iter().map(move |mount| match mount.above.map(|above| &self.mounts[above]) {
+            Some(above) => {
+                let below = mount.target.strip_prefix(&above.target).unwrap_or(&mount.target);
+                (above.volume.as_path(), below, above.read_only)
+            }
+            None => (work, mount.target.as_path(), false),
+        })
     }
+
+    /// Two mounts of which one is below the other, if there are any. One in the place of the task's directory
+    /// does not count.
+    pub fn nested(&self) -> Option<(&Path, &Path)> {
+        let above = |mount: &PlannedMount| {
+            let above = &self.mounts[mount.above?];
+            (!above.target.as_os_str().is_empty()).then_some(above)
+        };
+        self.mounts.iter().find_map(|mount| Some((&*above(mount)?.target, &*mount.target)))
+    }
+
+    /// The volumes' directories and where they belong below the task's directory.
+    pub fn targets(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        let below = self.mounts.iter().filter(|mount| !mount.target.as_os_str().is_empty());
+        below.map(|mount| (mount.volume.as_path(), mount.target.as_path()))
+    }
+}
+
+fn shown(target: &Path) -> std::path::Display<'_> {
+    if target.as_os_str().is_empty() { Path::new(".").display() } else { target.display() }
 }
 
 #[cfg(test)]
@@ -146,6 +166,7 @@ mod tests {
             .map(|(volume, path)| Mount {
                 volume: VolumeName::new(*volume).unwrap(),
                 path: path.into(),
+                read_only: false,
             })
             .collect();
         let find = |name: &VolumeName| {
@@ -159,7 +180,7 @@ mod tests {
         let plan = plan(&[("b", "x/./y/z"), ("a", "x"), ("c", "x-y"), ("d", "x/y/w")]).unwrap();
         let points: Vec<_> = plan.points(Path::new("/w")).collect();
         let points: Vec<(&str, &str)> =
-            points.iter().map(|(a, b)| (a.to_str().unwrap(), b.to_str().unwrap())).collect();
+            points.iter().map(|(a, b, _)| (a.to_str().unwrap(), b.to_str().unwrap())).collect();
         assert_eq!(points, [("/w", "x"), ("/v/a", "y/w"), ("/v/a", "y/z"), ("/w", "x-y")]);
         assert_eq!(plan.nested(), Some((Path::new("x"), Path::new("x/y/w"))));
     }
@@ -167,17 +188,12 @@ mod tests {
     #[test]
     fn mounts_that_make_no_sense_are_refused() {
         let table = [
-            (("a", "../x"), "mount path `../x`: `..` leads out of the working directory"),
-            (("a", "x/../../y"), "mount path `x/../../y`: `..` leads out of the working directory"),
-            (
-                ("a", "."),
-                "mount path `.`: a volume cannot replace the working directory, mount it at a path \
-                 below",
-            ),
+            (("a", "../x"), "mount path `../x`: `..` leads out of the task's directory"),
+            (("a", "x/../../y"), "mount path `x/../../y`: `..` leads out of the task's directory"),
             (
                 ("a", "/data"),
                 "mount path `/data`: tasks of the `native` driver see this machine's own file \
-                 system, where a volume cannot be mounted; use a path relative to the working \
+                 system, where a volume cannot be mounted; use a path relative to the task's \
                  directory",
             ),
             (("missing", "x"), "there is no volume `missing`, create it before a task mounts it"),
@@ -189,5 +205,25 @@ mod tests {
             plan(&[("a", "x"), ("b", "./x")]).unwrap_err(),
             "two volumes are mounted at `x`, choose another path for one"
         );
+        assert_eq!(
+            plan(&[("a", "."), ("b", "./")]).unwrap_err(),
+            "two volumes are mounted at `.`, choose another path for one"
+        );
+    }
+
+    #[test]
+    fn a_volume_may_take_the_place_of_the_directory() {
+        let plan = plan(&[("b", "x"), ("a", "."), ("c", "x/y")]).unwrap();
+        assert_eq!(plan.root(), Some(Path::new("/v/a")));
+        let points: Vec<_> = plan.points(Path::new("/w")).collect();
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let points: Vec<_> = points.iter().map(|(at, below, _)| (text(at), text(below))).collect();
+        let expected = [("/w", ""), ("/v/a", "x"), ("/v/b", "y")];
+        assert_eq!(points, expected.map(|(at, below)| (at.to_owned(), below.to_owned())));
+        assert_eq!(
+            plan.place(Path::new("/w"), Path::new("z")),
+            (Path::new("/v/a"), Path::new("z"), false)
+        );
+        assert_eq!(plan.nested(), Some((Path::new("x"), Path::new("x/y"))));
     }
 }

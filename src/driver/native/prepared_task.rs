@@ -26,17 +26,22 @@ pub struct TaskPlan {
     pub spec: TaskSpec,
     owner: Option<Owner>,
     mounts: MountPlan,
-    /// What paths of mounts are relative to.
     work: Work,
-    /// Where the command starts, relative to that or absolute.
+}
+
+/// A task's directory, and where its command starts.
+#[derive(Clone)]
+pub struct Work {
+    /// What paths of mounts are relative to.
+    base: Base,
+    /// Relative to that, empty for the directory itself, or absolute.
     start: PathBuf,
 }
 
-/// A working directory.
-#[derive(Clone)]
-pub enum Work {
-    /// Below the task's own directory; empty for the directory itself.
-    Own(PathBuf),
+#[derive(Clone, PartialEq)]
+enum Base {
+    /// A directory that is made for the task or its sandbox, and removed after it.
+    Own,
     /// A directory of the machine, which is neither made nor emptied nor removed.
     Foreign(PathBuf),
 }
@@ -61,13 +66,20 @@ impl TaskPlan {
 
     fn new(shared: &Shared, spec: TaskSpec, sandbox: Option<Work>) -> Result<Self, DriverError> {
         let work = Work::new(spec.exec.work_dir.as_deref())?;
-        let (work, start) = match (sandbox, work) {
-            (None, work) => (work, PathBuf::new()),
-            (Some(sandbox), Work::Own(start) | Work::Foreign(start)) => (sandbox, start),
+        let work = match sandbox {
+            None => work,
+            Some(sandbox) => sandbox.with(work),
         };
         let owner = owner(spec.exec.command.user.as_deref())?;
         let mounts = MountPlan::new(&spec.container.mounts, |name| shared.volume(name))?;
-        Ok(Self { spec, owner, mounts, work, start })
+        if mounts.root().is_some() && !work.is_own() {
+            return Err(DriverError::Refused(
+                "mount path `.`: a volume cannot take the place of a directory of this machine; leave the \
+                 absolute `workDir` out, or mount the volume at a path below"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self { spec, owner, mounts, work })
     }
 
     /// How many mount points have to be held open.
@@ -86,7 +98,17 @@ pub fn owner(user: Option<&str>) -> Result<Option<Owner>, DriverError> {
 
 impl Work {
     pub fn is_own(&self) -> bool {
-        matches!(self, Self::Own(_))
+        self.base == Base::Own
+    }
+
+    /// Where a command of a sandbox starts that asks for a directory of its own.
+    fn with(self, inner: Self) -> Self {
+        let start = match inner.base {
+            Base::Own if inner.start.as_os_str().is_empty() => self.start,
+            Base::Own => self.start.join(inner.start),
+            Base::Foreign(path) => path,
+        };
+        Self { base: self.base, start }
     }
 
     pub fn new(text: Option<&str>) -> Result<Self, DriverError> {
@@ -99,7 +121,9 @@ impl Work {
         }
         if path.is_absolute() {
             return match fs::metadata(path) {
-                Ok(found) if found.is_dir() => Ok(Self::Foreign(path.into())),
+                Ok(found) if found.is_dir() => {
+                    Ok(Self { base: Base::Foreign(path.into()), start: PathBuf::new() })
+                }
                 Ok(_) => Err(refused("it is not a directory")),
                 Err(error) => Err(refused(&error.to_string())),
             };
@@ -112,7 +136,7 @@ impl Work {
                 _ => return Err(refused("`..` leads out of the task's own directory")),
             }
         }
-        Ok(Self::Own(below))
+        Ok(Self { base: Base::Own, start: below })
     }
 }
 
@@ -131,6 +155,17 @@ impl WorkArea {
             Self::Shared(lease) => lease,
         }
     }
+}
+
+/// Refuses a mount below a read-only one that has no directory for it.
+fn has_point(volume: &Path, point: &Path) -> Result<(), DriverError> {
+    if volume.join(point).is_dir() {
+        return Ok(());
+    }
+    Err(DriverError::Refused(format!(
+        "mount path `{}`: there is no such directory in the read-only volume above it; make it there before",
+        point.display()
+    )))
 }
 
 /// Refuses arguments and variables that no kernel takes, without sending them to a reaper first.
@@ -230,26 +265,36 @@ impl PreparedTask {
             lease.make(self.own_work, owner).map_err(failed("make directories"))?;
         }
         let lease = self.area.lease();
-        let work = match &plan.work {
-            Work::Own(below) if below.as_os_str().is_empty() => lease.work.clone(),
-            Work::Own(below) => {
-                make_directories(&lease.work, below, owner)?;
-                lease.work.join(below)
-            }
-            Work::Foreign(path) => path.clone(),
+        let mut work = match &plan.work.base {
+            Base::Own => lease.work.clone(),
+            Base::Foreign(path) => path.clone(),
         };
+        if shared.links()
+            && let Some(volume) = plan.mounts.root()
+        {
+            // No link can take the directory's place, so the task starts in the volume.
+            work = volume.to_owned();
+        }
         let (env, search) = shared.environment.of_task(owner, &lease.tmp, &plan.spec.exec.env);
-        let binds = self.mount(shared, plan, &work, stop)?;
-        let start = if plan.start.as_os_str().is_empty() {
-            // Joined with it, the path would end in a slash.
-            work.clone()
-        } else {
-            if self.own_work && plan.start.is_relative() {
-                let (base, below) = plan.mounts.place(&work, &plan.start);
+        let mut binds = self.mount(shared, plan, &work, stop)?;
+        let below = &plan.work.start;
+        if self.own_work && below.is_relative() {
+            let (base, below, read_only) = plan.mounts.place(&work, below);
+            if !read_only {
                 make_directories(base, below, owner)?;
             }
-            work.join(&plan.start)
-        };
+        }
+        if self.own_work && !binds.is_empty() {
+            // Tools keep absolute paths in what they make, so all tasks see their directories at one place.
+            if plan.mounts.root().is_none() {
+                let (source, target) = (work.to_string_lossy().into_owned(), String::new());
+                binds.insert(0, wire::Bind { source, target, read_only: false });
+            }
+            work = shared.directories.common_work();
+        }
+        // Joined with an empty path, it would end in a slash.
+        let is_start = below.as_os_str().is_empty();
+        let start = if is_start { work.clone() } else { work.join(below) };
         let with_stdin = plan.spec.exec.stdin.is_some();
         let launch = Launch {
             command: plan.spec.exec.command.path.clone(),
@@ -283,15 +328,24 @@ impl PreparedTask {
             })?;
         }
         if !shared.links() {
-            for (base, point) in mounts.points(directory) {
-                if self.own_work || base != directory {
+            for (base, point, read_only) in mounts.points(directory) {
+                if read_only {
+                    has_point(base, point)?;
+                } else if self.own_work || base != directory {
                     make_directories(base, point, owner)?;
                 } else {
                     let wait = Wait { stop, notices: &shared.notices };
                     shared.fixtures.point(base, point, owner, &wait, &mut self.held)?;
                 }
             }
-            return Ok(mounts.binds());
+            return Ok(mounts.binds().collect());
+        }
+        if mounts.has_read_only() {
+            return Err(DriverError::Refused(
+                "a read-only mount needs a mount namespace, which this system forbids; leave \
+                 `readOnly` out, or run where mounts are possible"
+                    .to_owned(),
+            ));
         }
         if let Some((above, below)) = mounts.nested() {
             return Err(DriverError::Refused(format!(

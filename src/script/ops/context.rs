@@ -9,9 +9,7 @@ use crate::context::RunContext;
 #[cfg_attr(test, derive(ts_rs::TS))]
 #[serde(rename_all = "camelCase")]
 pub struct PipelineContext {
-    #[serde(rename = "runID")]
     run_id: String,
-    #[serde(rename = "pipelineID")]
     pipeline_id: String,
     driver_name: String,
     /// Whether tasks run in container images.
@@ -35,6 +33,15 @@ pub fn op_pipeline_context(state: &mut OpState) -> PipelineContext {
         pipeline_id: context.identity.pipeline.clone(),
         driver_name: context.driver_name.to_owned(),
         has_images: context.capabilities.images,
-        args: context.args.clone(),
+        args: context.given.args.clone(),
     }
+}
+
+/// The image of tasks that name none: empty where the driver has no images, `null` where it needs one.
+#[op2]
+#[string]
+pub fn op_default_image(state: &mut OpState) -> Option<String> {
+    let context = state.borrow::<Arc<RunContext>>();
+    let image = context.given.image.clone();
+    if context.capabilities.images { image } else { Some(image.unwrap_or_default()) }
 }

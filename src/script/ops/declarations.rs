@@ -4,6 +4,7 @@ use deno_core::OpDecl;
 use ts_rs::{Config, TS};
 
 use super::context::PipelineContext;
+use super::files::{FileRequest, PublishRequest, SourceRequest};
 use super::plan::PlanEvent;
 use super::sandboxes::{ExecRequest, SandboxInfo, SandboxRequest};
 use super::tasks::{
@@ -19,6 +20,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js/ops.gen.ts");
 const OPS: &[(&str, &[&str], &str)] = &[
     ("op_console_write", &["stream: \"stdout\" | \"stderr\"", "text: string"], "void"),
     ("op_pipeline_context", &[], "PipelineContext"),
+    ("op_default_image", &[], "string | null"),
     ("op_run_clock", &[], "number"),
     ("op_plan_event", &["event: PlanEvent"], "void"),
     ("op_random_fill", &["buffer: Uint8Array"], "void"),
@@ -41,6 +43,10 @@ const OPS: &[(&str, &[&str], &str)] = &[
     ("op_yaml_parse", &["text: string"], "unknown"),
     ("op_yaml_to_json", &["text: string"], "string"),
     ("op_yaml_stringify", &["value: unknown"], "string"),
+    ("op_source_import", &["request: SourceRequest"], "Promise<VolumeInfo>"),
+    ("op_artifact_publish", &["request: PublishRequest"], "Promise<string>"),
+    ("op_file_read", &["request: FileRequest"], "Promise<Uint8Array>"),
+    ("op_files_hash", &["patterns: readonly string[]"], "Promise<string>"),
     ("op_volume_create", &["request: VolumeRequest"], "Promise<VolumeInfo>"),
     ("op_volume_name_error", &["name: string"], "string | null"),
 ];
@@ -63,6 +69,9 @@ fn declarations() -> String {
         ExecRequest::decl(&config),
         TaskResult::decl(&config),
         OutputChunk::decl(&config),
+        SourceRequest::decl(&config),
+        FileRequest::decl(&config),
+        PublishRequest::decl(&config),
         VolumeRequest::decl(&config),
         VolumeInfo::decl(&config),
         PipelineContext::decl(&config),

@@ -5,6 +5,7 @@
 
 mod console;
 mod context;
+mod files;
 mod memory;
 mod plan;
 mod random;
@@ -28,6 +29,7 @@ deno_core::extension!(
     ops = [
         console::op_console_write,
         context::op_pipeline_context,
+        context::op_default_image,
         context::op_run_clock,
         plan::op_plan_event,
         random::op_random_fill,
@@ -50,6 +52,10 @@ deno_core::extension!(
         yaml::op_yaml_parse,
         yaml::op_yaml_to_json,
         yaml::op_yaml_stringify,
+        files::op_source_import,
+        files::op_artifact_publish,
+        files::op_file_read,
+        files::op_files_hash,
         volumes::op_volume_create,
         volumes::op_volume_name_error,
     ],

@@ -48,6 +48,8 @@ pub struct ContainerRequest {
 #[serde(rename_all = "camelCase")]
 pub struct ExecutionRequest {
     command: CommandRequest,
+    /// What the command was made of, if the pipeline gave a script.
+    script: Option<String>,
     #[cfg_attr(test, ts(type = "Uint8Array | null"))]
     stdin: Option<JsBuffer>,
     timeout_ms: Option<f64>,
@@ -74,9 +76,11 @@ pub struct CommandRequest {
 
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
 pub struct MountRequest {
     volume: String,
     path: String,
+    read_only: bool,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +101,8 @@ pub struct TaskResult {
     stderr: String,
     #[cfg_attr(test, ts(type = "\"complete\" | \"abort\""))]
     status: &'static str,
+    signal: Option<&'static str>,
+    timed_out: bool,
     message: String,
     duration_ms: f64,
     truncated: bool,
@@ -149,6 +155,7 @@ pub fn start(
 ) -> Result<u32, JsErrorBox> {
     let ExecutionRequest {
         command,
+        script,
         stdin,
         timeout_ms,
         left_of_ms,
@@ -184,8 +191,17 @@ pub fn start(
         return Err(too_much());
     }
     let (memory, step) = (Some(memory), step.map(u64::from));
-    let options =
-        TaskOptions { timeout, left_of, cleanup, will_retry, sandbox, listener, memory, step };
+    let options = TaskOptions {
+        timeout,
+        left_of,
+        cleanup,
+        will_retry,
+        script,
+        sandbox,
+        listener,
+        memory,
+        step,
+    };
     let task = context.runtime.spawn(context.tasks.start(spec, options));
     state.borrow_mut::<Tasks>().0.insert(key, Started { result: Some(task), output });
     Ok(key)
@@ -238,6 +254,8 @@ pub async fn op_task_wait(
         stdout: result.stdout,
         stderr: result.stderr,
         status: if result.exit == TaskExit::Cancelled { "abort" } else { "complete" },
+        signal: result.signal,
+        timed_out: result.timed_out,
         message: result.message,
         duration_ms: (result.duration.as_secs_f64() * 1e6).round() / 1e3,
         truncated: result.truncated,
@@ -275,8 +293,9 @@ impl ContainerRequest {
         let mounts = self
             .mounts
             .into_iter()
-            .map(|MountRequest { volume, path }| {
-                Ok(Mount { volume: VolumeName::new(volume)?, path: PathBuf::from(path) })
+            .map(|MountRequest { volume, path, read_only }| {
+                let volume = VolumeName::new(volume)?;
+                Ok(Mount { volume, path: PathBuf::from(path), read_only })
             })
             .collect::<Result<_, crate::volume::VolumeNameError>>()
             .map_err(|error| JsErrorBox::type_error(format!("mounts: {error}")))?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tasks::{join, not_started};
 use crate::context::RunContext;
+use crate::driver::Volume;
 use crate::volume::VolumeName;
 
 #[derive(Deserialize)]
@@ -45,7 +46,13 @@ pub async fn op_volume_create(
         created.map_err(|error| context.tasks.failed(error))
     };
     let volume = join(runtime.spawn(create)).await?.map_err(not_started)?;
-    Ok(VolumeInfo { name: volume.name.to_string(), path: volume.path })
+    Ok(VolumeInfo::from(volume))
+}
+
+impl From<Volume> for VolumeInfo {
+    fn from(volume: Volume) -> Self {
+        Self { name: volume.name.to_string(), path: volume.path }
+    }
 }
 
 /// Why a text is no volume name; `None` when it is one.

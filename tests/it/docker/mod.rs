@@ -6,6 +6,7 @@ mod images;
 mod impostors;
 mod leases;
 mod places;
+mod project_files;
 mod ssh;
 mod starts;
 
@@ -110,9 +111,11 @@ macro_rules! conforms {
 
 contract! { commands: contract, conformance, |driver| driver, }
 contract! { drivers: driver_contract, conformance, |driver| driver, }
-contract! { mounts: mount_contract, conformance, |driver| driver, }
+contract! { places: mount_places, mounts, |driver| driver, }
+contract! { mounts: mount_contract, mounts, |driver| driver, }
 contract! { commands: contract_in_sandboxes, conformance, |driver| &crate::sandboxes::Sandboxed(driver), }
-contract! { mounts: mounts_in_sandboxes, conformance, |driver| &crate::sandboxes::Sandboxed(driver), }
+contract! { places: places_in_sandboxes, mounts, |driver| &crate::sandboxes::Sandboxed(driver), }
+contract! { mounts: mounts_in_sandboxes, mounts, |driver| &crate::sandboxes::Sandboxed(driver), }
 contract! { shells: shells, shells, |driver| driver, }
 contract! { sandboxes: sandboxes, sandboxes, |driver| driver, }
 
@@ -126,14 +129,15 @@ async fn an_image_is_an_environment_and_nothing_more() {
     let script =
         "pwd; id -u; echo $FROM_IMAGE; echo x > file && echo y > v/file && cat file v/file";
     let text = succeed(&run.driver, &in_image(mounted(sh(script), &[(&cache, "v")]))).await;
-    assert_eq!(text, "/ci/test\n1000\n1\nx\ny\n");
+    assert_eq!(text, "/ci/work\n1000\n1\nx\ny\n");
     let mut spec = in_image(sh("id -u; touch file"));
     spec.exec.command.user = Some("0".into());
     assert_eq!(succeed(&run.driver, &spec).await, "0\n");
     spec.exec.command.user = Some("daemon".into());
     assert_eq!(succeed(&run.driver, &spec).await, "1\n");
     let deep = volume(&run.driver, "deep").await;
-    let mut below = mounted(sh("touch file ../file a/file a/b/file"), &[(&deep, "a/b")]);
+    let mut below =
+        mounted(sh("touch file ../file ../../a/file ../../a/b/file"), &[(&deep, "a/b")]);
     below.exec.command.user = Some("daemon".into());
     below.exec.work_dir = Some("some/where".into());
     succeed(&run.driver, &below).await;
@@ -187,7 +191,7 @@ async fn two_runs_at_the_same_time_do_not_see_each_other() {
         let cache = volume(&run.driver, "cache").await;
         let script = "ls -A v; echo x > v/file; pwd";
         let text = succeed(&run.driver, &mounted(sh(script), &[(&cache, "v")])).await;
-        assert_eq!(text, "/ci/test\n");
+        assert_eq!(text, "/ci/work\n");
     }
     one.end().await;
     let cache = volume(&two.driver, "cache").await;

@@ -105,7 +105,8 @@ mod bind {
 
     contract! { commands: conformance, |driver| driver, Bind, }
     contract! { drivers: conformance, |driver| driver, Bind, }
-    contract! { mounts: conformance, |driver| driver, Bind, }
+    contract! { places: mounts, |driver| driver, Bind, }
+    contract! { mounts: mounts, |driver| driver, Bind, }
     contract! { processes: conformance, |driver| driver, Bind, }
     contract! { shells: shells, |driver| driver, Bind, }
     contract! { sandboxes: sandboxes, |driver| driver, Bind, }
@@ -117,6 +118,7 @@ mod link {
 
     contract! { commands: conformance, |driver| driver, Link, }
     contract! { drivers: conformance, |driver| driver, Link, }
+    contract! { places: mounts, |driver| driver, Link, }
     contract! { processes: conformance, |driver| driver, Link, }
     contract! { shells: shells, |driver| driver, Link, }
     contract! { sandboxes: sandboxes, |driver| driver, Link, }
@@ -129,7 +131,8 @@ mod in_sandboxes {
     use crate::sandboxes::Sandboxed;
 
     contract! { commands: conformance, |driver| &Sandboxed(driver), Bind, }
-    contract! { mounts: conformance, |driver| &Sandboxed(driver), Bind, }
+    contract! { places: mounts, |driver| &Sandboxed(driver), Bind, }
+    contract! { mounts: mounts, |driver| &Sandboxed(driver), Bind, }
 }
 
 #[tokio::test]

@@ -20,10 +20,13 @@ export const pipeline = async () => {
     equal: (result) => {
       const { stdout, stderr, durationMs } = result;
       assert.equal(result, {
+        ok: false,
         code: 3,
         stdout,
         stderr,
         status: "complete",
+        signal: null,
+        timedOut: false,
         message: "",
         durationMs,
         truncated: false,

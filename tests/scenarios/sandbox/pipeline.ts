@@ -60,7 +60,6 @@ export const pipeline = async () => {
   }
 
   const calls: (() => Promise<unknown>)[] = [
-    () => runtime.startSandbox({ name: "x" } as SandboxOptions),
     () => runtime.startSandbox({ name: "x", image: "y", comand: sh("true") } as SandboxOptions),
     () => closed.exec({} as ExecOptions),
     () => closed.exec({ command: sh("true"), image: "y" } as ExecOptions),

@@ -9,6 +9,25 @@ export const pipeline: Pipeline = async () => {
 
   await runtime.run({ name: "least", image: "alpine", command: { path: "true" } });
 
+  await runtime.run({ name: "short", command: ["true"] });
+  await runtime.run({ name: "lines", script: "npm ci\nnpm test", user: "1000:1000" });
+  const words: readonly string[] = ["echo", "text"];
+  const { ok, signal, timedOut } = await runtime.run({ name: "words", command: words });
+  const how: [boolean, string | null, boolean] = [ok, signal, timedOut];
+  await runtime.run({
+    name: how.join(),
+    command: ["true"],
+    mounts: { ".": { volume: cache, readOnly: true }, other: anonymous },
+  });
+  await runtime.run({
+    name: "listed",
+    command: ["true"],
+    mounts: [{ name: cache.name, path: ".", readOnly: true }],
+  });
+  const times: Duration[] = [1, "90s", "1.5h", "1h 30m", "1d 2h 3m"];
+  const sizes: Size[] = [1, "512MB", "1.5 GiB", "10B"];
+  console.log(times, sizes);
+
   const most: RunOptions = {
     name: "most",
     image: "alpine",
@@ -98,8 +117,9 @@ export const pipeline: Pipeline = async () => {
   }
 
   const text: string = YAML.stringify({ steps: [1, null, "x"] });
-  const { runID, pipelineID, driverName, args: given } = pipelineContext;
-  const all: string[] = [runID, pipelineID, driverName, text, ...given];
+  const { runId, pipelineId, driverName, args: given } = pipelineContext;
+  const { runID, pipelineID } = pipelineContext;
+  const all: string[] = [runId, pipelineId, runID, pipelineID, driverName, text, ...given];
   console.table(all);
 };
 

@@ -11,14 +11,16 @@ type Mutable<T> = T extends readonly (infer Element)[] ? Element[]
   : T extends object ? { -readonly [K in keyof T]: Mutable<T[K]> }
   : T;
 
-export const result: Same<Host.TaskResult, RunResult> = true;
+export const result: Same<Host.TaskResult, Omit<RunResult, "ok">> = true;
 export const volume: Same<Host.VolumeInfo, Volume> = true;
-export const context: Same<Host.PipelineContext, PipelineContext> = true;
+export const context: Same<Host.PipelineContext, Omit<PipelineContext, "runID" | "pipelineID">> =
+  true;
 export const stream: Same<Host.OutputChunk["stream"], OutputStream> = true;
 
 /**
  * Every option has a place in the request, under the name that the host uses for it. A signal stays
- * in the isolate, which tells the host when to end the task, and so does what a failure means.
+ * in the isolate, which tells the host when to end the task, and so does what a failure means. Who runs it is a
+ * part of the command.
  */
 type Renamed = {
   timeout: "timeoutMs";
@@ -35,9 +37,9 @@ type Parts<Requested> = Record<
   | (Requested extends { execution: infer Part } ? Exclude<keyof Part, "step" | "leftOfMs"> : never),
   true
 >;
-export const run: Same<Keys<RunOptions>, Parts<Host.TaskRequest>> = true;
+export const run: Same<Keys<Omit<RunFields, "user">>, Parts<Host.TaskRequest>> = true;
 export const sandbox: Same<Keys<SandboxOptions>, Parts<Host.SandboxRequest>> = true;
-export const exec: Same<Keys<ExecOptions>, Parts<Host.ExecRequest>> = true;
+export const exec: Same<Keys<Omit<ExecFields, "user">>, Parts<Host.ExecRequest>> = true;
 export const command: Same<
   Record<keyof Command, true>,
   Record<keyof Host.CommandRequest, true>

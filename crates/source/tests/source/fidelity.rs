@@ -28,7 +28,7 @@ fn touch(path: &Path, nanos: u64) {
 fn modes_and_times_and_empty_directories_stay() {
     let place = Place::with(&["a", "read-only", "script", "sub/b"]);
     fs::create_dir_all(place.root.join("empty/deep")).unwrap();
-    let modes = [("read-only", 0o444), ("script", 0o4755), ("sub/b", 0o666), ("sub", 0o2577)];
+    let modes = [("read-only", 0o444), ("script", 0o755), ("sub/b", 0o666), ("sub", 0o1577)];
     for (number, (path, mode)) in modes.into_iter().enumerate() {
         let path = place.root.join(path);
         touch(&path, 1_000_000_000_123_456_789 + number as u64);
@@ -38,6 +38,19 @@ fn modes_and_times_and_empty_directories_stay() {
     let copy = whole(&place);
     assert_eq!(tree(&copy.root), tree(&place.root));
     assert_eq!(copy.root.join("sub").metadata().unwrap().mtime_nsec(), 123_456_792);
+}
+
+/// The copy belongs to another user than the file may have.
+#[test]
+fn setuid_and_setgid_bits_are_dropped() {
+    let place = Place::with(&["script", "sub/b"]);
+    for (path, mode) in [("script", 0o6755), ("sub", 0o2755)] {
+        fs::set_permissions(place.root.join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let copy = whole(&place);
+    for path in ["script", "sub"] {
+        assert_eq!(copy.root.join(path).metadata().unwrap().mode() & 0o7777, 0o755, "{path}");
+    }
 }
 
 #[test]
