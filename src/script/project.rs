@@ -2,7 +2,8 @@
 //!
 //! Every file that a pipeline imports, every `package.json` and every line that a message quotes is read
 //! through here: a handle without access to content is opened, the kernel is asked for its real path, and it
-//! is read only if that is below the project's root.  Code can name any file as its source (`//# sourceURL`), which is why messages need this too.
+//! is read only if that is below the project's root. Code can name any file as its source (`//# sourceURL`), which
+//! is why messages need this too.
 
 use std::fs::File;
 use std::io::{self, Read};

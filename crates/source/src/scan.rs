@@ -12,7 +12,7 @@ use super::batch::with_threads;
 use super::error::{SourceError, shown};
 use super::git_tree;
 use super::glob::Globs;
-use super::handle::open_root;
+use super::handle::{open_below, open_root};
 use super::listing::{Directory, Entry, From, Kind, Listing, Stamp};
 use super::notices::Notices;
 use super::options::Options;
@@ -42,7 +42,9 @@ pub fn scan(
     if absolute.symlink_metadata().is_ok_and(|found| !found.is_dir()) {
         return one_file(project, &selected);
     }
-    let root = Arc::new(open_root(&absolute).map_err(|errno| SourceError::read(&selected, errno))?);
+    // What took the place of a directory on the way since it was resolved is not followed.
+    let root = open_root(project.root()).and_then(|top| open_below(&top, &selected));
+    let root = Arc::new(root.map_err(|errno| SourceError::read(&selected, errno))?);
     let notices = Notices::default();
     let global = Reading { global: None, notices: &notices };
     let global = options.global_ignore.as_deref().and_then(|file| global.file(file));
@@ -162,7 +164,8 @@ fn one_file(project: &Project, path: &Path) -> Result<Listing, SourceError> {
         return Ok(Listing::default());
     };
     let read = |errno| SourceError::read(path, errno);
-    let root = open_root(&project.root().join(parent)).map_err(read)?;
+    let root = open_root(project.root()).and_then(|top| open_below(&top, parent));
+    let root = root.map_err(read)?;
     let stamp = Stamp::of(&fstat(&root).map_err(read)?);
     let file = Stamp::of(&statat(&root, name, AtFlags::SYMLINK_NOFOLLOW).map_err(read)?);
     if !file.file_type().is_file() {

@@ -75,3 +75,26 @@ fn a_path_that_is_missing_says_what_is_there() {
     let text = message("tests");
     assert_eq!(text, format!("`tests` is not in the project `{root}`, `.` has `b`, `sub`"));
 }
+
+/// Whoever can write to the project must not hold up a copy of it, or have another repository read.
+#[test]
+fn a_git_file_that_is_none_or_leads_out_is_left_out() {
+    let place = Place::repository(&["a", "vendor/b", "fifo/c", "linked/d"]);
+    place.commit();
+    let other = place.top.join("other");
+    fs::create_dir(&other).unwrap();
+    super::git(&other, &["init", "--quiet"]);
+    fs::write(other.join("secret"), "x").unwrap();
+    super::commit(&other);
+    place.write("vendor/.git", &format!("gitdir: {}\n", other.join(".git").display()));
+    symlink(other.join(".git"), place.root.join("linked/.git")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.root.join("fifo/.git"), rustix::fs::Mode::RWXU)
+        .unwrap();
+    let copy = place.import(&Selection::default()).unwrap();
+    for directory in ["vendor", "fifo", "linked"] {
+        assert!(!copy.root.join(directory).join(".git").exists(), "{directory}");
+    }
+    assert_eq!(copy.files().iter().filter(|file| !file.starts_with(".git/")).count(), 4);
+    let outside = |notice: &&String| notice.contains("outside of the project");
+    assert_eq!(copy.imported.notices.iter().filter(outside).count(), 2);
+}
