@@ -17,22 +17,30 @@
 //!
 //! Upper and lower case are the same everywhere, `-` is `+`, and `_` is `/`. That makes both alphabets of base64,
 //! and all ways to write a digit of an escape, one form. Line breaks are skipped: a secret is found however it is
-//! wrapped, with up to [16](scan::MOST_BREAKS) bytes of line breaks in a row.
+//! wrapped, with up to 16 bytes of line breaks in a row.
 //!
-//! A value of more than [4 KiB](forms::WHOLE) is looked for in pieces: its lines, cut after
-//! [512 bytes](forms::PIECE), as they are and escaped for JSON, and 512 bytes at a time of its base64 and its
+//! A value of more than 4 KiB is looked for in pieces: its lines, cut after
+//! 512 bytes, as they are and escaped for JSON, and 512 bytes at a time of its base64 and its
 //! hexadecimal form. A copy of a part is hidden but for what is shorter than a piece at both ends, and for pieces
 //! of less than four different bytes, such as padding.
 //!
 //! # What is not found
 //!
-//! Secrets of [less than 6 bytes](SecretSet::too_short), other parts of a secret than its lines, and what is
-//! encoded twice, compressed, reversed, or written with something between the bytes, as `od` and `xxd` do.
+//! - Secrets of [less than 6 bytes](SecretSet::too_short).
+//! - Other parts of a secret than its lines, and the encoding of a line alone in base64 or hexadecimal.
+//! - What is encoded twice, compressed or reversed.
+//! - A secret with something other than line breaks between its bytes: indentation, the columns of `od` and `xxd`,
+//!   colours, or the quotes that coreutils' `printf %q` puts around each tab.
+//!
+//! # What is hidden without need
+//!
+//! Text that differs from a secret by nothing but case, line breaks, `-` for `+` and `_` for `/`.
 //!
 //! # How
 //!
-//! All forms are one Aho-Corasick automaton, which is [our own](trie) because it has to tell how much of a form has
-//! been seen: only that is withheld from a stream. A [filter] finds the places where a form may begin.
+//! All forms are one Aho-Corasick automaton. It is our own, because it has to tell how much of a form has been seen:
+//! only that is withheld from a stream. A filter finds the places where a form may begin. However the text looks, the
+//! time is linear in its length.
 
 mod filter;
 mod fold;

@@ -13,7 +13,7 @@ const SHOWN_WHEN_IDLE: usize = 3;
 /// Hides secrets in one stream, for example the standard output of one task.
 ///
 /// Withheld are only last bytes that may begin a secret, which can be a single letter, and line breaks after them: at
-/// most as many bytes as the longest form has, and [`MOST_BREAKS`](super::scan::MOST_BREAKS) after each of them.
+/// most as many bytes as the longest form has, and 16 bytes of line breaks after each of them.
 /// They are given out with what comes next, by [`flush`](Self::flush) or by [`flush_idle`](Self::flush_idle).
 pub struct Masker {
     set: SecretSet,

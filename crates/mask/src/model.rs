@@ -81,7 +81,7 @@ fn streamed(set: &SecretSet, text: &[u8], mut cuts: Vec<usize>) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn all_patterns_are_found((patterns, text, cuts) in case()) {
