@@ -11,6 +11,7 @@ mod extension;
 mod transpile;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 
 use deno_core::snapshot::{CreateSnapshotOptions, create_snapshot};
@@ -30,8 +31,11 @@ const WARM_UP: &str = r#"
     assert.containsString("warm-up", "warm");
 "#;
 
+/// The program that containers with secrets start with.
+const LAUNCHER: &str = "src/driver/docker/launcher/main.rs";
+
 fn main() {
-    for input in ["js", "src/script/extension.rs", "src/script/transpile.rs"] {
+    for input in ["js", "src/script/extension.rs", "src/script/transpile.rs", LAUNCHER] {
         println!("cargo:rerun-if-changed={input}");
     }
     let snapshot = create_snapshot(
@@ -60,4 +64,28 @@ fn main() {
 
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     std::fs::write(out.join("snapshot.bin"), snapshot.output).expect("OUT_DIR is writable");
+    launcher(&out.join("launcher"));
+}
+
+/// Compiles the launcher to a program that needs nothing of the image that it runs in. Cargo has no way to make a
+/// package that another one embeds, and a profile cannot make one package of a workspace abort on a panic.
+fn launcher(program: &Path) {
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
+    let mut rustc = Command::new(variable("RUSTC"));
+    rustc.args(["--edition", "2024", "--crate-name", "launcher", "--target", &variable("TARGET")]);
+    rustc.args([
+        "-Copt-level=s",
+        "-Cpanic=abort",
+        "-Crelocation-model=static",
+        "-Cstrip=symbols",
+        "-Clink-arg=-nostdlib",
+        "-Clink-arg=-nostartfiles",
+        "-Clink-arg=-static",
+    ]);
+    if let Ok(linker) = std::env::var("RUSTC_LINKER") {
+        rustc.arg(format!("-Clinker={linker}"));
+    }
+    let status = rustc.arg(LAUNCHER).arg("-o").arg(program).status();
+    let status = status.expect("rustc can be started");
+    assert!(status.success(), "`{LAUNCHER}` does not compile: {status}");
 }

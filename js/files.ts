@@ -49,7 +49,7 @@ export function artifact(options: ArtifactOptions): Promise<string> {
       new Field<ArtifactOptions>(artifactEntry, options),
       artifactShape,
     );
-    return ops.op_artifact_publish({ name, volume, path: path ?? "." });
+    return ops.op_artifact_publish({ name, volume, path: path ?? ".", isOutput: false });
   });
 }
 

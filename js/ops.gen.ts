@@ -15,13 +15,25 @@ cpu: number | null,
  */
 memory: number | null, };
 
-export type ContainerRequest = { image: string, env: Array<[string, string]>, mounts: Array<MountRequest>, workDir: string | null, privileged: boolean, limits: LimitsRequest, };
+export type ContainerRequest = { image: string, env: Array<[string, string]>, 
+/**
+ * Names of variables, and of their secrets.
+ */
+secretEnv: Array<[string, string]>, mounts: Array<MountRequest>, 
+/**
+ * Paths of files, and names of the secrets in them.
+ */
+secrets: Array<[string, string]>, workDir: string | null, privileged: boolean, limits: LimitsRequest, };
 
 export type ExecutionRequest = { command: CommandRequest, 
 /**
  * What the command was made of, if the pipeline gave a script.
  */
-script: string | null, stdin: Uint8Array | null, timeoutMs: number | null, 
+script: string | null, stdin: Uint8Array | null, 
+/**
+ * The name of the secret that the command reads instead.
+ */
+secretStdin: string | null, timeoutMs: number | null, 
 /**
  * The timeout of a step, if the task's is what is left of that. It counts from this call then, and not
  * from the start of the command.
@@ -54,7 +66,11 @@ export type SandboxInfo = {
  */
 number: number, id: string, };
 
-export type ExecRequest = { name: string | null, env: Array<[string, string]>, workDir: string | null, execution: ExecutionRequest, };
+export type ExecRequest = { name: string | null, env: Array<[string, string]>, 
+/**
+ * Names of variables, and of their secrets.
+ */
+secretEnv: Array<[string, string]>, workDir: string | null, execution: ExecutionRequest, };
 
 export type TaskResult = { code: number, stdout: string, stderr: string, status: "complete" | "abort", signal: string | null, timedOut: boolean, message: string, durationMs: number, truncated: boolean, };
 
@@ -68,7 +84,11 @@ input: string | null, path: string | null, include: Array<string>, exclude: Arra
 
 export type FileRequest = { volume: string, path: string, };
 
-export type PublishRequest = { name: string, volume: string, path: string, };
+export type PublishRequest = { name: string, volume: string, path: string, 
+/**
+ * Whether the name is that of an `--output`, which says where it goes.
+ */
+isOutput: boolean, };
 
 export type VolumeRequest = { name: string | null, 
 /**
@@ -109,6 +129,7 @@ export interface Ops {
   op_sandbox_open(request: SandboxRequest): Promise<SandboxInfo>;
   op_sandbox_exec(sandbox: number, request: ExecRequest): number;
   op_sandbox_close(sandbox: number): Promise<void>;
+  op_secret_problem(name: string): string | null;
   op_task_start(request: TaskRequest): number;
   op_task_output(task: number): Promise<OutputChunk | null>;
   op_task_wait(task: number): Promise<TaskResult>;

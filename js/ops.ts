@@ -24,6 +24,7 @@ const NAMES: Record<keyof Ops, true> = {
   op_sandbox_close: true,
   op_sandbox_exec: true,
   op_sandbox_open: true,
+  op_secret_problem: true,
   op_size_bytes: true,
   op_source_import: true,
   op_suggestion: true,

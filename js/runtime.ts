@@ -3,6 +3,7 @@
 import { artifact, hashFiles, readFile } from "ext:ci/files.ts";
 import { run } from "ext:ci/run.ts";
 import { startSandbox } from "ext:ci/sandbox.ts";
+import { secret } from "ext:ci/secret.ts";
 import { source } from "ext:ci/source.ts";
 import { createVolume } from "ext:ci/volume.ts";
 
@@ -14,6 +15,7 @@ export const runtime: Runtime = Object.freeze({
   hashFiles,
   readFile,
   run,
+  secret,
   source,
   startSandbox,
 });

@@ -2,7 +2,7 @@
 
 import { CallSite, type Entry } from "ext:ci/call_site.ts";
 import { nonEmpty, optional, record, type Shape } from "ext:ci/checks.ts";
-import { environment } from "ext:ci/env.ts";
+import { environment, noVariables } from "ext:ci/env.ts";
 import { rejection } from "ext:ci/failures.ts";
 import { Field } from "ext:ci/field.ts";
 import { ops } from "ext:ci/ops.ts";
@@ -62,13 +62,13 @@ function sandbox(number: number, id: string, sandboxName: string): Sandbox {
       const field = new Field<ExecFields>(entry, options);
       const checked = record(field, execShape);
       const { name, workDir } = checked;
-      const env = checked.env ?? [];
+      const variables = checked.env ?? noVariables();
       return execute(
         name ?? sandboxName,
         field,
         checked,
         site,
-        (execution) => ops.op_sandbox_exec(number, { name, env, workDir, execution }),
+        (execution) => ops.op_sandbox_exec(number, { name, ...variables, workDir, execution }),
       );
     } catch (error) {
       return Promise.reject(rejection(null, error, site));

@@ -19,13 +19,14 @@ import {
   size,
   systemValues,
 } from "ext:ci/checks.ts";
-import { environment } from "ext:ci/env.ts";
+import { environment, noVariables } from "ext:ci/env.ts";
 import type { Field } from "ext:ci/field.ts";
 import { rejection, settled, started, tracked } from "ext:ci/failures.ts";
 import { encoded } from "ext:ci/memory.ts";
 import { mounts } from "ext:ci/mounts.ts";
 import { ops } from "ext:ci/ops.ts";
 import { scriptCommand } from "ext:ci/script.ts";
+import { secretFiles, secretName } from "ext:ci/secret.ts";
 import type {
   CommandRequest,
   ContainerRequest,
@@ -112,16 +113,23 @@ export const containerShape = {
   image,
   env: optional(environment),
   mounts: optional(mounts),
+  secrets: optional(secretFiles),
   workDir: optional(directory),
   privileged: optional(boolean),
   containerLimits: optional(limits),
 } satisfies Shape<ContainerOptions>;
 
+/** What a command reads: bytes, or the name of a secret. */
+const input: Check<string | Uint8Array | Secret, Uint8Array | { secret: string }> = (field) => {
+  const secret = secretName(field.value);
+  return secret === null ? bytes(encoded)(field as Field<string | Uint8Array>) : { secret };
+};
+
 export const commandShape = {
   command: optional(command),
   script: optional(nonEmpty("a script such as `npm ci && npm test`")),
   user: optional(user),
-  stdin: optional(bytes(encoded)),
+  stdin: optional(input),
   timeout: optional(duration),
   signal: optional(signal),
   cleanup: optional(boolean),
@@ -133,8 +141,9 @@ export const commandShape = {
 export function containerRequest(options: Checked<typeof containerShape>): ContainerRequest {
   return {
     image: options.image,
-    env: options.env ?? [],
+    ...options.env ?? noVariables(),
     mounts: options.mounts ?? [],
+    secrets: options.secrets ?? [],
     workDir: options.workDir,
     privileged: options.privileged ?? false,
     limits: options.containerLimits ?? { cpu: null, memory: null },
@@ -157,7 +166,8 @@ export function execute(
     task = start({
       command,
       script: options.script,
-      stdin,
+      stdin: stdin instanceof Uint8Array ? stdin : null,
+      secretStdin: stdin !== null && "secret" in stdin ? stdin.secret : null,
       timeoutMs: timeout,
       leftOfMs: null,
       cleanup: cleanup ?? false,

@@ -16,6 +16,7 @@ pub mod project;
 pub mod report;
 pub mod run;
 pub mod script;
+pub mod secret;
 mod shell;
 pub mod task_runner;
 pub mod volume;

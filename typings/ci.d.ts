@@ -120,6 +120,22 @@ interface VolumeOptions {
 }
 
 /**
+ * A secret: what {@link Runtime.secret} returns. The pipeline's code has its name and never its value. It is
+ * good in `env`, in `stdin` and in `secrets`; it shows as `***`, and putting it into a text throws.
+ *
+ * @example
+ * const token: Secret = runtime.secret("NPM_TOKEN");
+ * await runtime.run({ name: "publish", env: { NPM_TOKEN: token }, command: ["npm", "publish"] });
+ */
+interface Secret {
+  /** Throws: a secret cannot become a part of a text. */
+  [Symbol.toPrimitive](hint: string): never;
+
+  /** `***`. */
+  toJSON(): string;
+}
+
+/**
  * What {@link Runtime.source} takes; every field is optional.
  *
  * @example
@@ -330,12 +346,12 @@ interface ContainerOptions {
   image?: string | undefined;
 
   /**
-   * Environment variables. Values are text: write `String(8080)`. Nothing of the machine's own
+   * Environment variables. Values are text: write `String(8080)`; or secrets. Nothing of the machine's own
    * environment reaches a task unless the driver is told so.
    *
    * @example { CI: "true", PORT: String(8080) }
    */
-  env?: { readonly [name: string]: string } | undefined;
+  env?: { readonly [name: string]: string | Secret } | undefined;
 
   /**
    * The volumes that commands see. None by default.
@@ -343,6 +359,15 @@ interface ContainerOptions {
    * @example { node_modules: await runtime.createVolume({ name: "node_modules" }) }
    */
   mounts?: Mounts | undefined;
+
+  /**
+   * Files with secrets, by their paths: absolute, or relative to the task's directory. They are in memory,
+   * the task's user alone can read them, and they are gone with the task. No volume can have them. The
+   * native driver takes absolute paths below `/run` only.
+   *
+   * @example { "/run/secrets/key": runtime.secret("KEY") }
+   */
+  secrets?: { readonly [path: string]: Secret } | undefined;
 
   /**
    * Where commands start: a path relative to the task's directory, as paths of mounts are. It is made if it
@@ -410,12 +435,12 @@ interface CommandFields {
   user?: string | undefined;
 
   /**
-   * What the command reads from its standard input; text is sent as UTF-8. Without it the input is
-   * empty.
+   * What the command reads from its standard input; text is sent as UTF-8. It may be a secret. Without it
+   * the input is empty.
    *
    * @example "yes\n"
    */
-  stdin?: string | Uint8Array | undefined;
+  stdin?: string | Uint8Array | Secret | undefined;
 
   /**
    * How long the task may take. When that has passed, the task is ended and the result's `status`
@@ -568,7 +593,7 @@ interface ExecFields extends CommandFields {
    *
    * @example { VERBOSE: "1" }
    */
-  env?: { readonly [name: string]: string } | undefined;
+  env?: { readonly [name: string]: string | Secret } | undefined;
 
   /**
    * The directory in which the command starts, relative to the sandbox's or absolute; the sandbox's
@@ -820,6 +845,30 @@ interface Runtime {
    * const modules = await runtime.createVolume({ name: `node_modules-${key}` });
    */
   hashFiles(patterns: readonly string[]): Promise<string>;
+
+  /**
+   * Finds a secret that the command line names with `--secret` or `--secrets-file`. Its value goes to tasks
+   * alone, and is masked wherever something is shown. What a task writes is masked in logs and reports, but
+   * not in its {@link RunResult}.
+   *
+   * As a variable it comes without line breaks at its end; as a file and as input it comes as it is.
+   *
+   * Throws a `TypeError` when there is no secret of this name.
+   *
+   * @param name The name of the secret.
+   * @returns The secret, to hand to a task.
+   *
+   * @example
+   * const publish = await runtime.run({
+   *   name: "publish",
+   *   image: "node:22",
+   *   env: { NPM_TOKEN: runtime.secret("NPM_TOKEN") },
+   *   secrets: { "/run/secrets/key.pem": runtime.secret("SIGNING_KEY") },
+   *   command: ["npm", "publish"],
+   * });
+   * assert.truthy(publish.ok);
+   */
+  secret(name: string): Secret;
 
   /**
    * Runs one command as a task and waits for its end. Several calls run at the same time: combine

@@ -4,7 +4,7 @@ import { declareCaches } from "ext:ci/plan/caches.ts";
 import { checkedConfig } from "ext:ci/plan/config.ts";
 import { execute } from "ext:ci/plan/outcomes.ts";
 import { slotted } from "ext:ci/plan/slots.ts";
-import type { ConfigFile, LoadVar, Scope, Step } from "ext:ci/plan/types.ts";
+import type { Artifact, ConfigFile, LoadVar, Scope, Step } from "ext:ci/plan/types.ts";
 import { filled, parseJson, resolved } from "ext:ci/plan/vars.ts";
 
 /** Reads a file into a variable, for the steps after this one. */
@@ -30,10 +30,20 @@ export function fromFile(given: string): ConfigFile {
   };
 }
 
+/** An artifact that the command line gives, for a step that no earlier one has made it for. */
+export async function fromCommandLine(name: string, scope: Scope): Promise<Artifact | undefined> {
+  const found = await scope.job.run.options.local?.input(name, scope.job);
+  if (found !== undefined) {
+    scope.artifacts.set(name, found);
+  }
+  return found;
+}
+
 /** The text of a file, as a task of its own reads it. */
 async function readFile(name: string, file: string, scope: Scope): Promise<string> {
   const [source = "", ...path] = file.split("/");
-  const artifact = scope.artifacts.get(source);
+  // Without a wait in between: steps take their slots in the order in which they come here.
+  const artifact = scope.artifacts.get(source) ?? await fromCommandLine(source, scope);
   if (artifact === undefined) {
     throw new Error(`\`${file}\`: the artifact \`${source}\` comes from no earlier step`);
   }

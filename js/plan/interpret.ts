@@ -5,6 +5,7 @@ import { declareCaches } from "ext:ci/plan/caches.ts";
 import { clock } from "ext:ci/plan/clock.ts";
 import { fromFile, loadVar } from "ext:ci/plan/files.ts";
 import { job, runJobs } from "ext:ci/plan/jobs.ts";
+import { local } from "ext:ci/plan/local.ts";
 import { across, hooked, timeout } from "ext:ci/plan/modifiers.ts";
 import { countedAttempts, Reporter } from "ext:ci/plan/reports.ts";
 import { get, put } from "ext:ci/plan/resources.ts";
@@ -31,6 +32,10 @@ interface Plan extends PipelineOptions {
   /** Of tasks that were not selected: the names of caches do not depend on that. */
   readonly other_caches?: readonly { readonly task: string; readonly caches: readonly Cache[] }[];
   readonly jobs: readonly (Job & PlanHooks & PlannedPart)[];
+  /** Artifacts that are directories of this machine, by `--input`. */
+  readonly inputs?: readonly string[];
+  /** Artifacts that are written to this machine, by `--output`. */
+  readonly outputs?: readonly string[];
 }
 
 interface PlannedPart {
@@ -76,7 +81,7 @@ export function interpret(text: string): Pipeline {
       return reporter.job(job(options, passed, steps));
     });
     try {
-      await runJobs(plan, jobs);
+      await runJobs({ ...plan, local: local(plan.inputs, plan.outputs) }, jobs);
     } finally {
       reporter.end(jobs);
     }

@@ -1,6 +1,6 @@
 // Jobs: in the order of what they wait for, and the rest at the same time.
 
-import { caught, newReport } from "ext:ci/plan/outcomes.ts";
+import { caught, failed, newReport } from "ext:ci/plan/outcomes.ts";
 import { letGo, slots, within } from "ext:ci/plan/slots.ts";
 import type {
   ExecutionAssert,
@@ -88,6 +88,10 @@ export async function runJobs(options: PipelineOptions, jobs: readonly PlannedJo
     })());
   }
   await Promise.all(ends.values());
+  if (problems.length === 0) {
+    const missing = options.local?.missing() ?? [];
+    problems.push(...missing.map((name) => `no job made the artifact \`${name}\` of \`--output\``));
+  }
   const wrong = [...run.wrong, ...differences("the pipeline", options.assert, execution)];
   const all = [...problems, ...wrong.map((text) => `assert: ${text}`)];
   if (all.length > 0) {
@@ -118,6 +122,13 @@ async function runJob(options: Job, plan: Step, run: Run): Promise<JobEnd> {
     failing: () => undefined,
   };
   let outcome = await caught(plan, scope);
+  if (outcome === "success") {
+    try {
+      await run.options.local?.publish(scope);
+    } catch (error) {
+      outcome = failed(scope, error);
+    }
+  }
   letGo(scope.branch);
   run.wrong.push(...report.wrong);
   if (options.assert) {

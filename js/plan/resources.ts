@@ -14,11 +14,19 @@ import type {
 } from "ext:ci/plan/types.ts";
 import { resolved } from "ext:ci/plan/vars.ts";
 
-/** Fetches a version as an artifact. All steps of a run that ask for one get the same. */
+/**
+ * Fetches a version as an artifact. All steps of a run that ask for one get the same. What the command line gives
+ * is not fetched.
+ */
 export function get(given: Get): Step {
   return (scope) =>
     slotted(scope, async (): Promise<Outcome> => {
       const options = resolved(given, scope.vars);
+      const input = await scope.job.run.options.local?.input(options.get, scope.job);
+      if (input !== undefined) {
+        scope.artifacts.set(options.get, input);
+        return "success";
+      }
       const resource = named(options.resource ?? options.get, scope);
       const version = pinned(options.version) ?? pinned(resource.version) ??
         await newest(resource, scope);

@@ -2,6 +2,7 @@
 
 import { cacheName, declareCaches } from "ext:ci/plan/caches.ts";
 import { clock } from "ext:ci/plan/clock.ts";
+import { fromCommandLine } from "ext:ci/plan/files.ts";
 import { MOST_COMBINATIONS } from "ext:ci/plan/modifiers.ts";
 import { Ended, endedBy, execute, failed, isNotStarted, worst } from "ext:ci/plan/outcomes.ts";
 import { forked, slotted } from "ext:ci/plan/slots.ts";
@@ -144,7 +145,7 @@ async function volumes(config: TaskConfig, options: Task, scope: Scope) {
   const outputs = new Map<string, Volume>();
   for (const { name, path, optional } of config.inputs ?? []) {
     const source = options.input_mapping?.[name] ?? name;
-    const artifact = scope.artifacts.get(source);
+    const artifact = scope.artifacts.get(source) ?? await fromCommandLine(source, scope);
     if (artifact !== undefined) {
       mounts.set(path ?? name, artifact.volume);
     } else if (optional !== true) {

@@ -101,6 +101,17 @@ export interface PipelineOptions {
   readonly resource_types?: readonly ResourceType[];
   readonly max_in_flight?: number | null;
   readonly assert?: ExecutionAssert | null;
+  readonly local?: Local;
+}
+
+/** Directories of this machine in the place of artifacts. */
+export interface Local {
+  /** The artifact that a job gets from the command line, if there is one of this name. */
+  input(name: string, job: JobRun): Promise<Artifact> | undefined;
+  /** Writes the artifacts of a job that the command line asks for. */
+  publish(scope: Scope): Promise<void>;
+  /** What the command line asks for and no job has made. */
+  missing(): readonly string[];
 }
 
 export interface Job {

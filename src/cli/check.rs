@@ -4,10 +4,12 @@ use anyhow::anyhow;
 use clap::Args;
 use serde_json::json;
 
+use super::secrets::SecretArgs;
 use super::vars::VarArgs;
 use super::{Failure, Problem, write_out};
 use crate::diagnostic::Diagnostic;
 use crate::pipeline::{self, Language};
+use crate::process::masking;
 use crate::report::json_text;
 use crate::script::{self, ScriptError};
 
@@ -27,9 +29,17 @@ pub struct Check {
 
     #[command(flatten)]
     vars: VarArgs,
+
+    #[command(flatten)]
+    secrets: SecretArgs,
 }
 
 impl Check {
+    /// The variables that hold secrets.
+    pub fn secret_variables(&self) -> Vec<String> {
+        self.secrets.variables()
+    }
+
     pub fn execute(self) -> Result<(), Failure> {
         let result = self.check();
         if !self.json {
@@ -44,14 +54,15 @@ impl Check {
         let file = self.file.display().to_string();
         let report = json!({ "file": file, "ok": result.is_ok(), "problems": told });
         // What is wrong with the file decides how this ends, not who reads about it.
-        let written = write_out(&format!("{}\n", json_text(&report)));
+        let written = write_out(&masking::text(&format!("{}\n", json_text(&report))));
         result.and(written)
     }
 
     fn check(&self) -> Result<(), Failure> {
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
+        let secrets = self.secrets.load()?;
         match source.language {
-            Language::Yaml => self.vars.load(&source).map(|_| ()),
+            Language::Yaml => self.vars.load(&source, &[], &secrets).map(|_| ()),
             Language::Script => script::check(&source.file).map_err(|error| match error {
                 ScriptError::Invalid(diagnostic) | ScriptError::Failed(diagnostic) => {
                     Failure::invalid(diagnostic)

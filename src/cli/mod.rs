@@ -4,9 +4,11 @@ mod attended;
 mod cache;
 mod check;
 mod mistake;
+mod output;
 mod prune;
 mod run;
 mod schema;
+mod secrets;
 mod transpile;
 mod vars;
 
@@ -17,7 +19,7 @@ use anyhow::Error;
 use clap::{Parser, Subcommand};
 
 use crate::diagnostic::{Diagnostic, printable};
-use crate::process::{log, secrets};
+use crate::process::{hidden, log, masking};
 
 /// Runs CI pipelines written in TypeScript, JavaScript or Concourse-style YAML.
 #[derive(Parser)]
@@ -43,7 +45,12 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return mistake::explain(&error),
     };
-    let arguments = secrets::hide();
+    let secret_variables = match &cli.command {
+        Command::Run(command) => command.secret_variables(),
+        Command::Check(command) => command.secret_variables(),
+        _ => Vec::new(),
+    };
+    let arguments = hidden::hide(&secret_variables);
     let _log = match log::start() {
         Ok(log) => log,
         Err(message) => {
@@ -117,6 +124,7 @@ fn print(problem: Problem) {
             format!("{style}error{style:#}: {}", printable(&format!("{error:#}")))
         }
     };
+    let text = masking::text(&text);
     // Nobody is left to tell when the error output is closed.
     _ = std::io::Write::write_all(
         &mut anstream::AutoStream::auto(std::io::stderr()),
@@ -132,5 +140,28 @@ fn write_out(text: &str) -> Result<(), Failure> {
             Err(Failure { problem: Problem::Other(error), exit_code: 3 })
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    /// Two options with one id would get each other's values.
+    #[test]
+    fn no_two_options_of_a_command_share_an_id() {
+        let mut open = vec![Cli::command()];
+        while let Some(command) = open.pop() {
+            let mut ids = HashSet::new();
+            for argument in command.get_arguments() {
+                let id = argument.get_id();
+                assert!(ids.insert(id.clone()), "`{id}` of `{}`", command.get_name());
+            }
+            open.extend(command.get_subcommands().cloned());
+        }
     }
 }

@@ -9,6 +9,8 @@ use anyhow::{Error, anyhow};
 use bytesize::ByteSize;
 use clap::Args;
 
+use super::output::OutputArg;
+use super::secrets::SecretArgs;
 use super::vars::VarArgs;
 use super::{Failure, Problem, attended};
 use crate::context::Given;
@@ -17,10 +19,11 @@ use crate::driver::dsn::{Dsn, DsnError};
 use crate::driver::{DRIVERS, DriverConfig, Interrupted};
 use crate::pipeline::yaml::Selection;
 use crate::pipeline::{self, Language, Program, Source};
-use crate::process::limits;
+use crate::process::{limits, masking};
 use crate::project::{ARTIFACTS, Directories};
 use crate::report::{Format, Output};
 use crate::run::{self, RunOptions};
+use crate::secret::{self, Secrets};
 use crate::shell::UserTerminal;
 
 /// Runs a pipeline.
@@ -62,9 +65,11 @@ pub struct Run {
     #[arg(long)]
     shell_on_failure: bool,
 
-    /// How to show the run: `auto` is `tty` on a terminal and `plain` elsewhere
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Output::Auto)]
-    output: Output,
+    /// How to show the run: `auto`, which is `tty` on a terminal and `plain` elsewhere, `tty`, `plain` or
+    /// `json`. As `NAME=DIR`, write this artifact of a YAML pipeline to a directory when its job has
+    /// succeeded; may be given several times
+    #[arg(long, value_name = "FORMAT|NAME=DIR")]
+    output: Vec<OutputArg>,
 
     /// Write all events to this file as well, one JSON object a line; may be given several times
     #[arg(long, value_name = "FILE")]
@@ -80,8 +85,8 @@ pub struct Run {
     #[arg(long, value_name = "DIR")]
     source: Option<PathBuf>,
 
-    /// Another directory whose files the pipeline may take, as `runtime.source({ input: "NAME" })`; may be
-    /// given several times
+    /// Another directory whose files the pipeline may take, as `runtime.source({ input: "NAME" })`; in a YAML
+    /// pipeline it is the artifact of that name, and its resource is not fetched; may be given several times
     #[arg(long, value_name = "NAME=DIR")]
     input: Vec<String>,
 
@@ -95,6 +100,9 @@ pub struct Run {
 
     #[command(flatten)]
     vars: VarArgs,
+
+    #[command(flatten)]
+    secrets: SecretArgs,
 
     /// Run this job of a YAML pipeline, and the jobs that it waits for
     #[arg(long, value_name = "NAME")]
@@ -110,6 +118,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// The variables that hold secrets.
+    pub fn secret_variables(&self) -> Vec<String> {
+        self.secrets.variables()
+    }
+
     /// Runs it. `command_line` is what the user typed, without secrets.
     pub fn execute(self, command_line: Vec<String>) -> Result<(), Failure> {
         let failed =
@@ -117,6 +130,8 @@ impl Run {
         limits::check().map_err(|reason| failed(format!("cannot start the run: {reason}")))?;
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver)?;
+        let secrets = self.secrets.load()?;
+        masking::add(dsn.cache.iter().flat_map(secret::of_store));
         self.without_stdout()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -131,7 +146,8 @@ impl Run {
             Language::Script => self.script(&source)?,
             Language::Yaml => {
                 self.without_arguments()?;
-                let work = self.plan(source.clone(), dsn.driver.clone());
+                let driver = dsn.driver.clone();
+                let work = self.plan(source.clone(), driver, &directories, secrets.clone());
                 attended::run(&runtime, self.timeout, work)?
             }
         };
@@ -145,10 +161,10 @@ impl Run {
             timeout: self.timeout,
             asked,
             terminal: self.terminal()?,
-            format: Format::choose(self.output),
+            format: Format::choose(self.format()?),
             events: self.events,
             heap_limit: self.js_heap.as_u64(),
-            given: Given { args: self.args, image: self.image, directories },
+            given: Given { args: self.args, image: self.image, directories, secrets },
             command_line,
             abandoned,
         };
@@ -186,7 +202,7 @@ impl Run {
         let invalid = |message: &str, help: &str| {
             Failure::invalid(Box::new(Diagnostic::new(message).help(help)))
         };
-        if self.output == Output::Json {
+        if self.format()? == Output::Json {
             let help = "leave one of them out, since both would write to the same terminal";
             return Err(invalid("`--shell-on-failure` does not go with `--output json`", help));
         }
@@ -242,7 +258,38 @@ impl Run {
             None => project.root().join(ARTIFACTS),
         };
         let logs = self.events.iter().filter_map(|path| std::path::absolute(path).ok()).collect();
-        Ok(Directories { project, inputs, artifacts, logs })
+        let outputs = self.outputs()?;
+        Ok(Directories { project, inputs, artifacts, outputs, logs })
+    }
+
+    /// How to show the run.
+    fn format(&self) -> Result<Output, Failure> {
+        let mut formats = self.output.iter().filter_map(OutputArg::format);
+        let format = formats.next().unwrap_or_default();
+        match formats.next() {
+            None => Ok(format),
+            Some(_) => Err(Failure::invalid(Box::new(
+                Diagnostic::new("`--output` gives two formats").help("keep one of them"),
+            ))),
+        }
+    }
+
+    /// Where artifacts are written.
+    fn outputs(&self) -> Result<BTreeMap<String, PathBuf>, Failure> {
+        let mut outputs = BTreeMap::new();
+        for (name, directory) in self.output.iter().filter_map(OutputArg::artifact) {
+            let invalid = |message: String| Failure::invalid(Box::new(Diagnostic::new(message)));
+            let path = std::path::absolute(directory).map_err(|cause| {
+                invalid(format!("output `{name}`: cannot find `{}`: {cause}", directory.display()))
+            })?;
+            if outputs.values().any(|other| *other == path) {
+                return Err(invalid(format!("two outputs go to `{}`", directory.display())));
+            }
+            if outputs.insert(name.to_owned(), path).is_some() {
+                return Err(invalid(format!("the output `{name}` is given twice")));
+            }
+        }
+        Ok(outputs)
     }
 
     /// Refuses `-` as a file for events, which elsewhere is the standard output.
@@ -270,11 +317,14 @@ impl Run {
             (self.job.is_some(), "--job"),
             (self.max_in_flight.is_some(), "--max-in-flight"),
             (self.vars.is_given(), "--var"),
+            (self.output.iter().any(|output| output.artifact().is_some()), "--output NAME=DIR"),
         ];
         match given.into_iter().find(|(given, _)| *given) {
             Some((_, option)) => Err(Failure::invalid(Box::new(
-                Diagnostic::new(format!("`{option}` is for YAML pipelines"))
-                    .help("pass values to a script after `--`, as in `ci run x.ts -- a b`"),
+                Diagnostic::new(format!("`{option}` is for YAML pipelines")).help(match option {
+                    "--output NAME=DIR" => "a script hands its results over by `runtime.artifact`",
+                    _ => "pass values to a script after `--`, as in `ci run x.ts -- a b`",
+                }),
             ))),
             None => Ok((Program::Module(source.file.clone()), Vec::new())),
         }
@@ -285,11 +335,18 @@ impl Run {
         &self,
         source: Source,
         driver: DriverConfig,
-    ) -> impl FnOnce() -> Result<(Program, Vec<String>), Failure> + Send + 'static {
-        let selection = Selection { job: self.job.clone(), max_in_flight: self.max_in_flight };
+        directories: &Directories,
+        secrets: Secrets,
+    ) -> impl FnOnce() -> Result<(Program, Vec<String>), Failure> + Send + use<> {
+        let selection = Selection {
+            job: self.job.clone(),
+            max_in_flight: self.max_in_flight,
+            inputs: directories.inputs.keys().cloned().collect(),
+            outputs: directories.outputs.keys().cloned().collect(),
+        };
         let vars = self.vars.clone();
         move || {
-            let mut checked = vars.load(&source)?;
+            let mut checked = vars.load(&source, &selection.inputs, &secrets)?;
             checked.select(&selection).map_err(Failure::invalid)?;
             let images = driver.registration().capabilities.images;
             let check = if images { checked.with_images() } else { checked.without_images() };

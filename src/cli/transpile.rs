@@ -6,6 +6,7 @@ use super::vars::VarArgs;
 use super::{Failure, write_out};
 use crate::diagnostic::Diagnostic;
 use crate::pipeline::{self, Language, yaml};
+use crate::secret::Secrets;
 
 /// Prints a YAML pipeline as a TypeScript pipeline that does the same.
 #[derive(Args)]
@@ -26,7 +27,7 @@ impl Transpile {
                 Diagnostic::new(message).help("name a .yml or .yaml file"),
             )));
         }
-        let checked = self.vars.load(&source)?;
+        let checked = self.vars.load(&source, &[], &Secrets::default())?;
         write_out(&yaml::transpile(&checked.plan, &source.given))
     }
 }

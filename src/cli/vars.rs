@@ -5,6 +5,7 @@ use clap::Args;
 use super::{Failure, Problem};
 use crate::pipeline::Source;
 use crate::pipeline::yaml::{self, Checked, VarOptions};
+use crate::secret::Secrets;
 
 /// Values of `((vars))`.
 #[derive(Args, Clone)]
@@ -24,9 +25,17 @@ impl VarArgs {
         !self.vars.is_empty() || !self.files.is_empty()
     }
 
-    /// Reads and checks a YAML pipeline with these values.
-    pub fn load(&self, source: &Source) -> Result<Checked, Failure> {
-        let options = VarOptions { vars: self.vars.clone(), files: self.files.clone() };
+    /// Reads and checks a YAML pipeline with these values, and with secrets where there are none. `inputs` are
+    /// artifacts that the command line gives.
+    pub fn load(
+        &self,
+        source: &Source,
+        inputs: &[String],
+        secrets: &Secrets,
+    ) -> Result<Checked, Failure> {
+        let (vars, files) = (self.vars.clone(), self.files.clone());
+        let (inputs, secrets) = (inputs.to_vec(), secrets.clone());
+        let options = VarOptions { vars, files, inputs, secrets };
         yaml::load(source, &options).map_err(|diagnostics| Failure {
             problem: Problem::Diagnostics(diagnostics),
             exit_code: 2,

@@ -11,6 +11,7 @@ pub use self::stop::{Stop, StopReason};
 use crate::driver::{Capabilities, Driver, RunIdentity};
 pub use crate::event::EventSink;
 use crate::project::{Directories, ProjectFiles};
+use crate::secret::Secrets;
 use crate::shell::FailureShell;
 use crate::task_runner::TaskRunner;
 use crate::volume::{VolumeCache, VolumeManager};
@@ -37,6 +38,7 @@ pub struct Given {
     /// The image of tasks that name none.
     pub image: Option<String>,
     pub directories: Directories,
+    pub secrets: Secrets,
 }
 
 impl RunContext {

@@ -7,6 +7,7 @@
 //! `docs/events.md` and versioned by [`VERSION`].
 
 mod dispatch;
+mod masked;
 mod sink;
 
 use std::sync::Arc;

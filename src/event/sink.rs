@@ -8,6 +8,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::RunEvent;
+use super::masked::masked;
 
 /// What the log of a run is told.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl EventSink {
     }
 
     fn stamped(&self, kind: RunEvent) -> Stamped {
-        Stamped { at: SystemTime::now(), elapsed: self.0.started.elapsed(), kind }
+        Stamped { at: SystemTime::now(), elapsed: self.0.started.elapsed(), kind: masked(kind) }
     }
 
     /// Sends what had no room before.

@@ -4,14 +4,17 @@
 //! the file that `CI_LOG_FILE` names. The value is a filter of tracing-subscriber, such as
 //! `transfer=debug,ci::driver=trace`. No value of a variable, argument or credential is logged.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::time::SystemTime;
+
+use super::masking;
 
 const FILTER: &str = "CI_LOG";
 const FILE: &str = "CI_LOG_FILE";
@@ -25,6 +28,23 @@ pub struct Log(#[expect(dead_code, reason = "is there to be dropped")] Option<Wo
 /// Whether a part of a filter is a level, or names what it is the level of.
 fn is_directive(part: &str) -> bool {
     part.is_empty() || part.contains(['=', '[']) || part.parse::<LevelFilter>().is_ok()
+}
+
+/// Writes lines without secrets, each of which comes in one piece.
+struct Masked(File);
+
+impl Write for Masked {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match std::str::from_utf8(line).map(masking::text) {
+            Ok(Cow::Owned(masked)) => self.0.write_all(masked.as_bytes())?,
+            Ok(Cow::Borrowed(_)) | Err(_) => self.0.write_all(line)?,
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Starts to log if the environment asks for that. The error says what is wrong with its variables.
@@ -48,8 +68,10 @@ pub fn start() -> Result<Log, String> {
             format!("cannot open `{}`, which `{FILE}` names: {error}", path.display())
         })?,
     };
-    let (writer, guard) =
-        NonBlockingBuilder::default().buffered_lines_limit(LINES_WAITING).lossy(true).finish(file);
+    let (writer, guard) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_WAITING)
+        .lossy(true)
+        .finish(Masked(file));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_timer(SystemTime)

@@ -5,18 +5,23 @@ use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
 
 use archive::OutsideLinks;
+use files::trust;
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use source::{Options, Project, Selection};
 use transfer::{LocalDirectory, TransferError, VolumeAccess};
 
 use super::import::blocking;
-use super::publish::{Published, Staged, publish};
+use super::publish::{Place, Published, Staged, publish};
 use super::read::{beside, open_below};
 use super::{FilesError, ProjectFiles};
 use crate::event::RunEvent;
 use crate::process::scratch::Scratch;
+use crate::process::state;
 use crate::volume::VolumeName;
+
+/// Where the state directory says which outputs are ours: not in the user's directories.
+const OUTPUTS: &str = "outputs";
 
 /// What becomes an artifact, and what it is called.
 #[derive(Clone, Debug)]
@@ -26,14 +31,16 @@ pub struct ArtifactRequest {
     pub volume: VolumeName,
     /// A file or a directory of the volume.
     pub path: PathBuf,
+    /// Whether the name is that of an `--output`, which says where it goes.
+    pub is_output: bool,
 }
 
 impl ProjectFiles {
     /// Copies a file or a directory of a volume to the directory for artifacts. It appears there as a whole,
     /// in the place of an older artifact of the name. Returns its path.
     pub async fn publish(&self, request: ArtifactRequest) -> Result<PathBuf, FilesError> {
-        let ArtifactRequest { name, volume, path } = request;
-        check_name(&name)?;
+        let ArtifactRequest { name, volume, path, is_output } = request;
+        let place = self.place(&name, is_output)?;
         let found = self.volumes.content(&volume).await?;
         let (root, fetched) = match &found.access {
             VolumeAccess::Local(directory) => (directory.path.clone(), None),
@@ -42,18 +49,44 @@ impl ProjectFiles {
                 (fetched.content(), Some(fetched))
             }
         };
-        let staged = self.staged(&root, &path, &volume).await;
+        let staged = self.staged(&root, &path, &volume, &place.directory).await;
         if let Some(fetched) = fetched {
             fetched.remove().await;
         }
         let staged = staged?;
-        let (artifacts, called) = (self.directories.artifacts.clone(), name.clone());
-        let published = tokio::task::spawn_blocking(move || publish(&artifacts, &called, &staged));
+        let published = tokio::task::spawn_blocking(move || publish(&place, &staged));
         let Published { path, files, bytes } =
             published.await.map_err(|_| FilesError::Cancelled)??;
         let shown = path.display().to_string();
         self.events.send(RunEvent::ArtifactPublished { name, path: shown, files, bytes }).await;
         Ok(path)
+    }
+
+    /// Where an artifact belongs.
+    fn place(&self, name: &str, is_output: bool) -> Result<Place, FilesError> {
+        if !is_output {
+            check_name(name)?;
+            let directory = self.directories.artifacts.clone();
+            make_directory(&directory)
+                .map_err(FilesError::io("make a directory in", &directory))?;
+            let records = directory.clone();
+            let (name, called) = (name.to_owned(), name.to_owned());
+            return Ok(Place { directory, name, records, called });
+        }
+        let wanted = self.directories.outputs.get(name).ok_or_else(|| {
+            FilesError::Refused(format!("there is no `--output` with the name `{name}`"))
+        })?;
+        let (Some(parent), Some(file)) = (wanted.parent(), wanted.file_name()) else {
+            let path = wanted.display();
+            return Err(FilesError::Refused(format!("`{path}` cannot be replaced")));
+        };
+        std::fs::create_dir_all(parent).map_err(FilesError::io("make", parent))?;
+        // Links on the way are the user's own.
+        let directory = parent.canonicalize().map_err(FilesError::io("find", parent))?;
+        let records = state::directory().join(OUTPUTS).join(path_hash(&directory));
+        trust::make(&records).map_err(FilesError::io("make", &records))?;
+        let (name, called) = (file.to_string_lossy().into_owned(), name.to_owned());
+        Ok(Place { directory, name, records, called })
     }
 
     /// A copy of what is at a path below a directory, beside its later place.
@@ -62,6 +95,7 @@ impl ProjectFiles {
         root: &Path,
         path: &Path,
         volume: &VolumeName,
+        near: &Path,
     ) -> Result<Staged, FilesError> {
         let refused = |reason: String| {
             FilesError::Refused(format!("`{}` of volume `{volume}`: {reason}", path.display()))
@@ -78,9 +112,7 @@ impl ProjectFiles {
         if !matches!(kind, FileType::Directory | FileType::RegularFile) {
             return Err(refused("it is neither a file nor a directory".to_owned()));
         }
-        let near = &self.directories.artifacts;
-        let scratch = make_directory(near).and_then(|()| Scratch::near(near));
-        let scratch = scratch.map_err(FilesError::io("make a directory in", near))?;
+        let scratch = Scratch::near(near).map_err(FilesError::io("make a directory in", near))?;
         let content = scratch.content();
         if kind == FileType::Directory {
             // By descriptor, so that no link that appears meanwhile leads elsewhere.
@@ -121,6 +153,11 @@ impl ProjectFiles {
         let path = only.map_err(FilesError::io("read", &content))?;
         Ok(Staged { scratch, path })
     }
+}
+
+/// A name for what belongs to a path.
+fn path_hash(path: &Path) -> String {
+    blake3::hash(path.as_os_str().as_encoded_bytes()).to_hex()[..32].to_owned()
 }
 
 /// Makes the directory for artifacts if it is missing, so that git does not see what is in it. A link in its

@@ -43,6 +43,8 @@ pub struct Directories {
     pub inputs: BTreeMap<String, Project>,
     /// Absolute. It need not exist.
     pub artifacts: PathBuf,
+    /// Where artifacts of a pipeline in YAML go, by their names on the command line. Absolute.
+    pub outputs: BTreeMap<String, PathBuf>,
     /// Files that the run itself writes, which no copy of the project takes in.
     pub logs: Vec<PathBuf>,
 }
@@ -88,8 +90,13 @@ impl ProjectFiles {
         stop: Arc<Stop>,
     ) -> Self {
         let options = Options {
-            left_out: [&directories.logs[..], &[directories.artifacts.clone(), state::directory()]]
-                .concat(),
+            left_out: directories
+                .logs
+                .iter()
+                .chain(directories.outputs.values())
+                .chain([&directories.artifacts, &state::directory()])
+                .cloned()
+                .collect(),
             ..Options::default()
         };
         Self {

@@ -27,25 +27,37 @@ pub struct Staged {
     pub path: PathBuf,
 }
 
-/// Moves what was staged to its name. Several processes take turns.
-pub fn publish(artifacts: &Path, name: &str, staged: &Staged) -> Result<Published, FilesError> {
-    let path = artifacts.join(name);
+/// Where an artifact belongs.
+pub struct Place {
+    pub directory: PathBuf,
+    /// One name in there.
+    pub name: String,
+    /// The directory whose record says what is ours.
+    pub records: PathBuf,
+    /// What the user calls it.
+    pub called: String,
+}
+
+/// Moves what was staged to its place. Several processes take turns.
+pub fn publish(place: &Place, staged: &Staged) -> Result<Published, FilesError> {
+    let Place { directory, name, records, called } = place;
+    let path = directory.join(name);
     let failed = |error: io::Error| FilesError::io("write the artifact", &path)(error);
     let (mut files, mut bytes) = (0, 0);
     measure(&staged.path, &mut files, &mut bytes).map_err(failed)?;
-    let turn = File::open(artifacts).map_err(failed)?;
+    let turn = File::open(directory).map_err(failed)?;
     turn.lock().map_err(failed)?;
 
-    let mut record = Record::read(artifacts).map_err(failed)?;
+    let mut record = Record::read(records).map_err(failed)?;
     let old = match Identity::of(&path) {
         Ok(old) if record.has(name, &old) => Some(old),
-        Ok(_) => return Err(foreign(name, &path)),
+        Ok(_) => return Err(foreign(called, &path)),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(failed(error)),
     };
     let new = Identity::of(&staged.path).map_err(failed)?;
     record.add(name, new.clone());
-    record.write(artifacts, staged.scratch.path()).map_err(failed)?;
+    record.write(records).map_err(failed)?;
     match old {
         None => take_free_place(&staged.path, &path).map_err(failed)?,
         Some(old) => {
@@ -53,12 +65,12 @@ pub fn publish(artifacts: &Path, name: &str, staged: &Staged) -> Result<Publishe
             // Somebody may have put something else there since it was looked at.
             if Identity::of(&out).map_err(failed)? != old {
                 replace(&out, &path, &staged.scratch).map_err(failed)?;
-                return Err(foreign(name, &path));
+                return Err(foreign(called, &path));
             }
         }
     }
     record.keep(name, new);
-    record.write(artifacts, staged.scratch.path()).map_err(failed)?;
+    record.write(records).map_err(failed)?;
     Ok(Published { path, files, bytes })
 }
 

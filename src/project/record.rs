@@ -1,7 +1,7 @@
 //! Which entries of a directory for artifacts are ours.
 //!
 //! An artifact replaces an older one of its name, and nothing that somebody else has put there. So a file in
-//! the directory names each artifact with what tells it from any other file: its device, its inode and the time
+//! the directory, or for `--output` in the state directory, names each artifact with what tells it from any other file: its device, its inode and the time
 //! when it was made. An entry is ours if all of them are the same.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 /// The file, which only programs look at.
 const RECORD: &str = ".ci-artifacts";
+
+/// The next one while it is written. What is there was left by a process that was killed.
+const NEW_RECORD: &str = ".ci-artifacts.new";
 
 /// The most that is read of it, in bytes.
 const LARGEST: u64 = 64 << 20;
@@ -79,10 +82,14 @@ impl Record {
         self.0.insert(name.to_owned(), vec![identity]);
     }
 
-    /// Writes the record by way of a new file in `staging`, which is on the same file system.
-    pub fn write(&self, artifacts: &Path, staging: &Path) -> io::Result<()> {
-        let new = staging.join("record");
-        let mut file = File::create(&new)?;
+    /// Writes the record by way of a new file beside it. Who writes has its turn.
+    pub fn write(&self, artifacts: &Path) -> io::Result<()> {
+        let new = artifacts.join(NEW_RECORD);
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = File::create_new(&new)?;
         serde_json::to_writer(&mut file, self)?;
         file.flush()?;
         fs::rename(new, artifacts.join(RECORD))

@@ -19,6 +19,7 @@ use crate::driver::{Driver, DriverConfig, DriverError, NoticeSink, RunIdentity};
 use crate::event::{RunEvent, RunStart, RunStatus};
 use crate::pipeline::project::commit_of;
 use crate::pipeline::{Program, Source};
+use crate::process::masking;
 use crate::process::panic;
 use crate::process::state;
 use crate::report::{Format, ReportError, Reporter};
@@ -26,6 +27,7 @@ use crate::run::closing::{close, within};
 use crate::script::{Engine, EngineOptions, ScriptError};
 use crate::shell::{FailureShell, UserTerminal};
 use crate::volume::{RunOutcome, VolumeCache};
+use mask::SecretSet;
 use store::CacheConfig;
 
 /// How long a pipeline's own code may go on after its tasks were ended, to handle that.
@@ -231,6 +233,12 @@ async fn execute(
         .await;
     for notice in &options.notices {
         events.notice(notice.clone());
+    }
+    for name in masking::unmasked() {
+        events.warning(format!(
+            "the secret `{name}` has less than {} bytes, so it is not masked where something is shown",
+            SecretSet::LEAST
+        ));
     }
     let notices: NoticeSink = {
         let events = events.clone();

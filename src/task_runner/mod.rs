@@ -232,10 +232,11 @@ impl TaskRunner {
             self.supervise(spec, sandbox.as_ref(), &command, expiry, &cancel, &mut output).await;
         let Supervised { end: TaskEnd { exit, kept }, timed_out, started, late } = supervised;
         let duration = started.map_or(Duration::ZERO, |started| started.elapsed());
-        let (log, stdout, stderr, truncated, memory) = output.finish().await;
+        let (mut log, stdout, stderr, truncated, memory) = output.finish().await;
         // What outlived its command may go on writing to the log.
-        if !late.is_closed() {
-            tokio::spawn(log.follow(late));
+        match late.is_closed() {
+            true => log.end().await,
+            false => _ = tokio::spawn(log.follow(late)),
         }
         dirty.ended(&exit);
 

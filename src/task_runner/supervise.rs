@@ -18,6 +18,10 @@ use crate::task::TaskSpec;
 /// How many updates may wait between the driver and the log.
 const UPDATES_IN_FLIGHT: usize = 8;
 
+/// How long a task is silent before the end of its output is shown that may be the beginning of a secret, as that
+/// of a question may.
+const IDLE: Duration = Duration::from_millis(50);
+
 /// How a command ended, before anybody judges it.
 pub struct Supervised {
     pub end: TaskEnd,
@@ -61,29 +65,33 @@ impl TaskRunner {
             ended.cancel();
             end
         };
+        let is_masked = output.is_masked();
         let mut take = async |update| match update {
-            TaskUpdate::Preparing { what, done } => {
+            Some(TaskUpdate::Preparing { what, done }) => {
                 debug!(what, done, "is being prepared");
                 self.preparing(spec, what, done).await;
             }
-            TaskUpdate::Started => {
+            Some(TaskUpdate::Started) => {
                 debug!("has started");
                 starts.send_replace(Some(Instant::now()));
                 self.started(spec, command).await;
             }
-            TaskUpdate::Output(stream, bytes) => output.take((stream, bytes)).await,
+            Some(TaskUpdate::Output(stream, bytes)) => output.take((stream, bytes)).await,
+            // Nothing has come for a while.
+            None => output.show_prompt().await,
         };
         let listen = async {
             loop {
                 tokio::select! {
                     () = ended.cancelled() => break,
-                    Some(update) = updates.recv() => take(update).await,
+                    Some(update) = updates.recv() => take(Some(update)).await,
+                    () = tokio::time::sleep(IDLE), if is_masked => take(None).await,
                 }
             }
             // All that was written until then is here; what a daemon adds is not waited for.
             for _ in 0..updates.len() {
                 if let Ok(update) = updates.try_recv() {
-                    take(update).await;
+                    take(Some(update)).await;
                 }
             }
         };

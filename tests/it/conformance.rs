@@ -30,6 +30,7 @@ pub fn task(name: &str, path: &str, args: &[&str]) -> TaskSpec {
                 user: None,
             },
             env: Vec::new(),
+            secret_env: Vec::new(),
             work_dir: None,
             stdin: None,
         },

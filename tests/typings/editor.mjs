@@ -29,6 +29,7 @@ export async function checkEditor() {
       "hashFiles",
       "readFile",
       "run",
+      "secret",
       "source",
       "startSandbox",
     ], "exactly");
@@ -44,6 +45,7 @@ export async function checkEditor() {
       "onOutput",
       "privileged",
       "script",
+      "secrets",
       "signal",
       "stdin",
       "timeout",
@@ -58,6 +60,7 @@ export async function checkEditor() {
       "mounts",
       "name",
       "privileged",
+      "secrets",
       "user",
       "workDir",
     ], "exactly");

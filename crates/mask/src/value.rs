@@ -6,7 +6,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// A secret, which is shown nowhere by accident. Its bytes are overwritten when the last clone is dropped.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct SecretValue(Arc<Zeroizing<Vec<u8>>>);
 
 impl SecretValue {

@@ -1,7 +1,11 @@
 //! What a task is: plain data that the runtime fills in and a driver carries out.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
+
+use mask::SecretValue;
 
 use crate::volume_name::VolumeName;
 
@@ -24,8 +28,17 @@ pub struct ContainerSpec {
     /// Drivers without images ignore it.
     pub image: String,
     pub mounts: Vec<Mount>,
+    pub secrets: Vec<SecretFile>,
     pub privileged: bool,
     pub limits: Limits,
+}
+
+/// A file in memory with a secret, which the task's user alone can read, and which is gone with the task.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecretFile {
+    /// Relative to the task's directory, or absolute. Checked: no `..`, not empty, not a directory.
+    pub path: PathBuf,
+    pub value: SecretValue,
 }
 
 /// A command and how it starts.
@@ -34,6 +47,8 @@ pub struct ExecSpec {
     pub command: Command,
     /// Variables that the pipeline sets, in its order.
     pub env: Vec<(String, String)>,
+    /// Variables with secrets. None of them has a name that `env` has, too.
+    pub secret_env: Vec<(String, SecretValue)>,
     /// Where the command starts: relative to the task's directory, which paths of mounts are relative to as
     /// well, or an absolute path, which takes the place of that directory. `None` is the directory itself, or
     /// the sandbox's.
@@ -51,6 +66,8 @@ pub struct SandboxSpec {
     pub user: Option<String>,
     /// Variables of all commands.
     pub env: Vec<(String, String)>,
+    /// Variables of all commands with secrets. None of them has a name that `env` has, too.
+    pub secret_env: Vec<(String, SecretValue)>,
     pub work_dir: Option<String>,
 }
 
@@ -63,7 +80,8 @@ impl TaskSpec {
         let Command { path, args, user } = &self.exec.command;
         let texts = [path, &self.name].into_iter();
         let texts = texts.chain(args).chain(user).chain(&self.exec.work_dir);
-        size_of_texts(texts) + size_of_env(&self.exec.env) + self.container.size()
+        let env = size_of_env(&self.exec.env) + size_of_secrets(&self.exec.secret_env);
+        size_of_texts(texts) + env + self.container.size()
     }
 
     /// A sandbox for this task alone.
@@ -73,8 +91,21 @@ impl TaskSpec {
             container: self.container.clone(),
             user: self.exec.command.user.clone(),
             env: self.exec.env.clone(),
+            secret_env: self.exec.secret_env.clone(),
             work_dir: self.exec.work_dir.clone(),
         }
+    }
+}
+
+impl ExecSpec {
+    /// All variables, with those that are secrets.
+    pub fn variables(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let plain = self.env.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(&**value)));
+        plain.chain(
+            self.secret_env
+                .iter()
+                .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value.expose()))),
+        )
     }
 }
 
@@ -83,7 +114,10 @@ impl ContainerSpec {
         let mount = |Mount { volume, path, .. }: &Mount| {
             volume.as_str().len() + path.as_os_str().len() + 2 * PER_TEXT
         };
-        size_of_texts([&self.image].into_iter()) + self.mounts.iter().map(mount).sum::<usize>()
+        let secret = |SecretFile { path, .. }: &SecretFile| path.as_os_str().len() + 2 * PER_TEXT;
+        size_of_texts([&self.image].into_iter())
+            + self.mounts.iter().map(mount).sum::<usize>()
+            + self.secrets.iter().map(secret).sum::<usize>()
     }
 }
 
@@ -91,7 +125,8 @@ impl SandboxSpec {
     /// How much memory its texts take, in bytes.
     pub fn size(&self) -> usize {
         let texts = [&self.name].into_iter().chain(&self.user).chain(&self.work_dir);
-        size_of_texts(texts) + size_of_env(&self.env) + self.container.size()
+        let env = size_of_env(&self.env) + size_of_secrets(&self.secret_env);
+        size_of_texts(texts) + env + self.container.size()
     }
 
     /// A command in this sandbox as a task: what it does not say itself is as in the sandbox, but for
@@ -99,14 +134,37 @@ impl SandboxSpec {
     pub fn task(&self, id: TaskId, name: Option<String>, exec: ExecSpec) -> TaskSpec {
         let Command { path, args, user } = exec.command;
         let command = Command { path, args, user: user.or_else(|| self.user.clone()) };
+        let (env, secret_env) = self.variables(exec.env, exec.secret_env);
         TaskSpec {
             id,
             name: name.unwrap_or_else(|| self.name.clone()),
             container: self.container.clone(),
-            exec: ExecSpec { command, env: [&self.env[..], &exec.env].concat(), ..exec },
+            exec: ExecSpec { command, env, secret_env, ..exec },
             keep: false,
         }
     }
+
+    /// The variables of a command: the sandbox's, and its own, which count where both have a name.
+    fn variables(&self, env: Env, secret_env: SecretEnv) -> (Env, SecretEnv) {
+        let own: HashSet<&str> = names(&env).chain(names(&secret_env)).collect();
+        let mut all = others(&self.env, &own);
+        let mut all_secret = others(&self.secret_env, &own);
+        drop(own);
+        all.extend(env);
+        all_secret.extend(secret_env);
+        (all, all_secret)
+    }
+}
+
+type Env = Vec<(String, String)>;
+type SecretEnv = Vec<(String, SecretValue)>;
+
+fn names<T>(env: &[(String, T)]) -> impl Iterator<Item = &str> {
+    env.iter().map(|(name, _)| name.as_str())
+}
+
+fn others<T: Clone>(env: &[(String, T)], own: &HashSet<&str>) -> Vec<(String, T)> {
+    env.iter().filter(|(name, _)| !own.contains(name.as_str())).cloned().collect()
 }
 
 fn size_of_texts<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
@@ -115,6 +173,11 @@ fn size_of_texts<'a>(texts: impl Iterator<Item = &'a String>) -> usize {
 
 fn size_of_env(env: &[(String, String)]) -> usize {
     size_of_texts(env.iter().flat_map(|(name, value)| [name, value]))
+}
+
+/// The values are the run's, however many tasks have them.
+fn size_of_secrets(env: &[(String, SecretValue)]) -> usize {
+    env.iter().map(|(name, _)| name.len() + 2 * PER_TEXT).sum()
 }
 
 /// A task's number within its run, counted from 1 in the order in which tasks were asked for.

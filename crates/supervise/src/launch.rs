@@ -16,10 +16,10 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, chdir, fork, getppid, pipe2, setsid};
 
-use crate::mount;
 use crate::process::{IGNORED, exit};
 use crate::start_error::{self, StartError, text};
 use crate::wire::{Credentials, Failure, Launch, Stdio};
+use crate::{mount, secrets};
 
 /// Starts commands, again and again.
 pub struct Launcher {
@@ -57,7 +57,15 @@ impl Launcher {
                 .write_all(&packed(failure));
             exit(127)
         };
-        let child = if launch.binds.is_empty() {
+        let child = if launch.has_own_mounts() {
+            // SAFETY: this process has a single thread, so the child finds every lock free.
+            match unsafe { fork() } {
+                // A user namespace can only be entered by a process with a memory of its own.
+                Ok(ForkResult::Child) => run(&writer),
+                Ok(ForkResult::Parent { child }) => Ok(child),
+                Err(error) => Err(error),
+            }
+        } else {
             let body = Box::new(|| run(&writer));
             // The child borrows this process's memory, which is much faster than a copy.
             let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
@@ -67,14 +75,6 @@ impl Launcher {
             // stack is large enough for `begin`, which does not recurse. What the child changes
             // in the shared memory are allocations, valid in both.
             unsafe { clone(body, &mut self.stack, flags, Some(libc::SIGCHLD)) }
-        } else {
-            // SAFETY: this process has a single thread, so the child finds every lock free.
-            match unsafe { fork() } {
-                // A user namespace can only be entered by a process with a memory of its own.
-                Ok(ForkResult::Child) => run(&writer),
-                Ok(ForkResult::Parent { child }) => Ok(child),
-                Err(error) => Err(error),
-            }
         };
         drop(writer);
         let child = child.map_err(|error| failed("cannot make another process", error))?;
@@ -211,8 +211,9 @@ fn begin(
             failed("cannot use the terminal", Errno::from_raw(error.raw_os_error()))
         })?;
     }
-    if !launch.binds.is_empty() {
+    if launch.has_own_mounts() {
         mount::enter(&launch.mounts_at, &launch.binds)?;
+        secrets::place(launch)?;
     }
     if let Some(credentials) = &launch.credentials {
         become_user(credentials).map_err(|error| failed("cannot become the user", error))?;

@@ -14,9 +14,11 @@ mod launch;
 mod mount;
 mod process;
 mod reaper;
+mod secrets;
 pub mod start_error;
 mod supervisor;
 pub mod wire;
 
 pub use client::{Channel, Deadline, LaunchError, Pursuit, Supervision, reaper_ended};
+pub use secrets::RUN;
 pub use supervisor::{SUPERVISOR_ARG, run_if_asked};

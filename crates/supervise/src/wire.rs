@@ -3,6 +3,7 @@
 //! A message is its length in bytes (`u32`, little-endian) and that much JSON, on a stream socket
 //! that also carries the descriptors of a task's standard streams.
 
+use std::fmt;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -35,7 +36,17 @@ pub struct Launch {
     pub mounts_at: String,
     /// In the order in which they have to be mounted.
     pub binds: Vec<Bind>,
+    /// An empty directory, for a file system in memory that holds the secrets. Empty without any.
+    pub secrets_at: String,
+    pub secrets: Vec<SecretFile>,
     pub credentials: Option<Credentials>,
+}
+
+impl Launch {
+    /// Whether the command needs a mount namespace.
+    pub fn has_own_mounts(&self) -> bool {
+        !self.binds.is_empty() || !self.secrets.is_empty()
+    }
 }
 
 /// What a command's standard streams are.
@@ -56,6 +67,20 @@ pub struct Bind {
     /// Relative, without `.` or `..`; it exists. Empty for the directory that targets are relative to.
     pub target: String,
     pub read_only: bool,
+}
+
+/// A file with a secret.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct SecretFile {
+    /// Below `/run`, or relative to where the targets of binds are: a file that exists then.
+    pub target: String,
+    pub content: Vec<u8>,
+}
+
+impl fmt::Debug for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretFile").field("target", &self.target).finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -19,6 +19,7 @@ use super::engine::patient;
 use super::failure::{failed, is_conflict, is_missing, is_no_directory, no_such_user};
 use super::monitor::Streams;
 use super::plan::ContainerPlan;
+use super::secrets;
 use super::shared::Shared;
 use super::sweep::remove_container;
 use super::writable::archive;
@@ -46,6 +47,11 @@ pub async fn start(
 ) -> Result<Option<Container>, DriverError> {
     let mut stopped = pin!(stopped);
     let spec = &plan.spec;
+    if plan.has_secrets() {
+        shared
+            .unless_lost(|| "the engine is lost".to_owned(), secrets::check_engine(shared))
+            .await?;
+    }
     let mut attempt = 1;
     loop {
         let ready = async {
@@ -155,6 +161,11 @@ async fn attach_and_start(
         if let Err(error) = make_directories(shared, id, plan.writable()).await {
             return Err(context("prepare", error).await);
         }
+    }
+    if plan.has_secrets()
+        && let Err(error) = secrets::prepare(shared, id, plan).await
+    {
+        return Err(context("prepare", error).await);
     }
     let options = AttachContainerOptions {
         stream: true,

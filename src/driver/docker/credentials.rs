@@ -5,12 +5,13 @@ use std::process::Stdio;
 
 use bollard::auth::DockerCredentials;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
+use mask::SecretValue;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::process::secrets;
+use crate::process::{hidden, masking};
 
 /// What a helper prints if it has nothing for a registry.
 const NOTHING: &str = "credentials not found";
@@ -73,7 +74,7 @@ async fn ask(helper: &str, registry: &str) -> Result<Option<DockerCredentials>, 
     // What a helper prints may be a secret.
     let failed = |why: &dyn std::fmt::Display| format!("the helper `{program}` failed: {why}");
     let mut command = Command::new(&program);
-    for name in secrets::variables() {
+    for name in hidden::variables() {
         if helper != OF_AWS || name == "CI_DRIVER" {
             command.env_remove(name);
         }
@@ -105,7 +106,14 @@ async fn ask(helper: &str, registry: &str) -> Result<Option<DockerCredentials>, 
     }))
 }
 
+/// An engine or a registry may repeat it in an error.
+fn mask(registry: &str, secret: &str) {
+    let name = format!("the password for `{registry}`");
+    masking::add([(name, SecretValue::new(secret.as_bytes().to_vec()))]);
+}
+
 fn by_token(registry: &str, token: String) -> DockerCredentials {
+    mask(registry, &token);
     DockerCredentials {
         identitytoken: Some(token),
         serveraddress: Some(registry.to_owned()),
@@ -114,6 +122,7 @@ fn by_token(registry: &str, token: String) -> DockerCredentials {
 }
 
 fn by_password(registry: &str, user: String, password: String) -> DockerCredentials {
+    mask(registry, &password);
     DockerCredentials {
         username: Some(user),
         password: Some(password),

@@ -77,7 +77,7 @@ pub fn check_length(spec: &TaskSpec) -> Result<(), DriverError> {
 fn lengths(spec: &TaskSpec) -> (usize, usize) {
     let words =
         [&spec.exec.command.path].into_iter().chain(&spec.exec.command.args).map(String::len);
-    let variables = spec.exec.env.iter().map(|(name, value)| name.len() + 1 + value.len());
+    let variables = spec.exec.variables().map(|(name, value)| name.len() + 1 + value.len());
     let (mut longest, mut all) = (0, 0);
     for length in words.chain(variables) {
         longest = longest.max(length + 1);

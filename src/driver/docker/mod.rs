@@ -22,6 +22,7 @@ mod output;
 mod plan;
 mod registration;
 mod sandbox;
+mod secrets;
 mod shared;
 mod shell;
 mod ssh;

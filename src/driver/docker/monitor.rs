@@ -55,6 +55,8 @@ pub struct Streams {
 /// A command, and who cares for it.
 pub struct Monitor<'a> {
     pub spec: &'a TaskSpec,
+    /// What goes to its standard input.
+    pub read: Option<&'a [u8]>,
     pub grace: Duration,
     pub updates: UpdateSink,
     pub stop: Stop<'a>,
@@ -94,7 +96,7 @@ impl Monitor<'_> {
         process: &impl Process,
         streams: Streams,
     ) -> Result<Option<CommandEnd>, DriverError> {
-        let Self { spec, grace, updates, stop } = self;
+        let Self { spec, read, grace, updates, stop } = self;
         let Stop { cancel, closing, abandoned } = stop;
         let path = &spec.exec.command.path;
         let lost = |error| failed(format!("lost task `{}`", spec.name), error);
@@ -105,7 +107,7 @@ impl Monitor<'_> {
             ended.cancel();
             code
         };
-        let feed = feed(streams.input, spec.exec.stdin.as_deref(), &ended);
+        let feed = feed(streams.input, read, &ended);
         // An engine does not notice the end of a container, nor answers questions about it, while its
         // output goes nowhere.
         let discard = CancellationToken::new();

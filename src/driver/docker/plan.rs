@@ -1,5 +1,6 @@
 //! What a task or a sandbox becomes as a container.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Component, Path, PathBuf};
 
@@ -10,8 +11,9 @@ use bollard::models::{
 
 use super::diagnosis::check_length;
 use super::labels::{self, Labels};
+use super::secrets;
 use crate::driver::{DriverError, check};
-use crate::task::{SandboxSpec, TaskSpec};
+use crate::task::{SandboxSpec, SecretFile, TaskSpec};
 use crate::volume::VolumeName;
 
 /// The directory of a task, the same for all tasks of all runs: tools keep absolute paths in what they make.
@@ -39,6 +41,8 @@ pub struct ContainerPlan {
     /// Where commands start.
     work: String,
     mounts: Vec<PlannedMount>,
+    /// The absolute paths of files with secrets, in their order.
+    secrets: Vec<String>,
 }
 
 struct PlannedMount {
@@ -55,7 +59,7 @@ impl ContainerPlan {
         spec: SandboxSpec,
         find: impl Fn(&VolumeName) -> Option<String>,
     ) -> Result<Self, DriverError> {
-        check::variables(&spec.env)?;
+        check::variables(&spec.env, &spec.secret_env)?;
         if spec.container.limits.cpu.is_some_and(|cores| cores < LEAST_CPU) {
             return Err(DriverError::Refused(format!(
                 "a container has at least {LEAST_CPU} of a core, raise its limit of `cpu`"
@@ -91,7 +95,18 @@ impl ContainerPlan {
             }
             mounts.push(PlannedMount { volume, target, read_only: mount.read_only });
         }
-        Ok(Self { spec, base, work, mounts })
+        let secrets = secret_paths(&spec.container.secrets, &base, &mounts)?;
+        Ok(Self { spec, base, work, mounts, secrets })
+    }
+
+    /// Whether the container starts with the [launcher](secrets).
+    pub fn has_secrets(&self) -> bool {
+        !self.secrets.is_empty() || !self.spec.secret_env.is_empty()
+    }
+
+    /// Where files with secrets are.
+    pub fn secret_paths(&self) -> impl Iterator<Item = &str> {
+        self.secrets.iter().map(String::as_str)
     }
 
     /// The working directory, as an absolute path.
@@ -131,11 +146,16 @@ impl ContainerPlan {
                 (Some(id), Some(NetworkingConfig { endpoints_config }))
             }
         };
+        let tmpfs = (!spec.container.secrets.is_empty()).then(|| {
+            let options = secrets::options(&spec.container.secrets);
+            HashMap::from([(secrets::DIRECTORY.to_owned(), options)])
+        });
         let memory =
             spec.container.limits.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
         let host = HostConfig {
             mounts: Some(mounts.iter().map(|mount| mount.to_engine(&labels)).collect()),
             network_mode,
+            tmpfs,
             privileged: Some(spec.container.privileged),
             memory,
             // No swap on top of it.
@@ -153,7 +173,7 @@ impl ContainerPlan {
             // An image's own would run the command as an argument.
             entrypoint: Some(Vec::new()),
             cmd: Some(command),
-            env: Some(environment(&spec.env)),
+            env: Some(environment(plain(&spec.env))),
             user: spec.user.clone(),
             working_dir: Some(work.clone()),
             open_stdin: Some(with_stdin),
@@ -268,13 +288,49 @@ fn resolved(base: &Path, path: &Path) -> Result<String, &'static str> {
     Ok(text)
 }
 
+/// The absolute paths of files with secrets, none of which is in a volume.
+fn secret_paths(
+    files: &[SecretFile],
+    base: &str,
+    mounts: &[PlannedMount],
+) -> Result<Vec<String>, DriverError> {
+    let mut paths: Vec<String> = Vec::with_capacity(files.len());
+    for file in check::secret_files(files)? {
+        let refused = |reason: &str| {
+            DriverError::Refused(format!("secret file `{}`: {reason}", file.path.display()))
+        };
+        let path = resolved(Path::new(base), &file.path).map_err(refused)?;
+        if mounts.iter().any(|mount| Path::new(&path).starts_with(&mount.target)) {
+            return Err(refused(
+                "it would be in a volume, which keeps what is in it; use a path below `/run`, such as \
+                 `/run/secrets/key`",
+            ));
+        }
+        // The engine mounts these anew, over what is put there before.
+        if ["/proc", "/sys", "/dev", "/ci/launch", secrets::DIRECTORY]
+            .iter()
+            .any(|taken| Path::new(&path).starts_with(taken))
+        {
+            return Err(refused("there is something else of the container, choose another path"));
+        }
+        if paths.contains(&path) {
+            return Err(refused("there is a secret at this path already"));
+        }
+        paths.push(path);
+    }
+    Ok(paths)
+}
+
+/// Variables without secrets.
+pub fn plain(pairs: &[(String, String)]) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+    pairs.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.as_str())))
+}
+
 /// `NAME=value`; the last value of a name counts.
-pub fn environment(pairs: &[(String, String)]) -> Vec<String> {
+pub fn environment<'a>(pairs: impl Iterator<Item = (&'a str, Cow<'a, str>)>) -> Vec<String> {
+    let pairs: Vec<_> = pairs.collect();
     let last: HashMap<&str, usize> =
-        pairs.iter().enumerate().map(|(index, (name, _))| (name.as_str(), index)).collect();
-    let kept = pairs
-        .iter()
-        .enumerate()
-        .filter(|(index, (name, _))| last.get(name.as_str()) == Some(index));
+        pairs.iter().enumerate().map(|(index, (name, _))| (*name, index)).collect();
+    let kept = pairs.iter().enumerate().filter(|(index, (name, _))| last.get(name) == Some(index));
     kept.map(|(_, (name, value))| format!("{name}={value}")).collect()
 }

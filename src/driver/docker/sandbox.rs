@@ -24,6 +24,7 @@ use super::init::InitError;
 use super::monitor::{CommandEnd, Monitor, Stop, Streams};
 use super::output::content;
 use super::plan::{self, ContainerPlan, environment};
+use super::secrets;
 use super::shared::{Shared, supervised};
 use super::shell::{DockerKept, Kept};
 use super::task_supervisor::{CODE_KILLED, after_kill, tell_start};
@@ -66,9 +67,9 @@ pub async fn open(
     shared: &Arc<Shared>,
     spec: &SandboxSpec,
 ) -> Result<Arc<dyn Sandbox>, DriverError> {
-    check::variables(&spec.env)?;
+    check::variables(&spec.env, &spec.secret_env)?;
     // What keeps the container is not concerned with the variables of the commands.
-    let plan = SandboxSpec { env: Vec::new(), ..spec.clone() };
+    let plan = SandboxSpec { env: Vec::new(), secret_env: Vec::new(), ..spec.clone() };
     let plan = Arc::new(ContainerPlan::new(plan, |name| shared.volume(name))?);
     let (opened, told) = oneshot::channel();
     // Goes on when the caller goes away, so that nothing stays.
@@ -118,8 +119,14 @@ async fn start(
     let since = shared.lease.now() - INACCURACY;
     let mut stopped = pin!(stopped);
     let keeper = vec![KEEPER.to_owned()];
+    let has_secrets = plan.has_secrets();
+    let keeper = if has_secrets { secrets::words(secrets::unreported(keeper)) } else { keeper };
     let started = container::start(&shared, &plan, keeper, true, None, &mut stopped).await?;
     let Some(Container { id, name, mut streams }) = started else { return Ok(None) };
+    if has_secrets {
+        // One that has ended says why, below.
+        _ = streams.input.write_all(&secrets::input_of_keeper(&plan.spec.container.secrets)).await;
+    }
     let lost = || format!("lost sandbox `{}`", plan.spec.name);
     let ready = tokio::select! {
         biased;
@@ -276,7 +283,7 @@ impl Inner {
         let number = Number::take(self);
         let options = CreateExecOptions {
             attach_stdin: Some(spec.exec.stdin.is_some()),
-            env: Some(environment(&spec.exec.env)),
+            env: Some(environment(spec.exec.variables())),
             user: spec.exec.command.user.clone(),
             privileged: Some(spec.container.privileged),
             working_dir: Some(directory.clone()),
@@ -297,7 +304,8 @@ impl Inner {
             spec: &spec,
             directory: &directory,
         };
-        let monitor = Monitor { spec: &spec, grace: self.shared.config.grace, updates, stop };
+        let read = spec.exec.stdin.as_deref();
+        let monitor = Monitor { spec: &spec, read, grace: self.shared.config.grace, updates, stop };
         let lost = || format!("lost task `{}`", spec.name);
         let watching = monitor.watch(&process, streams);
         let exit = async {

@@ -59,6 +59,8 @@ pub struct Shared {
     volumes: Mutex<HashMap<VolumeName, (String, Option<u64>)>>,
     network: Mutex<Option<watch::Receiver<Option<Made>>>>,
     users: OnceCell<Users>,
+    /// The engine's processor, as it calls that.
+    pub architecture: OnceCell<String>,
     /// How many names were given to containers and volumes.
     names: AtomicU64,
     /// One for each container that may be starting.
@@ -101,6 +103,7 @@ impl Shared {
             volumes: Mutex::default(),
             network: Mutex::default(),
             users: OnceCell::new(),
+            architecture: OnceCell::new(),
             names: AtomicU64::new(0),
             starts: Semaphore::new(STARTS),
             closing: CancellationToken::new(),

@@ -2,6 +2,8 @@
 //!
 //! A container that has ended can only be started again with the command that it has had.
 //!
+//! It has the task's variables without those that are secrets, which are in no configuration of a container.
+//!
 //! So the container is committed to an image without a name, which has the run's labels and is removed with
 //! the shell.
 
@@ -25,7 +27,7 @@ use super::engine::patient;
 use super::failure::failed;
 use super::init::InitError;
 use super::labels::{COPY, IMAGE, SHELL_IMAGE};
-use super::plan::{ContainerPlan, environment};
+use super::plan::{ContainerPlan, environment, plain};
 use super::shared::{Shared, silent};
 use super::sweep::remove_image;
 use super::task_supervisor::code;
@@ -197,7 +199,7 @@ async fn in_image(
     body.user = task.exec.command.user.clone();
     let mut env = task.exec.env.clone();
     env.push(("TERM".to_owned(), terminal.kind.clone()));
-    body.env = Some(environment(&env));
+    body.env = Some(environment(plain(&env)));
     if let Some(start) = &kept.start {
         body.working_dir = Some(start.clone());
     }

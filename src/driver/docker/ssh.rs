@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::destination::Destination;
-use crate::process::secrets;
+use crate::process::hidden;
 
 /// How long `ssh` may take to reach the other machine, in seconds: for the first time, when nobody may be
 /// there, and later, when a run depends on it.
@@ -64,7 +64,7 @@ pub fn connect(to: &Destination, is_first: bool, heard: oneshot::Sender<()>) -> 
     let seconds = if is_first { CONNECTING.0 } else { CONNECTING.1 };
     let mut command = Command::new("ssh");
     // What it runs to get there has nothing to do with the credentials of a cache.
-    for name in secrets::variables() {
+    for name in hidden::variables() {
         command.env_remove(name);
     }
     let started = command

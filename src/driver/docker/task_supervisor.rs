@@ -17,6 +17,7 @@ use super::diagnosis::Subject;
 use super::init;
 use super::monitor::{Monitor, Process, Signal, Stop};
 use super::plan::ContainerPlan;
+use super::secrets;
 use super::shared::Shared;
 use super::shell::Kept;
 use crate::driver::{DriverError, TaskUpdate, UpdateSink};
@@ -43,17 +44,29 @@ impl TaskSupervisor {
         let Self { shared, spec, plan, command, updates, cancel, mut abandoned } = self;
         let mut stop =
             Stop { cancel: &cancel, closing: &shared.closing, abandoned: &mut abandoned };
-        let with_stdin = spec.exec.stdin.is_some();
+        let has_secrets = plan.has_secrets();
+        let with_stdin = has_secrets || spec.exec.stdin.is_some();
         let reports = shared.engine.has_reports;
-        // The engine's own init process reports nothing.
-        let command = if reports { init::words(command, 1) } else { command };
+        let command = match (reports, has_secrets) {
+            // The engine's own init process reports nothing.
+            (true, _) => init::words(command, 1),
+            // The launcher looks for nothing in `PATH`.
+            (false, true) => secrets::unreported(command),
+            (false, false) => command,
+        };
+        let command = if has_secrets { secrets::words(command) } else { command };
         let stopped = stop.requested();
         let started =
             container::start(&shared, &plan, command, with_stdin, Some(&updates), stopped).await?;
         let Some(container) = started else { return Ok((Ok(TaskExit::Cancelled), None)) };
         tell_start(&updates, stop.requested()).await;
         let process = Main { docker: &shared.docker, id: &container.id, reports };
-        let monitor = Monitor { spec: &spec, grace: shared.config.grace, updates, stop };
+        let mut read = spec.exec.stdin.as_deref();
+        let with_secrets = has_secrets.then(|| secrets::input(&spec.exec, &spec.container.secrets));
+        if with_secrets.is_some() {
+            read = with_secrets.as_deref();
+        }
+        let monitor = Monitor { spec: &spec, read, grace: shared.config.grace, updates, stop };
         let watching = monitor.watch(&process, container.streams);
         let lost = || format!("lost task `{}`", spec.name);
         let result = match shared.unless_lost(lost, watching).await {

@@ -20,6 +20,7 @@ use files::remove::{make_writable, remove};
 /// tasks/<name>     the directory of a task
 /// work             where tasks see their directories
 /// tmp/<name>       its TMPDIR
+/// secrets          where tasks have their secrets in memory
 /// volumes/<name>
 /// trash/<number>   what is being removed
 /// ```
@@ -52,6 +53,7 @@ enum Admitted {
 const TASKS: &str = "tasks";
 const WORK: &str = "work";
 const TMP: &str = "tmp";
+const SECRETS: &str = "secrets";
 const VOLUMES: &str = "volumes";
 const TRASH: &str = "trash";
 
@@ -81,7 +83,7 @@ impl Directories {
             }
             Err(error) => return Err(error),
         }
-        for name in [TASKS, WORK, TMP, VOLUMES] {
+        for name in [TASKS, WORK, TMP, SECRETS, VOLUMES] {
             let path = root.join(name);
             this.discard(&path)?;
             DirBuilder::new().mode(0o755).create(path)?;
@@ -134,6 +136,11 @@ impl Directories {
     /// Where every task with mounts sees its directory, in a mount namespace of its own. Empty outside.
     pub fn common_work(&self) -> PathBuf {
         self.root.join(WORK)
+    }
+
+    /// Where a task's secrets are mounted, in a mount namespace of its own. Empty outside.
+    pub fn secrets(&self) -> PathBuf {
+        self.root.join(SECRETS)
     }
 
     pub fn volume(&self, name: &VolumeName) -> PathBuf {
@@ -382,6 +389,6 @@ mod tests {
         assert!(directories.needs_sweep());
         directories.sweep();
         assert_eq!(fs::read_dir(root.path().join(TRASH)).unwrap().count(), 0);
-        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 5);
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 6);
     }
 }

@@ -1,5 +1,6 @@
 //! The variables that a task sees.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
@@ -46,11 +47,11 @@ impl Environment {
     }
 
     /// The variables of one task as `NAME=value`, and its `PATH`.
-    pub fn of_task(
+    pub fn of_task<'a>(
         &self,
         owner: Option<&Owner>,
         tmp: &Path,
-        pipeline: &[(String, String)],
+        pipeline: impl Iterator<Item = (&'a str, Cow<'a, str>)>,
     ) -> (Vec<String>, String) {
         let tmp = tmp.to_string_lossy();
         let mut all = Variables::default();
@@ -63,7 +64,8 @@ impl Environment {
             all.set("USER", &owner.name);
             all.set("HOME", home);
         }
-        for (name, value) in pipeline {
+        let pipeline: Vec<_> = pipeline.collect();
+        for (name, value) in &pipeline {
             all.set(name, value);
         }
         let path = all.get("PATH").unwrap_or(DEFAULT_PATH).to_owned();

@@ -18,6 +18,7 @@ mod removing;
 mod root;
 mod run_directory;
 mod sandbox;
+mod secrets;
 mod shared;
 mod shell;
 mod task_supervisor;

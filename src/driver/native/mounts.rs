@@ -94,6 +94,11 @@ impl MountPlan {
         first.target.as_os_str().is_empty().then_some(&*first.volume)
     }
 
+    /// Whether a path below the task's directory is in a volume.
+    pub fn covers(&self, path: &Path) -> bool {
+        self.mounts.iter().any(|mount| path.starts_with(&mount.target))
+    }
+
     /// Whether a task must not change one of the volumes.
     pub fn has_read_only(&self) -> bool {
         self.mounts.iter().any(|mount| mount.read_only)

@@ -14,6 +14,7 @@ use super::directories::Lease;
 use super::fixtures::{Held, Wait, make_directories};
 use super::mounts::MountPlan;
 use super::open_files::FileShare;
+use super::secrets::SecretPlan;
 use super::shared::{Shared, blocking};
 use super::user::Owner;
 use crate::driver::{DriverError, check};
@@ -26,6 +27,7 @@ pub struct TaskPlan {
     pub spec: TaskSpec,
     owner: Option<Owner>,
     mounts: MountPlan,
+    secrets: SecretPlan,
     work: Work,
 }
 
@@ -79,7 +81,8 @@ impl TaskPlan {
                     .to_owned(),
             ));
         }
-        Ok(Self { spec, owner, mounts, work })
+        let secrets = SecretPlan::new(&spec.container.secrets, &mounts, work.is_own())?;
+        Ok(Self { spec, owner, mounts, secrets, work })
     }
 
     /// How many mount points have to be held open.
@@ -275,7 +278,8 @@ impl PreparedTask {
             // No link can take the directory's place, so the task starts in the volume.
             work = volume.to_owned();
         }
-        let (env, search) = shared.environment.of_task(owner, &lease.tmp, &plan.spec.exec.env);
+        let (env, search) =
+            shared.environment.of_task(owner, &lease.tmp, plan.spec.exec.variables());
         let mut binds = self.mount(shared, plan, &work, stop)?;
         let below = &plan.work.start;
         if self.own_work && below.is_relative() {
@@ -283,6 +287,16 @@ impl PreparedTask {
             if !read_only {
                 make_directories(base, below, owner)?;
             }
+        }
+        if !plan.secrets.is_empty() {
+            if shared.links() {
+                return Err(DriverError::Refused(
+                    "a file with a secret needs a mount namespace, which this system forbids; hand the secret \
+                     over in `env` or `stdin`, or run where mounts are possible"
+                        .to_owned(),
+                ));
+            }
+            plan.secrets.make_points(&work, owner)?;
         }
         if self.own_work && !binds.is_empty() {
             // Tools keep absolute paths in what they make, so all tasks see their directories at one place.
@@ -292,6 +306,7 @@ impl PreparedTask {
             }
             work = shared.directories.common_work();
         }
+        let secrets_at = shared.directories.secrets().to_string_lossy().into_owned();
         // Joined with an empty path, it would end in a slash.
         let is_start = below.as_os_str().is_empty();
         let start = if is_start { work.clone() } else { work.join(below) };
@@ -305,6 +320,8 @@ impl PreparedTask {
             stdio: if with_stdin { Stdio::PipesWithStdin } else { Stdio::Pipes },
             mounts_at: work.to_string_lossy().into_owned(),
             binds,
+            secrets_at,
+            secrets: plan.secrets.files(),
             credentials: owner.map(Owner::credentials),
         };
         refuse_too_long(&launch)?;

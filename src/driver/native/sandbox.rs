@@ -10,6 +10,7 @@ use super::directories::Lease;
 use super::mounts::MountPlan;
 use super::prepared_task::{TaskPlan, Work, WorkArea, owner};
 use super::removing::removing;
+use super::secrets::SecretPlan;
 use super::shared::{Shared, blocking};
 use super::task_supervisor::Scope;
 use crate::driver::{DriverError, Sandbox, TaskEnd, UpdateSink, check, closed_sandbox};
@@ -43,14 +44,15 @@ pub async fn open(
         )));
     }
     shared.notify_ignored(&spec.container);
-    check::variables(&spec.env)?;
+    check::variables(&spec.env, &spec.secret_env)?;
     let (work_dir, user) = (spec.work_dir.clone(), spec.user.clone());
     let (work, owner) = blocking(move || {
         Ok::<_, DriverError>((Work::new(work_dir.as_deref())?, owner(user.as_deref())?))
     })
     .await??;
     // Each command mounts them anew, and would find out only then.
-    MountPlan::new(&spec.container.mounts, |name| shared.volume(name))?;
+    let mounts = MountPlan::new(&spec.container.mounts, |name| shared.volume(name))?;
+    SecretPlan::new(&spec.container.secrets, &mounts, work.is_own())?;
     let lease = Arc::new(shared.directories.lease(&spec.name));
     let (made, with_work) = (lease.clone(), work.is_own());
     blocking(move || made.make(with_work, owner.as_ref())).await?.map_err(|source| {

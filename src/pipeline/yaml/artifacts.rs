@@ -10,9 +10,10 @@ use super::problem::{Problem, Problems};
 use super::reference;
 use super::suggest::did_you_mean;
 
-/// Checks the steps and hooks of a job, in the order in which they run.
-pub fn check(job: &Node, problems: &mut Problems) {
-    let mut known = Known::default();
+/// Checks the steps and hooks of a job, in the order in which they run. `inputs` are there before the first one.
+pub fn check(job: &Node, inputs: &[String], problems: &mut Problems) {
+    let names = inputs.iter().cloned().collect();
+    let mut known = Known { names, ..Known::default() };
     for node in list(job.get("plan")) {
         step(node, &mut known, problems);
     }

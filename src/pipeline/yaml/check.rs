@@ -12,8 +12,9 @@ use super::problem::{Problem, Problems};
 use super::runs;
 use super::suggest::did_you_mean;
 
-/// Checks a decoded plan. The document is where places come from.
-pub fn check(root: &Node, plan: &Plan, problems: &mut Problems) {
+/// Checks a decoded plan. The document is where places come from, and `inputs` are artifacts that the command
+/// line gives.
+pub fn check(root: &Node, plan: &Plan, inputs: &[String], problems: &mut Problems) {
     for list in ["jobs", "resources", "resource_types", "groups"] {
         unique_names(root, list, problems);
     }
@@ -21,8 +22,8 @@ pub fn check(root: &Node, plan: &Plan, problems: &mut Problems) {
     let resources =
         Names::new("resource", plan.resources.iter().map(|one| one.name.as_str()), root);
     for entry in entries(root, "jobs") {
-        references(entry, &jobs, &resources, problems);
-        artifacts::check(entry, problems);
+        references(entry, &jobs, &resources, inputs, problems);
+        artifacts::check(entry, inputs, problems);
         locals::check(entry, problems);
         runs::check(entry, problems);
     }
@@ -79,16 +80,26 @@ fn unique_names(root: &Node, what: &str, problems: &mut Problems) {
 }
 
 /// Checks `get`, `put` and `passed` wherever they are below a job.
-fn references(node: &Node, jobs: &Names<'_>, resources: &Names<'_>, problems: &mut Problems) {
+fn references(
+    node: &Node,
+    jobs: &Names<'_>,
+    resources: &Names<'_>,
+    inputs: &[String],
+    problems: &mut Problems,
+) {
     match &node.value {
         Value::List(items) => {
-            items.iter().for_each(|item| references(item, jobs, resources, problems));
+            items.iter().for_each(|item| references(item, jobs, resources, inputs, problems));
         }
         Value::Map(entries) => {
             for kind in ["get", "put"] {
                 let Some(step) = node.get(kind) else { continue };
                 let named = node.get("resource").unwrap_or(step);
-                resources.need(named, problems);
+                let is_given =
+                    kind == "get" && step.scalar().is_some_and(|it| inputs.contains(&it));
+                if !is_given {
+                    resources.need(named, problems);
+                }
                 for passed in node.get("passed").map_or(&[][..], |node| list(node)) {
                     jobs.need(passed, problems);
                 }
@@ -99,7 +110,7 @@ fn references(node: &Node, jobs: &Names<'_>, resources: &Names<'_>, problems: &m
                     entry.key.as_str(),
                     "config" | "params" | "vars" | "get_params" | "version" | "assert" | "across"
                 ) {
-                    references(&entry.value, jobs, resources, problems);
+                    references(&entry.value, jobs, resources, inputs, problems);
                 }
             }
         }

@@ -31,12 +31,13 @@ pub use transpile::transpile;
 
 use crate::diagnostic::Diagnostic;
 use crate::pipeline::Source;
-use node::{Mark, Node};
+use crate::secret::{Secrets, as_text};
+use node::{Mark, Node, Value};
 pub use plan::Plan;
 use problem::Problems;
 use vars::Vars;
 
-/// What the command line says about variables.
+/// What the command line gives to a pipeline.
 #[derive(Clone, Debug, Default)]
 pub struct VarOptions {
     /// `name=value`, in order; the last one of a name counts.
@@ -44,6 +45,10 @@ pub struct VarOptions {
     /// Files with a mapping of variables, `-` for the standard input; a later file wins over an earlier
     /// one.
     pub files: Vec<PathBuf>,
+    /// Artifacts that are directories of this machine.
+    pub inputs: Vec<String>,
+    /// Values of variables that have none otherwise.
+    pub secrets: Secrets,
 }
 
 /// Which part of a pipeline to run.
@@ -53,6 +58,10 @@ pub struct Selection {
     pub job: Option<String>,
     /// How many jobs, and how many tasks, may run at the same time.
     pub max_in_flight: Option<u32>,
+    /// Artifacts that are directories of this machine.
+    pub inputs: Vec<String>,
+    /// Artifacts that are written to this machine.
+    pub outputs: Vec<String>,
 }
 
 /// A pipeline that can be run.
@@ -98,7 +107,7 @@ pub fn load(source: &Source, options: &VarOptions) -> Result<Checked, Vec<Diagno
     }?;
     let vars = variables(options)?;
     let given = if source.is_stdin() { input::STDIN } else { &source.given };
-    parse(given, &text, &vars)
+    parse(given, &text, &vars, &options.inputs)
 }
 
 /// A document as JSON text, with all digits of its numbers; or what is wrong with it.
@@ -117,7 +126,12 @@ pub fn to_json(text: &str) -> Result<String, String> {
     }
 }
 
-fn parse(given: &str, text: &str, vars: &Vars) -> Result<Checked, Vec<Diagnostic>> {
+fn parse(
+    given: &str,
+    text: &str,
+    vars: &Vars,
+    inputs: &[String],
+) -> Result<Checked, Vec<Diagnostic>> {
     let mut problems = Problems::default();
     let mut result = None;
     if let Some(root) = read::read(text, &mut problems) {
@@ -132,7 +146,7 @@ fn parse(given: &str, text: &str, vars: &Vars) -> Result<Checked, Vec<Diagnostic
             false => root,
         };
         let mut decoded = decode::decode(&root, &mut problems);
-        check::check(&root, &decoded.plan, &mut problems);
+        check::check(&root, &decoded.plan, inputs, &mut problems);
         for job in &mut decoded.plan.jobs {
             job.passed = check::passed(job).into_iter().map(str::to_owned).collect();
         }
@@ -166,6 +180,13 @@ fn variables(options: &VarOptions) -> Result<Vars, Vec<Diagnostic>> {
         }
         if !problems.is_empty() {
             return Err(problems.into_diagnostics(Path::new(&given), &text));
+        }
+    }
+    for (name, value) in options.secrets.iter() {
+        // One that is no text stands in no document. It is missed where somebody refers to it.
+        if let Some(text) = as_text(value) {
+            let node = Node::new(Mark::default(), Value::Text(text.to_owned()));
+            vars.add(name.to_owned(), Rc::new(node));
         }
     }
     Ok(vars)

@@ -1,16 +1,32 @@
 //! Which part of a pipeline to run.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::Selection;
 use super::check::passed;
 use super::fields::list_of;
-use super::plan::{Action, Job, Plan, Resource, TaskCaches};
+use super::plan::{Action, Job, Plan, Resource, Step, TaskCaches};
+use super::reference::has_local;
 use super::suggest::did_you_mean;
 use crate::diagnostic::Diagnostic;
 
-/// Keeps a job and what it waits for, and the smaller of two limits.
+/// Keeps a job and what it waits for, and the smaller of two limits. Refuses inputs and outputs that nothing of
+/// that has.
 pub fn select(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnostic>> {
+    select_job(plan, selection)?;
+    let artifacts = Artifacts::of(plan);
+    for input in &selection.inputs {
+        artifacts.need("--input", input, &artifacts.wanted)?;
+    }
+    for output in &selection.outputs {
+        artifacts.need("--output", output, &artifacts.made)?;
+    }
+    plan.inputs = selection.inputs.clone();
+    plan.outputs = selection.outputs.clone();
+    Ok(())
+}
+
+fn select_job(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnostic>> {
     plan.max_in_flight = plan.max_in_flight.into_iter().chain(selection.max_in_flight).min();
     let Some(name) = &selection.job else { return Ok(()) };
     let named: HashMap<&str, &Job> = plan.jobs.iter().map(|job| (job.name.as_str(), job)).collect();
@@ -39,6 +55,66 @@ pub fn select(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnost
     Ok(())
 }
 
+/// The artifacts of a plan, by their names.
+#[derive(Default)]
+struct Artifacts {
+    wanted: BTreeSet<String>,
+    made: BTreeSet<String>,
+    /// Whether a task's file, which is read when it runs, may have others.
+    others: bool,
+}
+
+impl Artifacts {
+    fn of(plan: &Plan) -> Self {
+        let mut all = Self::default();
+        let mut add = |step: &Step| match &step.action {
+            Action::Get(get) => {
+                all.wanted.insert(get.get.clone());
+                all.made.insert(get.get.clone());
+            }
+            Action::Put(put) => _ = all.made.insert(put.put.clone()),
+            Action::Task(task) => {
+                let mapped = |map: &BTreeMap<String, String>, name: &String| {
+                    map.get(name).unwrap_or(name).clone()
+                };
+                all.others |= task.config.is_none();
+                for config in task.config.iter() {
+                    let inputs = config.inputs.iter().map(|input| &input.name);
+                    all.wanted.extend(inputs.map(|name| mapped(&task.input_mapping, name)));
+                    let outputs = config.outputs.iter().map(|output| &output.name);
+                    all.made.extend(outputs.map(|name| mapped(&task.output_mapping, name)));
+                }
+            }
+            _ => {}
+        };
+        plan.jobs.iter().for_each(|job| job.each_step(&mut add));
+        all
+    }
+
+    fn need(
+        &self,
+        option: &str,
+        name: &str,
+        names: &BTreeSet<String>,
+    ) -> Result<(), Box<Diagnostic>> {
+        if names.contains(name) || self.others || names.iter().any(|name| has_local(name)) {
+            return Ok(());
+        }
+        let known: Vec<&str> = names.iter().map(String::as_str).collect();
+        let hint = did_you_mean(name, known.iter().copied());
+        let (verb, what) = match option {
+            "--input" => ("wants", "inputs of tasks and names of `get` steps"),
+            _ => ("makes", "outputs of tasks and names of `get` and `put` steps"),
+        };
+        let help = match known.as_slice() {
+            [] => format!("it is for {what}"),
+            known => format!("the jobs that run have {}", list_of(known)),
+        };
+        let message = format!("`{option} {name}`: no step {verb} the artifact `{name}`{hint}");
+        Err(Box::new(Diagnostic::new(message).help(help)))
+    }
+}
+
 /// The tasks of a job that have caches.
 fn caches(job: &Job) -> Vec<TaskCaches> {
     let mut found = Vec::new();
@@ -53,10 +129,11 @@ fn caches(job: &Job) -> Vec<TaskCaches> {
     found
 }
 
-/// The resources that a job's steps name.
-fn resources(job: &Job) -> Vec<&str> {
+/// The resources that a job's steps name, without those that the command line gives.
+fn resources<'a>(job: &'a Job, inputs: &[String]) -> Vec<&'a str> {
     let mut names = Vec::new();
     job.each_step(&mut |step| match &step.action {
+        Action::Get(get) if inputs.contains(&get.get) => {}
         Action::Get(get) => names.push(get.resource.as_ref().unwrap_or(&get.get).as_str()),
         Action::Put(put) => names.push(put.resource.as_ref().unwrap_or(&put.put).as_str()),
         _ => {}
@@ -69,7 +146,8 @@ const BUILT_IN: [&str; 4] = ["git", "time", "mock", "file"];
 
 /// Refuses the first resource of a step that has a type beyond the built-in ones.
 pub fn built_in_types(plan: &Plan) -> Result<(), Box<Diagnostic>> {
-    let used: HashSet<&str> = plan.jobs.iter().flat_map(resources).collect();
+    let used: HashSet<&str> =
+        plan.jobs.iter().flat_map(|job| resources(job, &plan.inputs)).collect();
     let refused = plan
         .resources
         .iter()
@@ -105,7 +183,8 @@ const OFFICIAL: [&str; 12] = [
 
 /// Refuses the first resource of a step whose type is no image.
 pub fn image_types(plan: &Plan) -> Result<(), Box<Diagnostic>> {
-    let used: HashSet<&str> = plan.jobs.iter().flat_map(resources).collect();
+    let used: HashSet<&str> =
+        plan.jobs.iter().flat_map(|job| resources(job, &plan.inputs)).collect();
     let own = plan.resource_types.iter().map(|one| one.name.as_str());
     let known: Vec<&str> = own.chain(OFFICIAL).collect();
     let refused = plan

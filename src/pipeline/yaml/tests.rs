@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::*;
 
 fn problems(text: &str) -> String {
-    match parse("ci.yml", text, &Vars::default()) {
+    match parse("ci.yml", text, &Vars::default(), &[]) {
         Ok(_) => "no problems".to_owned(),
         Err(diagnostics) => diagnostics.iter().fold(String::new(), |mut text, diagnostic| {
             _ = writeln!(text, "{diagnostic}");
@@ -16,11 +16,12 @@ fn problems(text: &str) -> String {
 
 fn vars(pairs: &[(&str, &str)]) -> Vars {
     let vars = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-    variables(&VarOptions { vars, files: Vec::new() }).unwrap()
+    variables(&VarOptions { vars, ..VarOptions::default() }).unwrap()
 }
 
 fn json(text: &str, vars: &Vars) -> serde_json::Value {
-    let checked = parse("ci.yml", text, vars).map_err(|problems| format!("{problems:?}")).unwrap();
+    let checked =
+        parse("ci.yml", text, vars, &[]).map_err(|problems| format!("{problems:?}")).unwrap();
     serde_json::to_value(checked.plan).unwrap()
 }
 
@@ -74,7 +75,7 @@ fn variables_keep_their_type_and_have_fields_and_defaults() {
 #[test]
 fn a_value_of_a_variable_is_not_repeated() {
     let text = "jobs: [{ name: a, plan: [{ task: t, timeout: ((secret)), config: { run: { path: x } } }] }]";
-    let Err(problems) = parse("ci.yml", text, &vars(&[("secret", "hunter2")])) else {
+    let Err(problems) = parse("ci.yml", text, &vars(&[("secret", "hunter2")]), &[]) else {
         panic!("not refused")
     };
     assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");

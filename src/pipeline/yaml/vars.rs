@@ -173,7 +173,8 @@ impl Interpolation<'_> {
         if !self.problems.is_full() {
             self.problems.add(
                 Problem::new(mark, format!("the variable `{name}` has no value")).help(format!(
-                    "give it one with `--var {name}=…` or `--vars-file`, or a default: `(({name} || …))`"
+                    "give it one with `--var {name}=…`, `--vars-file` or `--secret {name}`, or a default: \
+                     `(({name} || …))`"
                 )),
             );
         }

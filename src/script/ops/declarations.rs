@@ -28,6 +28,7 @@ const OPS: &[(&str, &[&str], &str)] = &[
     ("op_sandbox_open", &["request: SandboxRequest"], "Promise<SandboxInfo>"),
     ("op_sandbox_exec", &["sandbox: number", "request: ExecRequest"], "number"),
     ("op_sandbox_close", &["sandbox: number"], "Promise<void>"),
+    ("op_secret_problem", &["name: string"], "string | null"),
     ("op_task_start", &["request: TaskRequest"], "number"),
     ("op_task_output", &["task: number"], "Promise<OutputChunk | null>"),
     ("op_task_wait", &["task: number"], "Promise<TaskResult>"),

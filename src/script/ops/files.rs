@@ -37,10 +37,13 @@ pub struct FileRequest {
 
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(ts_rs::TS))]
+#[serde(rename_all = "camelCase")]
 pub struct PublishRequest {
     name: String,
     volume: String,
     path: String,
+    /// Whether the name is that of an `--output`, which says where it goes.
+    is_output: bool,
 }
 
 /// Copies files of the project into a new volume.
@@ -65,8 +68,9 @@ pub async fn op_artifact_publish(
     state: Rc<RefCell<OpState>>,
     #[serde] request: PublishRequest,
 ) -> Result<String, JsErrorBox> {
-    let PublishRequest { name, volume, path } = request;
-    let request = ArtifactRequest { name, volume: named(volume)?, path: PathBuf::from(path) };
+    let PublishRequest { name, volume, path, is_output } = request;
+    let (volume, path) = (named(volume)?, PathBuf::from(path));
+    let request = ArtifactRequest { name, volume, path, is_output };
     let path = on_drivers_side(&state, async move |context| context.files.publish(request).await);
     Ok(path.await?.to_string_lossy().into_owned())
 }

@@ -10,6 +10,7 @@ mod memory;
 mod plan;
 mod random;
 mod sandboxes;
+mod secrets;
 mod tasks;
 mod text;
 mod volumes;
@@ -37,6 +38,7 @@ deno_core::extension!(
         sandboxes::op_sandbox_open,
         sandboxes::op_sandbox_exec,
         sandboxes::op_sandbox_close,
+        secrets::op_secret_problem,
         tasks::op_task_start,
         tasks::op_task_output,
         tasks::op_task_wait,

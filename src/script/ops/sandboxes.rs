@@ -6,6 +6,7 @@ use deno_core::{OpState, op2};
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
+use super::secrets;
 use super::tasks::{ContainerRequest, ExecutionRequest, join, not_started, start, too_much};
 use crate::context::RunContext;
 use crate::driver::Sandbox;
@@ -34,6 +35,8 @@ pub struct SandboxInfo {
 pub struct ExecRequest {
     name: Option<String>,
     env: Vec<(String, String)>,
+    /// Names of variables, and of their secrets.
+    secret_env: Vec<(String, String)>,
     work_dir: Option<String>,
     execution: ExecutionRequest,
 }
@@ -57,7 +60,7 @@ pub async fn op_sandbox_open(
     #[serde] request: SandboxRequest,
 ) -> Result<SandboxInfo, JsErrorBox> {
     let context = state.borrow().borrow::<Arc<RunContext>>().clone();
-    let spec = Arc::new(request.container.sandbox(request.name, request.user)?);
+    let spec = Arc::new(request.container.sandbox(&context, request.name, request.user)?);
     let memory = state.borrow().borrow::<Arc<Memory>>().share(spec.size());
     let memory = Arc::new(memory.ok_or_else(too_much)?);
     let (tasks, asked) = (context.tasks.clone(), spec.clone());
@@ -81,9 +84,11 @@ pub fn op_sandbox_exec(
     #[serde] request: ExecRequest,
 ) -> Result<u32, JsErrorBox> {
     let Open { spec, sandbox, .. } = find(state, sandbox)?;
-    let ExecRequest { name, env, work_dir, execution } = request;
+    let ExecRequest { name, env, secret_env, work_dir, execution } = request;
+    let context = state.borrow::<Arc<RunContext>>().clone();
+    let (env, secret_env) = secrets::variables(&context, env, secret_env)?;
     start(state, Some(sandbox), execution, |id, command, stdin| {
-        spec.task(id, name, ExecSpec { command, env, work_dir, stdin })
+        spec.task(id, name, ExecSpec { command, env, secret_env, work_dir, stdin })
     })
 }
 

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
+use super::secrets;
 use crate::context::RunContext;
 use crate::driver::Sandbox;
+use crate::process::masking;
 use crate::process::memory::Memory;
 use crate::task::{
     Command, ContainerSpec, ExecSpec, Limits, Mount, SandboxSpec, Stream, TaskExit, TaskId,
@@ -36,7 +38,11 @@ pub struct TaskRequest {
 pub struct ContainerRequest {
     image: String,
     env: Vec<(String, String)>,
+    /// Names of variables, and of their secrets.
+    secret_env: Vec<(String, String)>,
     mounts: Vec<MountRequest>,
+    /// Paths of files, and names of the secrets in them.
+    secrets: Vec<(String, String)>,
     work_dir: Option<String>,
     privileged: bool,
     limits: LimitsRequest,
@@ -52,6 +58,8 @@ pub struct ExecutionRequest {
     script: Option<String>,
     #[cfg_attr(test, ts(type = "Uint8Array | null"))]
     stdin: Option<JsBuffer>,
+    /// The name of the secret that the command reads instead.
+    secret_stdin: Option<String>,
     timeout_ms: Option<f64>,
     /// The timeout of a step, if the task's is what is left of that. It counts from this call then, and not
     /// from the start of the command.
@@ -139,9 +147,11 @@ pub fn op_task_start(
     #[serde] request: TaskRequest,
 ) -> Result<u32, JsErrorBox> {
     let TaskRequest { name, container, execution } = request;
-    let SandboxSpec { name, container, env, work_dir, user: _ } = container.sandbox(name, None)?;
+    let context = state.borrow::<Arc<RunContext>>().clone();
+    let SandboxSpec { name, container, env, secret_env, work_dir, user: _ } =
+        container.sandbox(&context, name, None)?;
     start(state, None, execution, |id, command, stdin| {
-        let exec = ExecSpec { command, env, work_dir, stdin };
+        let exec = ExecSpec { command, env, secret_env, work_dir, stdin };
         TaskSpec { id, name, container, exec, keep: false }
     })
 }
@@ -157,6 +167,7 @@ pub fn start(
         command,
         script,
         stdin,
+        secret_stdin,
         timeout_ms,
         left_of_ms,
         cleanup,
@@ -185,8 +196,15 @@ pub fn start(
     let memory = state.borrow::<Arc<Memory>>();
     let read = stdin.as_ref().map_or(0, |bytes| bytes.len());
     let mut memory = memory.share(read).ok_or_else(too_much)?;
-    let stdin = stdin.map(|bytes| bytes.to_vec());
-    let spec = task(id, Command { path, args, user }, stdin);
+    let stdin = match secret_stdin {
+        Some(name) => Some(secrets::bytes(&context, &name)?),
+        None => stdin.map(|bytes| bytes.to_vec()),
+    };
+    let command = Command { path, args, user };
+    secrets::check_command(&context, &command)?;
+    let mut spec = task(id, command, stdin);
+    // Drivers show it, as in the label of a container.
+    masking::hide(&mut spec.name);
     if !memory.grow(spec.size()) {
         return Err(too_much());
     }
@@ -289,7 +307,15 @@ pub fn not_started(error: TaskError) -> JsErrorBox {
 }
 
 impl ContainerRequest {
-    pub fn sandbox(self, name: String, user: Option<String>) -> Result<SandboxSpec, JsErrorBox> {
+    pub fn sandbox(
+        self,
+        context: &RunContext,
+        mut name: String,
+        user: Option<String>,
+    ) -> Result<SandboxSpec, JsErrorBox> {
+        masking::hide(&mut name);
+        let (env, secret_env) = secrets::variables(context, self.env, self.secret_env)?;
+        let files = secrets::files(context, self.secrets)?;
         let mounts = self
             .mounts
             .into_iter()
@@ -302,7 +328,7 @@ impl ContainerRequest {
         let limits =
             Limits { cpu: self.limits.cpu, memory: self.limits.memory.map(|bytes| bytes as u64) };
         let (image, privileged) = (self.image, self.privileged);
-        let container = ContainerSpec { image, mounts, privileged, limits };
-        Ok(SandboxSpec { name, container, user, env: self.env, work_dir: self.work_dir })
+        let container = ContainerSpec { image, mounts, secrets: files, privileged, limits };
+        Ok(SandboxSpec { name, container, user, env, secret_env, work_dir: self.work_dir })
     }
 }

@@ -7,6 +7,7 @@ mod impostors;
 mod leases;
 mod places;
 mod project_files;
+mod secrets;
 mod ssh;
 mod starts;
 

@@ -265,3 +265,36 @@ async fn what_a_task_puts_in_the_place_of_a_link_stays() {
     run.end().await;
     assert_eq!(fs::read_link(project.path().join("link")).unwrap(), Path::new("/etc/passwd"));
 }
+
+#[tokio::test]
+async fn a_volume_takes_the_place_of_no_directory_of_the_machine() {
+    let run = Run::start(MountMode::Auto).await;
+    let source = volume(&run.driver, "source").await;
+    for work_dir in ["/", "/usr"] {
+        let spec = edit(mounted(sh("true"), &[(&source, ".")]), |spec| {
+            spec.exec.work_dir = Some(work_dir.to_owned());
+        });
+        let error = finish(&run.driver, &spec).await.unwrap_err().to_string();
+        assert!(error.contains("mount path `.`: a volume cannot take the place of"), "{error}");
+    }
+    run.end().await;
+}
+
+#[tokio::test]
+async fn a_mount_below_a_read_only_volume_needs_its_directory_and_makes_none() {
+    let run = Run::start(MountMode::Bind).await;
+    let (above, below) = (volume(&run.driver, "above").await, volume(&run.driver, "below").await);
+    succeed(&run.driver, &mounted(sh("mkdir v/there"), &[(&above, "v")])).await;
+    let spec = |path: &str| {
+        edit(mounted(sh("echo x > v/there/file"), &[(&above, "v"), (&below, path)]), |spec| {
+            spec.container.mounts[0].read_only = true;
+        })
+    };
+    let error = finish(&run.driver, &spec("v/missing")).await.unwrap_err().to_string();
+    assert!(error.contains("there is no such directory in the read-only volume"), "{error}");
+    succeed(&run.driver, &spec("v/there")).await;
+    let look = sh("ls v; ls -A v/there; cat w/file");
+    let text = succeed(&run.driver, &mounted(look, &[(&above, "v"), (&below, "w")])).await;
+    assert_eq!(text, "there\nx\n");
+    run.end().await;
+}

@@ -61,6 +61,9 @@ export const pipeline: Pipeline = async () => {
   const path: string = "node_modules";
   await runtime.run({ ...most, mounts: { [path]: cache, other: anonymous }, timeout: 1_000 });
   await runtime.run({ ...most, stdin: "text", mounts: undefined, env: undefined });
+  const token: Secret = runtime.secret("TOKEN");
+  const secrets = { "/run/secrets/token": token };
+  await runtime.run({ ...most, stdin: token, env: { A: "b", TOKEN: token }, secrets });
 
   await using sandbox = await runtime.startSandbox({ name: "least", image: "alpine" });
   const { id, name: called, exec, close }: Sandbox = sandbox;

@@ -29,12 +29,16 @@ type Renamed = {
 };
 type Request<K> = K extends keyof Renamed ? Renamed[K] : K;
 type Keys<Options> = Record<Request<Exclude<keyof Options, "signal" | "allowFailure">>, true>;
+/** Secrets are variables and input, too. A step of a pipeline in YAML is not a pipeline's to say. */
+type Apart = "secretEnv" | "secretStdin" | "step" | "leftOfMs";
 /** What a request has itself and in its parts. */
 type Parts<Requested> = Record<
-  | Exclude<keyof Requested, "container" | "execution">
-  | (Requested extends { container: infer Part } ? keyof Part : never)
-  // A step of a pipeline in YAML is not a pipeline's to say.
-  | (Requested extends { execution: infer Part } ? Exclude<keyof Part, "step" | "leftOfMs"> : never),
+  Exclude<
+    | Exclude<keyof Requested, "container" | "execution">
+    | (Requested extends { container: infer Part } ? keyof Part : never)
+    | (Requested extends { execution: infer Part } ? keyof Part : never),
+    Apart
+  >,
   true
 >;
 export const run: Same<Keys<Omit<RunFields, "user">>, Parts<Host.TaskRequest>> = true;

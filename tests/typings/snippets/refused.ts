@@ -21,6 +21,10 @@ runtime.run({ name: "a", imgae: "b", command });
 runtime.run({ ...least, retries: 3 });
 // @ts-expect-error a number where text is expected
 runtime.run({ ...least, env: { PORT: 8080 } });
+// @ts-expect-error a secret in a command, which every process list shows
+runtime.run({ ...least, command: ["echo", runtime.secret("TOKEN")] });
+// @ts-expect-error a file with a text instead of a secret
+runtime.run({ ...least, secrets: { "/run/secrets/a": "text" } });
 // @ts-expect-error an argument that is not text
 runtime.run({ ...least, command: { path: "sleep", args: [5] } });
 // @ts-expect-error a command line instead of a command

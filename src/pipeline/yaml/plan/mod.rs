@@ -41,6 +41,14 @@ pub struct Plan {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(skip)]
     pub other_caches: Vec<TaskCaches>,
+    /// Artifacts that are directories of this machine, by `--input`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub inputs: Vec<String>,
+    /// Artifacts that are written to this machine, by `--output`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(skip)]
+    pub outputs: Vec<String>,
     /// How jobs are arranged on a web page. Checked, and otherwise ignored.
     #[serde(skip_serializing)]
     #[schemars(default)]

@@ -12,6 +12,7 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::OnceLock;
 
 use nix::libc;
 
@@ -20,9 +21,12 @@ use spec::masked;
 /// Overwrites secrets in the memory that the system shows. `std::env` still has the variables, but no
 /// longer the arguments. Returns the arguments without their secrets.
 ///
+/// `secret_variables` are those that the command line names as secrets, beside those that always are.
+///
 /// For the start of the process, when the command line has been parsed. Nothing is overwritten if the
 /// process has more than one thread by then, or if the memory is not what it is taken for.
-pub fn hide() -> Vec<String> {
+pub fn hide(secret_variables: &[String]) -> Vec<String> {
+    _ = SECRET_VARIABLES.set(secret_variables.to_vec());
     let arguments = shown_arguments();
     if let Some(areas) = areas() {
         hide_arguments(areas.arguments);
@@ -30,6 +34,9 @@ pub fn hide() -> Vec<String> {
     }
     arguments
 }
+
+/// The variables that the command line names as secrets.
+static SECRET_VARIABLES: OnceLock<Vec<String>> = OnceLock::new();
 
 /// Where the kernel put the arguments and the variables: texts that end with a NUL each.
 struct Areas {
@@ -91,16 +98,17 @@ fn shown_arguments() -> Vec<String> {
 
 /// The part of each argument that may be a secret. What follows `--` is the pipeline's own.
 fn secrets<'a>(arguments: impl Iterator<Item = &'a [u8]>) -> Vec<Option<Range<usize>>> {
-    let (mut is_value_of_var, mut is_pipelines) = (false, false);
-    let hidden = |argument: &[u8]| {
+    let (mut option, mut is_pipelines) = (&b""[..], false);
+    let hidden = |argument: &'a [u8]| {
         is_pipelines |= argument == b"--";
         let hidden = match std::str::from_utf8(argument) {
             _ if is_pipelines => None,
-            Ok(text) if is_value_of_var => value_of_var(text),
+            Ok(text) if option == b"--var" => value_of_var(text),
+            Ok(text) if option == b"--secret" => value_of_secret(text),
             Ok(text) => secret(text),
             Err(_) => None,
         };
-        is_value_of_var = argument == b"--var";
+        option = argument;
         hidden
     };
     arguments.map(hidden).collect()
@@ -108,6 +116,10 @@ fn secrets<'a>(arguments: impl Iterator<Item = &'a [u8]>) -> Vec<Option<Range<us
 
 /// The part of an argument that may be a secret.
 fn secret(argument: &str) -> Option<Range<usize>> {
+    if let Some(pair) = argument.strip_prefix("--secret=") {
+        let before = argument.len() - pair.len();
+        return value_of_secret(pair).map(|value| before + value.start..before + value.end);
+    }
     if let Some(pair) = argument.strip_prefix("--var=") {
         let before = argument.len() - pair.len();
         return value_of_var(pair).map(|value| before + value.start..before + value.end);
@@ -115,6 +127,13 @@ fn secret(argument: &str) -> Option<Range<usize>> {
     let lower = argument.to_ascii_lowercase();
     let start = ["//", "%2f%2f"].iter().filter_map(|mark| lower.find(mark)).min()?;
     (masked(argument) != argument).then_some(start + 2..argument.len())
+}
+
+/// A value that somebody wrote where the name of a source belongs.
+fn value_of_secret(pair: &str) -> Option<Range<usize>> {
+    let value = value_of_var(pair)?;
+    let source = &pair[value.clone()];
+    (!source.starts_with("env:") && !source.starts_with("file:")).then_some(value)
 }
 
 fn value_of_var(pair: &str) -> Option<Range<usize>> {
@@ -145,7 +164,8 @@ pub fn variables() -> Vec<OsString> {
 }
 
 fn is_secret(name: &OsStr) -> bool {
-    name == "CI_DRIVER" || name.as_bytes().starts_with(b"AWS_")
+    let named = || SECRET_VARIABLES.get().is_some_and(|names| names.iter().any(|it| name == &**it));
+    name == "CI_DRIVER" || name.as_bytes().starts_with(b"AWS_") || named()
 }
 
 /// Whether the C library still has a variable's value in this area.
@@ -201,6 +221,8 @@ mod tests {
             ("s3://K:S@h/b", Some("K:S@h/b")),
             ("--var=token=abc", Some("abc")),
             ("--var=token", None),
+            ("--secret=TOKEN=abc", Some("abc")),
+            ("--secret=TOKEN=env:X", None),
         ];
         for (argument, expected) in table {
             assert_eq!(hidden(argument).as_deref(), expected, "{argument}");

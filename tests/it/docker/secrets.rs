@@ -1,0 +1,3 @@
+//! Secrets in containers.
+
+crate::task_secrets! { &format!("docker://secrets?host={}&grace=1s", super::host()) }
