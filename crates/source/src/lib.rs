@@ -35,6 +35,7 @@ mod handle;
 mod hash;
 mod import;
 mod listing;
+mod name;
 mod notices;
 mod options;
 mod progress;

@@ -111,6 +111,7 @@ fn info(key: &CacheKey, answer: &GetObjectOutput) -> ObjectInfo {
         key: key.clone(),
         size: total(answer),
         modified: time(answer.last_modified()),
+        used: None,
         etag: answer.e_tag().unwrap_or_default().to_owned(),
         metadata: metadata(answer.metadata()),
     }
