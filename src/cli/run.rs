@@ -9,6 +9,7 @@ use anyhow::{Error, anyhow};
 use bytesize::ByteSize;
 use clap::Args;
 
+use super::cache_args::CacheArgs;
 use super::vars::VarArgs;
 use super::{Failure, Problem, attended};
 use crate::context::Given;
@@ -37,8 +38,7 @@ pub struct Run {
     /// The pipeline's file: .ts, .mts, .js, .mjs, .yml or .yaml; `-` for YAML on the standard input
     file: PathBuf,
 
-    /// Where tasks run and volumes are cached, as a DSN such as `native`, `docker` or
-    /// `docker://?cache=s3://bucket?region=eu-west-1`
+    /// Where tasks run, as a DSN such as `native`, `docker` or `docker://?pull=always`
     // Neither the help nor an error of the parser may show what it holds.
     #[arg(
         long,
@@ -48,10 +48,6 @@ pub struct Run {
         default_value = "native"
     )]
     driver: String,
-
-    /// Fail the run with exit code 3 when the cache does not work
-    #[arg(long)]
-    cache_strict: bool,
 
     /// End the run after this time, such as `90s` or `1h 30m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -104,6 +100,9 @@ pub struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_in_flight: Option<u32>,
 
+    #[command(flatten)]
+    cache: CacheArgs,
+
     /// What the pipeline finds in `pipelineContext.args`
     #[arg(last = true)]
     args: Vec<String>,
@@ -127,6 +126,7 @@ impl Run {
             .map_err(|error| failed(format!("cannot start the run: {error}")))?;
         let asked = Instant::now();
         let directories = self.directories(&source)?;
+        let cache = self.cache.choose(dsn.cache, directories.project.root())?;
         let (program, notices) = match source.language {
             Language::Script => self.script(&source)?,
             Language::Yaml => {
@@ -140,8 +140,9 @@ impl Run {
             program,
             notices,
             driver: dsn.driver,
-            cache: dsn.cache,
-            cache_strict: self.cache_strict,
+            cache: cache.config,
+            local_cache: cache.local,
+            cache_strict: self.cache.cache_strict,
             timeout: self.timeout,
             asked,
             terminal: self.terminal()?,

@@ -145,7 +145,7 @@ pub fn variables() -> Vec<OsString> {
 }
 
 fn is_secret(name: &OsStr) -> bool {
-    name == "CI_DRIVER" || name.as_bytes().starts_with(b"AWS_")
+    name == "CI_DRIVER" || name == "CI_CACHE" || name.as_bytes().starts_with(b"AWS_")
 }
 
 /// Whether the C library still has a variable's value in this area.

@@ -74,7 +74,7 @@ async fn ask(helper: &str, registry: &str) -> Result<Option<DockerCredentials>, 
     let failed = |why: &dyn std::fmt::Display| format!("the helper `{program}` failed: {why}");
     let mut command = Command::new(&program);
     for name in secrets::variables() {
-        if helper != OF_AWS || name == "CI_DRIVER" {
+        if helper != OF_AWS || name == "CI_DRIVER" || name == "CI_CACHE" {
             command.env_remove(name);
         }
     }
