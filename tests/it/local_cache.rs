@@ -312,6 +312,8 @@ fn what_nobody_has_used_for_longest_goes_first_whichever_project_it_is_of() {
     has(&text, "removed 1 archive ");
     assert_eq!(home.archives(), ["new.tar.zst", "restored.tar.zst"]);
 
+    let mistake = Ci::new().args(["cache", "prune"]);
+    has(&run(&mistake, &[], 2), "<--older-than <DURATION>|--max-size <SIZE>>");
     has(&home.cache(&["prune", "--max-size", "4MiB"]), "nothing is above 4.0 MiB");
     has(&home.cache(&["prune", "--max-size", "1500KiB", "--yes"]), "new.tar.zst");
     assert_eq!(home.archives(), ["restored.tar.zst"]);
@@ -326,6 +328,7 @@ fn an_archive_that_is_larger_than_the_cache_may_be_is_told_and_takes_no_other_wi
     let text = run(&project, &[&strict[..], &["--", "large", "3145728"]].concat(), 0);
     has(&text, "warning: `large.tar.zst` was removed from the cache: it has 3.0 MiB");
     has(&text, "allow more with `--cache-size`");
+    lacks(&text, "notice: removed");
     assert_eq!(home.archives(), ["small.tar.zst"]);
 }
 
@@ -361,7 +364,8 @@ fn files_of_others_in_the_cache_directory_stay() {
     let archive = archive.unwrap();
     fs::copy(&archive, archive.with_file_name("copy.tar.zst")).unwrap();
     let text = run(&project, &["--cache", "--cache-size", "10B", "--", "w", "1000"], 0);
-    has(&text, "removed 2 archives ");
+    has(&text, "warning: `w.tar.zst` was removed from the cache");
+    has(&text, "notice: removed 1 archive ");
     for name in others {
         assert!(home.store().join(name).exists(), "{name}");
     }

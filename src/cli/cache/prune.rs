@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{ArgGroup, Args};
 
 use super::archives::{Archive, json};
 use super::{Failure, RemovalArgs, StoreArgs, age_argument, cache_args, failed};
@@ -12,14 +12,10 @@ use store::{CacheKey, ObjectInfo, least_recently_used};
 /// Removes archives that nobody has written for a while or that there is no room for, and what killed runs of
 /// this machine left. Shows them before it asks.
 #[derive(Args)]
+#[command(group(ArgGroup::new("which").args(["older_than", "max_size"]).required(true).multiple(true)))]
 pub struct Prune {
     /// Those that were not written for so long, such as `30d` or `12h`
-    #[arg(
-        long,
-        value_name = "DURATION",
-        value_parser = age_argument,
-        required_unless_present = "max_size"
-    )]
+    #[arg(long, value_name = "DURATION", value_parser = age_argument)]
     older_than: Option<Duration>,
 
     /// Of the rest, those that were not used for longest, until all have this size, such as `20GiB`; a bucket

@@ -132,12 +132,14 @@ impl VolumeCache {
                 human_size(archive.size)
             ));
         }
-        if eviction.removed > 0 {
+        let removed = eviction.removed - eviction.too_large.len() as u64;
+        if removed > 0 {
+            let told: u64 = eviction.too_large.iter().map(|archive| archive.size).sum();
             self.events.notice(format!(
                 "removed {} {} ({}) from the cache, the least recently used first, to keep it below {size}",
-                eviction.removed,
-                if eviction.removed == 1 { "archive" } else { "archives" },
-                human_size(eviction.bytes)
+                removed,
+                if removed == 1 { "archive" } else { "archives" },
+                human_size(eviction.bytes - told)
             ));
         }
         if let Some(error) = eviction.failed {
