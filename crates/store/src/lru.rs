@@ -7,11 +7,11 @@ use crate::object::ObjectInfo;
 /// One that has more than `limit` bytes by itself goes first, since all others would have to go for it in
 /// vain. The others follow by their last use, the oldest first. Of those for which `is_kept` holds, none goes
 /// but for the first reason, so that the rest may be larger than `limit`.
-pub fn least_recently_used<'a>(
-    archives: &'a [ObjectInfo],
+pub fn least_recently_used(
+    archives: &[ObjectInfo],
     limit: u64,
     is_kept: impl Fn(&ObjectInfo) -> bool,
-) -> Vec<&'a ObjectInfo> {
+) -> Vec<&ObjectInfo> {
     let (mut going, mut rest): (Vec<_>, Vec<_>) =
         archives.iter().partition(|archive| archive.size > limit);
     let mut left: u64 = rest.iter().map(|archive| archive.size).sum();
