@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 
 use super::{Problem, print};
 use crate::diagnostic::Diagnostic;
+use spec::masked;
 
 /// Prints the error, or the help that was asked for. The exit code is 2 for an error.
 pub fn explain(error: &clap::Error) -> ExitCode {
@@ -34,7 +35,12 @@ fn without_run(kind: ErrorKind, arguments: &[OsString]) -> Option<Diagnostic> {
     let mut command = "ci run".to_owned();
     for argument in arguments {
         command.push(' ');
-        command.push_str(&argument.to_string_lossy());
+        let argument = argument.to_string_lossy();
+        // An address may hold credentials.
+        match argument.contains("//") || argument.to_ascii_lowercase().contains("%2f%2f") {
+            true => command.push_str(&masked(&argument)),
+            false => command.push_str(&argument),
+        }
     }
     let file = file.to_string_lossy();
     Some(

@@ -2,6 +2,7 @@
 
 mod attended;
 mod cache;
+mod cache_args;
 mod check;
 mod mistake;
 mod output;
@@ -41,7 +42,7 @@ enum Command {
 
 /// Does what the command line says, and returns how it went.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(cache_args::joined(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => return mistake::explain(&error),
     };

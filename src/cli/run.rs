@@ -9,6 +9,7 @@ use anyhow::{Error, anyhow};
 use bytesize::ByteSize;
 use clap::Args;
 
+use super::cache_args::CacheArgs;
 use super::output::OutputArg;
 use super::secrets::SecretArgs;
 use super::vars::VarArgs;
@@ -40,8 +41,7 @@ pub struct Run {
     /// The pipeline's file: .ts, .mts, .js, .mjs, .yml or .yaml; `-` for YAML on the standard input
     file: PathBuf,
 
-    /// Where tasks run and volumes are cached, as a DSN such as `native`, `docker` or
-    /// `docker://?cache=s3://bucket?region=eu-west-1`
+    /// Where tasks run, as a DSN such as `native`, `docker` or `docker://?pull=always`
     // Neither the help nor an error of the parser may show what it holds.
     #[arg(
         long,
@@ -51,10 +51,6 @@ pub struct Run {
         default_value = "native"
     )]
     driver: String,
-
-    /// Fail the run with exit code 3 when the cache does not work
-    #[arg(long)]
-    cache_strict: bool,
 
     /// End the run after this time, such as `90s` or `1h 30m`
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -112,6 +108,9 @@ pub struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     max_in_flight: Option<u32>,
 
+    #[command(flatten)]
+    cache: CacheArgs,
+
     /// What the pipeline finds in `pipelineContext.args`
     #[arg(last = true)]
     args: Vec<String>,
@@ -131,7 +130,6 @@ impl Run {
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver)?;
         let secrets = self.secrets.load()?;
-        masking::add(dsn.cache.iter().flat_map(secret::of_store));
         self.without_stdout()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -142,6 +140,8 @@ impl Run {
             .map_err(|error| failed(format!("cannot start the run: {error}")))?;
         let asked = Instant::now();
         let directories = self.directories(&source)?;
+        let cache = self.cache.choose(dsn.cache, directories.project.root())?;
+        masking::add(cache.config.iter().flat_map(secret::of_store));
         let (program, notices) = match source.language {
             Language::Script => self.script(&source)?,
             Language::Yaml => {
@@ -156,8 +156,9 @@ impl Run {
             program,
             notices,
             driver: dsn.driver,
-            cache: dsn.cache,
-            cache_strict: self.cache_strict,
+            cache: cache.config,
+            local_cache: cache.local,
+            cache_strict: self.cache.cache_strict,
             timeout: self.timeout,
             asked,
             terminal: self.terminal()?,
@@ -344,10 +345,11 @@ impl Run {
             inputs: directories.inputs.keys().cloned().collect(),
             outputs: directories.outputs.keys().cloned().collect(),
         };
-        let vars = self.vars.clone();
+        let (vars, remote) = (self.vars.clone(), directories.project.remote());
         move || {
             let mut checked = vars.load(&source, &selection.inputs, &secrets)?;
             checked.select(&selection).map_err(Failure::invalid)?;
+            checked.notice_own_remote(remote.as_deref());
             let images = driver.registration().capabilities.images;
             let check = if images { checked.with_images() } else { checked.without_images() };
             check.map_err(Failure::invalid)?;

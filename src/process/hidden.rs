@@ -165,7 +165,7 @@ pub fn variables() -> Vec<OsString> {
 
 fn is_secret(name: &OsStr) -> bool {
     let named = || SECRET_VARIABLES.get().is_some_and(|names| names.iter().any(|it| name == &**it));
-    name == "CI_DRIVER" || name.as_bytes().starts_with(b"AWS_") || named()
+    name == "CI_DRIVER" || name == "CI_CACHE" || name.as_bytes().starts_with(b"AWS_") || named()
 }
 
 /// Whether the C library still has a variable's value in this area.

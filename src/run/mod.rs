@@ -26,7 +26,7 @@ use crate::report::{Format, ReportError, Reporter};
 use crate::run::closing::{close, within};
 use crate::script::{Engine, EngineOptions, ScriptError};
 use crate::shell::{FailureShell, UserTerminal};
-use crate::volume::{RunOutcome, VolumeCache};
+use crate::volume::{LocalStore, RunOutcome, VolumeCache};
 use mask::SecretSet;
 use store::CacheConfig;
 
@@ -47,6 +47,8 @@ pub struct RunOptions {
     pub notices: Vec<String>,
     pub driver: DriverConfig,
     pub cache: Option<CacheConfig>,
+    /// If that is the user's own store.
+    pub local_cache: Option<LocalStore>,
     /// Whether a cache that does not work fails the run.
     pub cache_strict: bool,
     pub timeout: Option<Duration>,
@@ -317,6 +319,8 @@ async fn live(
     let Some(cache) = cache else { return outcome };
     driver.end_tasks().await;
     let persisted = within(stop, CACHE_END, context.volumes.persist(ended(&outcome))).await;
+    // Without a stop, it ends when the archives are removed; with one, the next run makes room.
+    _ = within(stop, Duration::ZERO, cache.make_room()).await;
     let closed = within(stop, CACHE_END, cache.close()).await;
     if persisted.is_none() || closed.is_none() {
         context.events.warning("the cache did not let go in time, and may keep an upload".into());
@@ -381,13 +385,17 @@ async fn connect_cache(
         return Ok(None);
     }
     let store = store::open(config, state::directory());
-    let cache = Arc::new(VolumeCache::new(
+    let cache = VolumeCache::new(
         config.clone(),
         store,
         format!("{} of {}", identity.run, identity.pipeline),
         events.clone(),
         stop.outside().clone(),
-    ));
+    );
+    let cache = cache
+        .of_project(options.given.directories.project.name())
+        .in_local_store(options.local_cache.clone());
+    let cache = Arc::new(cache);
     let probed = cache.clone();
     let probe = tokio::spawn(async move { probed.connect().await });
     if options.cache_strict {

@@ -3,7 +3,7 @@
 mod cache;
 mod manager;
 
-pub use cache::{VolumeCache, describe};
+pub use cache::{DEFAULT_SIZE, LocalStore, VolumeCache, describe};
 pub use manager::{Usage, VolumeManager};
 pub use spec::{VolumeName, VolumeNameError};
 

@@ -39,11 +39,8 @@ fn the_cache_can_be_listed_verified_and_cleared_on_s3() {
     cache(&["rm", "bad", "--yes"]).exits(2).stderr_has("`--include-foreign`");
     cache(&["rm", "bad", "--yes", "--include-foreign"]).exits(0);
     assert!(!dir.path().join("bad.tar.zst").exists());
-    Ci::new().args(["cache", "ls"]).run().exits(2).stderr_has("`--store s3://bucket/prefix`");
     let typo = Ci::new().args(["cache", "ls", "--store", "cache-dir"]).run().exits(2);
     typo.stderr_has("expected `s3://bucket/prefix`, `file:///path` or a DSN, got `cache-dir`");
-    let none = Ci::new().args(["cache", "ls", "--store", "native"]).run().exits(2);
-    none.stderr_has("no cache is given");
 }
 
 #[test]

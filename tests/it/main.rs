@@ -26,6 +26,7 @@ mod isolate;
 mod isolate_limits;
 mod json;
 mod json_run;
+mod local_cache;
 mod log;
 mod mounts;
 mod native;

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use crate::support::Ci;
 
 /// A task that prints the command lines and the variables of its reaper, of the supervisor and of `ci`.
-const LOOK: &str = r#"
+pub const LOOK: &str = r#"
     const script = `
         supervisor=$(cut -d ' ' -f 4 /proc/$PPID/stat)
         main=$(cut -d ' ' -f 4 /proc/$supervisor/stat)

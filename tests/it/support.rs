@@ -64,6 +64,7 @@ impl Ci {
             .stdin(Stdio::null())
             .env_remove("CI")
             .env_remove("CI_DRIVER")
+            .env_remove("CI_CACHE")
             .env_remove("NO_COLOR")
             .env_remove("CLICOLOR_FORCE")
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")

@@ -129,3 +129,25 @@ fn names_that_nothing_has_are_refused() {
     let script = Ci::pipeline("").args(["--output", "dist=out"]).run().exits(2);
     script.stderr_has("`--output NAME=DIR` is for YAML pipelines").stderr_has("`runtime.artifact`");
 }
+
+#[test]
+fn a_get_of_the_projects_own_remote_is_told() {
+    let run = |uri: &str, args: &[&str]| {
+        let text = PIPELINE.replace("http://127.0.0.1:1/none.git", uri);
+        let config = "[remote \"origin\"]\n\turl = git@127.0.0.1:none.git\n";
+        project(args)
+            .file("p/ci/pipeline.yml", text)
+            .file("p/.git/HEAD", "ref: refs/heads/main\n")
+            .file("p/.git/objects/info/packs", "")
+            .file("p/.git/refs/heads/.keep", "")
+            .file("p/.git/config", config)
+            .run()
+    };
+    let told = "`get: repo` fetches this project as its remote has it";
+    run("http://127.0.0.1:1/none.git", &[])
+        .exits(1)
+        .stdout_has(told)
+        .stdout_has("`--input repo=.`");
+    run("http://127.0.0.1:1/none.git", &["--input", "repo=p"]).exits(0).lacks(told);
+    run("http://127.0.0.1:1/other.git", &[]).exits(1).lacks(told);
+}

@@ -13,6 +13,7 @@ mod grant;
 mod grants;
 mod key;
 mod location;
+mod lru;
 mod object;
 mod options;
 mod printable;
@@ -30,7 +31,7 @@ use std::time::Duration;
 
 pub use config::{CacheConfig, CachePolicy, CacheWhen, RestoreSource};
 pub use config_error::CacheConfigError;
-pub use directory::DirectoryStore;
+pub use directory::{DirectoryStore, Eviction};
 pub use error::StoreError;
 #[cfg(feature = "s3")]
 pub use grant::{Allowed, Grant, PresignedUrl};
@@ -38,6 +39,7 @@ pub use grant::{Allowed, Grant, PresignedUrl};
 pub use grants::{Grants, PendingUpload};
 pub use key::{CacheKey, CacheKeyError, KEY_VERSION, KeyPrefix};
 pub use location::{S3Location, StaticCredentials, StoreLocation};
+pub use lru::least_recently_used;
 pub use object::{Metadata, ObjectInfo};
 pub use options::StoreOptions;
 pub use printable::{printable, printable_json};

@@ -13,20 +13,33 @@ pub struct ObjectInfo {
     /// In bytes.
     pub size: u64,
     pub modified: SystemTime,
+    /// When it was last restored or written, in a store that records that.
+    #[serde(default)]
+    pub used: Option<SystemTime>,
     /// Names this version of the object among all versions of it.
     pub etag: String,
     /// Empty for an object that another program wrote.
     pub metadata: Metadata,
 }
 
+impl ObjectInfo {
+    /// When it was last restored or written, as far as the store knows.
+    pub fn last_used(&self) -> SystemTime {
+        self.used.unwrap_or(self.modified)
+    }
+}
+
 /// What the writer of an archive said about it. On S3 these are the user metadata `ci-digest`,
-/// `ci-writer`, `ci-entries`, `ci-content-bytes`, `ci-version` and `ci-key-version`, percent-encoded.
+/// `ci-writer`, `ci-project`, `ci-entries`, `ci-content-bytes`, `ci-version` and `ci-key-version`,
+/// percent-encoded.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metadata {
     /// Of the tree, not of the archive's bytes.
     pub digest: Option<String>,
     /// Who wrote it, for people.
     pub writer: Option<String>,
+    /// The name of the project whose volume it is.
+    pub project: Option<String>,
     /// How many entries the archive has.
     pub entries: Option<u64>,
     /// The size of all files before compression, in bytes.
@@ -56,6 +69,7 @@ impl Metadata {
         [
             ("digest", self.digest.clone()),
             ("writer", self.writer.clone()),
+            ("project", self.project.clone()),
             ("entries", number(self.entries)),
             ("content-bytes", number(self.content_bytes)),
             ("version", number(self.version)),
@@ -73,6 +87,7 @@ impl Metadata {
             match name {
                 "digest" => metadata.digest = Some(value),
                 "writer" => metadata.writer = Some(value),
+                "project" => metadata.project = Some(value),
                 "entries" => metadata.entries = value.parse().ok(),
                 "content-bytes" => metadata.content_bytes = value.parse().ok(),
                 "version" => metadata.version = value.parse().ok(),

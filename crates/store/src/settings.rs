@@ -1,5 +1,6 @@
 //! From the keys and values of a DSN to a [`CacheConfig`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use archive::{Compression, OutsideLinks, Setuid};
@@ -34,6 +35,21 @@ impl CacheConfig {
     pub fn from_url(url: &str) -> Result<Self, CacheConfigError> {
         let config = Self::from_settings(&[("cache".into(), url.into())])?;
         config.ok_or(CacheConfigError::NoStore)
+    }
+
+    /// A store in a directory of this machine, with settings by their keys, which are not percent-encoded.
+    pub fn in_directory(
+        root: PathBuf,
+        settings: &[(&str, String)],
+    ) -> Result<Self, CacheConfigError> {
+        let mut config = Self::at(StoreLocation::Directory(root));
+        let mut seen = Vec::new();
+        for (key, value) in settings {
+            let key = known(key)?;
+            once(&mut seen, key)?;
+            apply(&mut config, key, value)?;
+        }
+        Ok(config)
     }
 }
 

@@ -78,6 +78,12 @@ pub trait CacheStore: Objects {
     /// Removes an object if it is still the version with this `etag`, and returns whether it did.
     async fn delete(&self, key: &CacheKey, etag: &str) -> Result<bool, StoreError>;
 
+    /// Records that an object was restored, or that it was not written since it is still right. Stores whose
+    /// objects have no such record do nothing.
+    async fn touch(&self, _key: &CacheKey) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// How many things [`CacheStore::sweep`] would remove.
     async fn left_behind(&self) -> Result<u64, StoreError>;
 

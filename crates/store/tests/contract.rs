@@ -59,6 +59,7 @@ async fn metadata_stays_with_its_object() {
             let metadata = Metadata {
                 digest: Some("d1".into()),
                 writer: Some("Ünï %41 🚀".into()),
+                project: Some("host/ünï/p%41".into()),
                 entries: Some(7),
                 content_bytes: Some(u64::MAX),
                 version: Some(1),

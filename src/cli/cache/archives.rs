@@ -32,6 +32,11 @@ pub struct Described<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     writer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<&'a str>,
+    /// When it was last restored or written, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     entries: Option<u64>,
@@ -98,6 +103,8 @@ impl Archive {
             modified: moment(self.info.modified),
             age_seconds: self.age().as_secs(),
             writer: metadata.writer.as_deref(),
+            project: metadata.project.as_deref(),
+            last_used: self.info.used.map(moment),
             digest: metadata.digest.as_deref(),
             entries: metadata.entries,
             content_bytes: metadata.content_bytes,

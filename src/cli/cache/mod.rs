@@ -18,10 +18,13 @@ use clap::{Args, Subcommand};
 use futures_util::stream::{StreamExt, TryStreamExt, iter};
 
 use self::archives::{Archive, describe_all};
+use super::cache_args::{self, Wanted};
 use super::{Failure, Problem};
 use crate::driver::{DRIVERS, dsn};
-use crate::process::state;
+use crate::process::{masking, state};
 use crate::report::{counted, human_size};
+use crate::secret;
+use crate::volume::LocalStore;
 use spec::masked;
 use store::{CacheConfig, CacheStore, StoreError, printable};
 
@@ -70,7 +73,7 @@ impl Cache {
 #[derive(Args)]
 struct StoreArgs {
     /// The cache: a driver's DSN as for `ci run`, or an address such as
-    /// `s3://bucket/prefix?region=eu-west-1` or `file:///var/cache/volumes`
+    /// `s3://bucket/prefix?region=eu-west-1` or `file:///var/cache/volumes`; without one, as `--cache` says
     // Neither the help nor an error of the parser may show what it holds.
     #[arg(
         long,
@@ -80,6 +83,17 @@ struct StoreArgs {
         hide_env_values = true
     )]
     store: Option<String>,
+
+    /// The cache as for `ci run --cache`, which is also what `CI_CACHE` says: an address, or the archives of all
+    /// projects in the user's cache directory, which is the default
+    #[arg(
+        long,
+        value_name = "URL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "local"
+    )]
+    cache: Option<String>,
 }
 
 /// A store, and what concerns it of the settings.
@@ -105,13 +119,34 @@ impl StoreArgs {
             )),
             false => dsn::cache_of(text).map_err(|error| error.to_string()),
         };
-        let config = config.map_err(|error| wrong(format!("invalid `--store`: {error}")))?;
-        let config = config.ok_or_else(|| {
-            wrong("no cache is given, name one as in `--store s3://bucket/prefix`".to_owned())
-        })?;
+        let named = config.map_err(|error| wrong(format!("invalid `--store`: {error}")))?;
+        let wanted = match is_url && self.cache.is_none() {
+            // An address can only be meant for this command.
+            true => None,
+            false => cache_args::wanted(self.cache.as_deref())?,
+        };
+        let config = match (named, wanted) {
+            (Some(_), Some((_, way))) if is_url => {
+                return Err(cache_args::both_of(way, "`--store`", "keep one of them"));
+            }
+            (Some(_), Some((_, way))) => return Err(cache_args::both(way)),
+            (Some(config), None) => config,
+            (None, Some((Wanted::At(url), way))) => CacheConfig::from_url(&url)
+                .map_err(|error| wrong(format!("invalid `{}`: {error}", way.name())))?,
+            (None, Some((Wanted::Local | Wanted::Off, _)) | None) => local()?,
+        };
+        masking::add(secret::of_store(&config));
         let store = store::open_with(&config, PATIENCE, state::directory());
         Ok(Opened { config, store })
     }
+}
+
+/// The user's own store, with the archives of all projects.
+fn local() -> Result<CacheConfig, Failure> {
+    let all = LocalStore::of_all_projects();
+    // There is no difference between a store that nobody has used and an empty one.
+    LocalStore::prepare(&all).map_err(failed)?;
+    CacheConfig::in_directory(all, &[]).map_err(|error| wrong(error.to_string()))
 }
 
 /// How long a request is sent again that a store does not answer, or not well. Somebody waits for the

@@ -1,18 +1,27 @@
+use std::collections::HashSet;
 use std::time::Duration;
 
-use clap::Args;
+use bytesize::ByteSize;
+use clap::{ArgGroup, Args};
 
-use super::archives::json;
-use super::{Failure, RemovalArgs, StoreArgs, age_argument, failed};
-use crate::report::counted;
+use super::archives::{Archive, json};
+use super::{Failure, RemovalArgs, StoreArgs, age_argument, cache_args, failed};
+use crate::report::{counted, human_size};
+use store::{CacheKey, ObjectInfo, least_recently_used};
 
-/// Removes archives that nobody has written for a while, and what killed runs of this machine left. Shows them
-/// before it asks.
+/// Removes archives that nobody has written for a while or that there is no room for, and what killed runs of
+/// this machine left. Shows them before it asks.
 #[derive(Args)]
+#[command(group(ArgGroup::new("which").args(["older_than", "max_size"]).required(true).multiple(true)))]
 pub struct Prune {
-    /// How long, such as `30d` or `12h`
+    /// Those that were not written for so long, such as `30d` or `12h`
     #[arg(long, value_name = "DURATION", value_parser = age_argument)]
-    older_than: Duration,
+    older_than: Option<Duration>,
+
+    /// Of the rest, those that were not used for longest, until all have this size, such as `20GiB`; a bucket
+    /// does not tell a use, and there it is the time of writing that counts
+    #[arg(long, value_name = "SIZE", value_parser = cache_args::size)]
+    max_size: Option<ByteSize>,
 
     #[command(flatten)]
     store: StoreArgs,
@@ -29,15 +38,19 @@ impl Prune {
     pub async fn execute(self) -> Result<(), Failure> {
         let opened = self.store.open()?;
         let mut archives = opened.archives().await?;
-        archives.retain(|archive| archive.age() >= self.older_than);
+        if self.max_size.is_none() {
+            archives.retain(|archive| self.is_old(archive));
+        }
         let mut archives = opened.described(archives).await?;
         // One that was written between both looks is a new one.
-        archives.retain(|archive| archive.age() >= self.older_than);
+        let is_pruned = |archive: &Archive| self.is_old(archive) || self.max_size.is_some();
+        archives.retain(is_pruned);
         let all = archives.len();
         if !self.include_foreign {
             archives.retain(|archive| !archive.is_foreign());
         }
         let foreign = all - archives.len();
+        let archives = self.pruned(archives);
         if foreign > 0 {
             let foreign = counted(foreign as u64, "foreign archive", "foreign archives");
             self.how.say(&format!(
@@ -52,10 +65,7 @@ impl Prune {
         if archives.is_empty() {
             match self.how.json {
                 true => json(&[(); 0])?,
-                false => {
-                    let age = humantime::format_duration(self.older_than);
-                    self.how.say(&format!("nothing is older than {age}\n"))?;
-                }
+                false => self.how.say(&self.nothing())?,
             }
             if left == 0 || self.how.dry_run || !self.how.agreed(&unfinished(left))? {
                 return Ok(());
@@ -67,6 +77,36 @@ impl Prune {
             0 => Ok(()),
             swept => self.how.say(&format!("removed {} of killed runs\n", unfinished(swept))),
         }
+    }
+}
+
+impl Prune {
+    fn is_old(&self, archive: &Archive) -> bool {
+        self.older_than.is_some_and(|age| archive.age() >= age)
+    }
+
+    /// Those that are too old, and of the rest those that there is no room for.
+    fn pruned(&self, archives: Vec<Archive>) -> Vec<Archive> {
+        let Some(size) = self.max_size else { return archives };
+        let infos: Vec<ObjectInfo> = archives
+            .iter()
+            .filter(|archive| !self.is_old(archive))
+            .map(|archive| archive.info.clone())
+            .collect();
+        let going = least_recently_used(&infos, size.as_u64(), |_| false);
+        let going: HashSet<&CacheKey> = going.into_iter().map(|info| &info.key).collect();
+        let is_going =
+            |archive: &Archive| self.is_old(archive) || going.contains(&archive.info.key);
+        archives.into_iter().filter(is_going).collect()
+    }
+
+    /// Said when there is nothing to remove.
+    fn nothing(&self) -> String {
+        let age =
+            self.older_than.map(|age| format!("older than {}", humantime::format_duration(age)));
+        let size = self.max_size.map(|size| format!("above {}", human_size(size.as_u64())));
+        let reasons: Vec<String> = [age, size].into_iter().flatten().collect();
+        format!("nothing is {}\n", reasons.join(" or "))
     }
 }
 

@@ -37,14 +37,17 @@ impl Stat {
             let unknown = || "unknown".to_owned();
             let entries = |count| counted(count, "entry", "entries");
             print(&format!(
-                "{}\n  size      {}\n  content   {} in {}\n  modified  {} ({} ago)\n  writer    {}\n  digest    {}\n",
+                "{}\n  size      {}\n  content   {} in {}\n  modified  {} ({} ago)\n  used      {}\n  \
+                 writer    {}\n  project   {}\n  digest    {}\n",
                 printable(archive.info.key.as_str()),
                 human_size(archive.info.size),
                 metadata.content_bytes.map_or_else(unknown, human_size),
                 metadata.entries.map_or_else(|| "an unknown number of entries".to_owned(), entries),
                 moment(archive.info.modified),
                 age(archive.age()),
+                archive.info.used.map_or_else(unknown, moment),
                 archive.writer(),
+                metadata.project.as_deref().map_or_else(unknown, printable),
                 metadata.digest.as_deref().map_or_else(unknown, printable),
             ))?;
         }

@@ -75,7 +75,7 @@ async fn ask(helper: &str, registry: &str) -> Result<Option<DockerCredentials>, 
     let failed = |why: &dyn std::fmt::Display| format!("the helper `{program}` failed: {why}");
     let mut command = Command::new(&program);
     for name in hidden::variables() {
-        if helper != OF_AWS || name == "CI_DRIVER" {
+        if helper != OF_AWS || !name.as_encoded_bytes().starts_with(b"AWS_") {
             command.env_remove(name);
         }
     }

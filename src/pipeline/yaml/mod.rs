@@ -12,6 +12,7 @@ mod input;
 mod json;
 mod locals;
 mod node;
+mod own_remote;
 mod plan;
 mod problem;
 mod read;
@@ -79,6 +80,12 @@ impl Checked {
     /// Keeps what the user asked for.
     pub fn select(&mut self, selection: &Selection) -> Result<(), Box<Diagnostic>> {
         select::select(&mut self.plan, selection)
+    }
+
+    /// Tells which `get` steps fetch the project that the pipeline is a part of, by the name of its remote.
+    pub fn notice_own_remote(&mut self, remote: Option<&str>) {
+        self.notices
+            .extend(remote.into_iter().flat_map(|remote| own_remote::notices(&self.plan, remote)));
     }
 
     /// Refuses a resource whose type is an image, for drivers that have none.

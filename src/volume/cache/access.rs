@@ -123,7 +123,11 @@ impl VolumeCache {
 
     async fn probe(&self) -> Result<Access, Passing> {
         let (writes, pulls) = (self.config.policy.pushes(), self.config.policy.pulls());
-        let error = match self.store.probe(writes).await {
+        let probed = match self.prepare().await {
+            Ok(()) => self.store.probe(writes).await,
+            Err(error) => Err(error),
+        };
+        let error = match probed {
             Ok(()) => {
                 if writes {
                     self.start_sweep();

@@ -3,9 +3,12 @@
 mod access;
 mod describe;
 mod failure;
+mod local;
 mod persist;
+mod project;
 mod restore;
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -15,13 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::access::{Known, Need};
 pub use self::describe::describe;
+pub use self::local::{DEFAULT_SIZE, LocalStore};
 pub use self::restore::Restored;
 use super::VolumeName;
 use crate::context::EventSink;
 use crate::driver::Volume;
 use crate::event::{CacheOperation, CacheOutcome, CacheReport, RunEvent};
 use archive::Budget;
-use store::{CacheConfig, CacheStore, ObjectInfo, Objects};
+use store::{CacheConfig, CacheKey, CacheStore, ObjectInfo, Objects};
 use transfer::{
     Deadlines, Execution, Operation, TransferError, TransferJob, TransferReport, TransferUpdate,
 };
@@ -58,6 +62,12 @@ pub struct VolumeCache {
     restores: CancellationToken,
     /// Who uploads, for the next one who wonders.
     writer: String,
+    /// The name of the project whose volumes these are, where that is known.
+    project: Option<String>,
+    /// If the store is the user's own, which is kept below a size.
+    local: Option<LocalStore>,
+    /// The archives that were restored, written or found to be right.
+    used: Mutex<HashSet<CacheKey>>,
     known: Known,
     turns: Semaphore,
     budget: Budget,
@@ -82,12 +92,27 @@ impl VolumeCache {
             restores: cancel.child_token(),
             cancel,
             writer,
+            project: None,
+            local: None,
+            used: Mutex::default(),
             known: Known::default(),
             turns: Semaphore::new(TURNS),
             budget: Budget::new(MEMORY),
             failures: Mutex::default(),
             sweep: Mutex::default(),
         }
+    }
+
+    /// The same for the volumes of a project with this name, which its archives tell.
+    pub fn of_project(mut self, name: String) -> Self {
+        self.project = Some(name);
+        self
+    }
+
+    /// The same in the user's own store, if it is that.
+    pub fn in_local_store(mut self, local: Option<LocalStore>) -> Self {
+        self.local = local;
+        self
     }
 
     /// Asks the store what it can be used for, so that the answer is there when it is needed.

@@ -59,6 +59,11 @@ impl VolumeCache {
             }
             None => self.try_persist(volume, restored.as_deref(), &usage, &mut report).await,
         };
+        if let Ok(CacheOutcome::Uploaded | CacheOutcome::Unchanged) = result
+            && let Ok(key) = self.config.key(&volume.name)
+        {
+            self.used(&key).await;
+        }
         report.duration_ms = millis(started.elapsed());
         report.outcome = result.unwrap_or_else(|Failure(reason)| {
             self.failed(format!(
@@ -149,6 +154,7 @@ impl VolumeCache {
             let scan_first = compare && (is_known || self.config.compression != Compression::Zstd);
             let mut metadata = Metadata {
                 writer: Some(self.writer.clone()),
+                project: self.project.clone(),
                 version: Some(DIGEST_VERSION),
                 key_version: Some(KEY_VERSION),
                 ..Metadata::default()

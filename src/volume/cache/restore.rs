@@ -140,6 +140,10 @@ impl VolumeCache {
             self.events.notice(format!("volume `{}`: {notice}", volume.name));
         }
         report.content_bytes = restored.content_bytes;
+        if let Some(source) = sources.get(number) {
+            self.used(&source.key).await;
+        }
+        self.compare_projects(&volume.name, restored.object.as_ref());
         let is_own = sources.get(number).is_some_and(|source| source.is_own);
         Ok(Restored {
             outcome: if is_own { CacheOutcome::Hit } else { CacheOutcome::Fallback },

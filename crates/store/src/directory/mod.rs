@@ -1,11 +1,13 @@
 //! A store in a directory of this machine.
 
 mod error;
+mod evict;
 mod lock;
 mod publish;
 mod sidecar;
 mod store;
 mod temporary;
+mod usage;
 
 use std::fs::{self, DirBuilder};
 use std::io::Read;
@@ -19,11 +21,11 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+pub use self::evict::Eviction;
 pub use self::store::DirectoryStore;
 
 use self::error::{io, is_absent};
 use self::lock::DirectoryLock;
-use self::sidecar::{metadata_file, read_sidecar};
 use self::temporary::{Temporary, is_abandoned, is_temporary, remove_unheld};
 use crate::error::StoreError;
 use crate::key::{CacheKey, KeyPrefix};
@@ -160,18 +162,7 @@ impl CacheStore for DirectoryStore {
 
     async fn list(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectInfo>, StoreError> {
         let prefix = prefix.clone();
-        self.blocking(move |store| {
-            let mut found = Vec::new();
-            DirectoryStore::visit_files(&store.listed(&prefix)?, &mut |path, _, metadata| {
-                if let Some(key) = store.key(path).filter(CacheKey::is_archive) {
-                    found.push(store.info(key, metadata)?);
-                }
-                Ok(())
-            })?;
-            found.sort_by(|a, b| a.key.cmp(&b.key));
-            Ok(found)
-        })
-        .await
+        self.blocking(move |store| store.archives(&prefix)).await
     }
 
     async fn delete(&self, key: &CacheKey, etag: &str) -> Result<bool, StoreError> {
@@ -182,16 +173,16 @@ impl CacheStore for DirectoryStore {
                 return Ok(false);
             }
             let _lock = DirectoryLock::acquire(path.parent().unwrap_or(&store.root))?;
-            if store.open(&key)?.is_none_or(|(_, info)| info.etag != etag) {
-                return Ok(false);
-            }
-            fs::remove_file(&path).map_err(io(&path))?;
-            let beside = metadata_file(&path);
-            // What no version of this program wrote stays.
-            if read_sidecar(&beside).is_some() {
-                fs::remove_file(&beside).map_err(io(&beside))?;
-            }
-            Ok(true)
+            store.remove(&key, |info| info.etag == etag)
+        })
+        .await
+    }
+
+    async fn touch(&self, key: &CacheKey) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.blocking(move |store| match store.open(&key)? {
+            Some((file, _)) => usage::touch(&file).map_err(io(&store.path(&key))),
+            None => Ok(()),
         })
         .await
     }

@@ -1,9 +1,8 @@
 //! The files of a store, whoever asks for them.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -14,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use super::error::{io, is_absent, no_file};
 use super::sidecar::{Identity, metadata_file, read_sidecar};
 use super::temporary::{is_abandoned, is_held, is_temporary};
+use super::usage;
 use crate::error::StoreError;
 use crate::key::{CacheKey, KeyPrefix};
 use crate::object::{Metadata, ObjectInfo};
@@ -79,11 +79,7 @@ impl DirectoryStore {
         if !self.has_parent(&path)? {
             return Ok(None);
         }
-        let opened = OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK)
-            .open(&path);
-        let file = match opened {
+        let file = match usage::open_unused(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => {
@@ -121,12 +117,46 @@ impl DirectoryStore {
             key,
             size: found.len(),
             modified: found.modified().map_err(io(&path))?,
+            used: usage::of(found),
             etag: format!(
                 "{:x}-{:x}-{:x}-{:x}",
                 identity.inode, identity.size, identity.modified_seconds, identity.modified_nanos
             ),
             metadata,
         })
+    }
+
+    /// All archives below a prefix, sorted by key.
+    pub(super) fn archives(&self, prefix: &KeyPrefix) -> Result<Vec<ObjectInfo>, StoreError> {
+        let mut found = Vec::new();
+        Self::visit_files(&self.listed(prefix)?, &mut |path, _, metadata| {
+            if let Some(key) = self.key(path).filter(CacheKey::is_archive) {
+                found.push(self.info(key, metadata)?);
+            }
+            Ok(())
+        })?;
+        found.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(found)
+    }
+
+    /// Removes an object if `is_it` holds for what is there, and returns whether it did. For whoever has locked
+    /// the object's directory.
+    pub(super) fn remove(
+        &self,
+        key: &CacheKey,
+        is_it: impl FnOnce(&ObjectInfo) -> bool,
+    ) -> Result<bool, StoreError> {
+        let path = self.path(key);
+        if !self.open(key)?.is_some_and(|(_, info)| is_it(&info)) {
+            return Ok(false);
+        }
+        fs::remove_file(&path).map_err(io(&path))?;
+        let beside = metadata_file(&path);
+        // What no version of this program wrote stays.
+        if read_sidecar(&beside).is_some() {
+            fs::remove_file(&beside).map_err(io(&beside))?;
+        }
+        Ok(true)
     }
 
     /// Calls `visit` for each regular file below a directory. Links are not followed.

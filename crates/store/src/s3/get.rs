@@ -33,7 +33,7 @@ pub async fn get(
 ) -> Result<Option<(ObjectInfo, Download)>, StoreError> {
     let answer = match first(remote, key, format!("bytes=0-{}", RANGE - 1)).await? {
         Found::Part(answer) => answer,
-        Found::Empty(info) => return Ok(Some((info, empty(key)))),
+        Found::Empty(info) => return Ok(Some((*info, empty(key)))),
         Found::Nothing => return Ok(None),
     };
     let info = info(key, &answer);
@@ -65,7 +65,7 @@ pub async fn part(
     loop {
         let (info, body) = match first(remote, key, range.clone()).await? {
             Found::Part(answer) => (info(key, &answer), answer.body),
-            Found::Empty(info) => return Ok(Some((info, Bytes::new()))),
+            Found::Empty(info) => return Ok(Some((*info, Bytes::new()))),
             Found::Nothing => return Ok(None),
         };
         if let Ok(Ok(part)) = timeout(remote.stall, body.collect()).await {
@@ -82,7 +82,7 @@ pub async fn part(
 /// What asking for a part of an object has found.
 enum Found {
     Part(Box<GetObjectOutput>),
-    Empty(ObjectInfo),
+    Empty(Box<ObjectInfo>),
     Nothing,
 }
 
@@ -100,7 +100,7 @@ async fn first(remote: &Remote, key: &CacheKey, range: String) -> Result<Found, 
         // There is no byte to ask for.
         Err(error) if error.raw_response().is_some_and(|raw| raw.status().as_u16() == 416) => {
             let found = remote.head(key).await?;
-            Ok(found.map_or(Found::Nothing, |(info, _)| Found::Empty(info)))
+            Ok(found.map_or(Found::Nothing, |(info, _)| Found::Empty(Box::new(info))))
         }
         Err(error) => Err(remote.explain(&error)),
     }
@@ -111,6 +111,7 @@ fn info(key: &CacheKey, answer: &GetObjectOutput) -> ObjectInfo {
         key: key.clone(),
         size: total(answer),
         modified: time(answer.last_modified()),
+        used: None,
         etag: answer.e_tag().unwrap_or_default().to_owned(),
         metadata: metadata(answer.metadata()),
     }

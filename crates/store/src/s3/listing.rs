@@ -31,6 +31,7 @@ pub async fn objects(remote: &Remote, prefix: &KeyPrefix) -> Result<Vec<ObjectIn
                 key,
                 size: size(object.size()),
                 modified: time(object.last_modified()),
+                used: None,
                 etag: object.e_tag().unwrap_or_default().to_owned(),
                 metadata: Metadata::default(),
             });

@@ -89,6 +89,7 @@ impl Remote {
                     key: key.clone(),
                     size: size(found.content_length()),
                     modified: time(found.last_modified()),
+                    used: None,
                     etag: found.e_tag().unwrap_or_default().to_owned(),
                     metadata: metadata(found.metadata()),
                 };
