@@ -18,6 +18,7 @@ pub mod run;
 pub mod script;
 pub mod secret;
 mod shell;
+pub mod stop;
 pub mod task_runner;
 pub mod volume;
 

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::{Failure, Problem};
-use crate::context::StopReason;
+use crate::stop::StopReason;
 
 /// Does the work on a thread of its own. What ends it early does not wait for that thread: a read from a
 /// pipe ends only when the writer does something.

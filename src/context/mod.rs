@@ -1,18 +1,15 @@
 //! What a running pipeline can reach: its tasks, its volumes and the log.
 
-pub mod clock;
-pub mod stop;
-
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-pub use self::stop::{Stop, StopReason};
 use crate::driver::{Capabilities, Driver, RunIdentity};
-pub use crate::event::EventSink;
+use crate::event::EventSink;
 use crate::project::{Directories, ProjectFiles};
 use crate::secret::Secrets;
 use crate::shell::FailureShell;
+use crate::stop::Stop;
 use crate::task_runner::TaskRunner;
 use crate::volume::{VolumeCache, VolumeManager};
 

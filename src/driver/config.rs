@@ -3,9 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
-use super::registry::{DRIVERS, PLANNED, Registration};
+use super::registration::{Registration, Setup};
+use super::registry::{DRIVERS, PLANNED};
 use super::settings::{DriverConfigError, known};
 use super::{Driver, DriverError, NoticeSink, Pruned, RunIdentity};
 
@@ -14,21 +13,6 @@ use super::{Driver, DriverError, NoticeSink, Pruned, RunIdentity};
 pub struct DriverConfig {
     registration: &'static Registration,
     setup: Arc<dyn Setup>,
-}
-
-/// The settings of one driver, and what can be done with them.
-#[async_trait]
-pub trait Setup: fmt::Debug + Send + Sync {
-    /// Connects to the driver, for one run.
-    async fn connect(
-        &self,
-        identity: &RunIdentity,
-        notices: NoticeSink,
-    ) -> Result<Arc<dyn Driver>, DriverError>;
-
-    /// Removes what runs left behind that are no more: of the namespace that the settings name, or else
-    /// of all.
-    async fn prune(&self) -> Result<Pruned, DriverError>;
 }
 
 impl DriverConfig {

@@ -12,6 +12,7 @@ pub mod native;
 mod check;
 mod config;
 mod name;
+mod registration;
 mod registry;
 mod settings;
 
@@ -23,8 +24,9 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use config::{DriverConfig, Setup};
-pub use registry::{Capabilities, DRIVERS, Interrupted, Registration};
+pub use config::DriverConfig;
+pub use registration::{Capabilities, Interrupted, Registration, Setup};
+pub use registry::DRIVERS;
 pub use settings::DriverConfigError;
 
 use crate::task::{SandboxSpec, Stream, TaskExit, TaskSpec};

@@ -13,7 +13,7 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use super::sink::{Message, Pause, Stamped};
 use super::{Event, RunEvent};
-use crate::context::stop::{Stop, StopReason};
+use crate::stop::{Stop, StopReason};
 
 /// How many events may wait for one report.
 const CAPACITY: usize = 64;

@@ -8,7 +8,7 @@ use std::panic::PanicHookInfo;
 use std::sync::Arc;
 use std::thread;
 
-use crate::context::Stop;
+use crate::stop::Stop;
 
 /// The name of the isolate's thread.
 pub const ISOLATE_THREAD: &str = "pipeline";
@@ -41,7 +41,7 @@ fn text(info: &PanicHookInfo<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::StopReason;
+    use crate::stop::StopReason;
 
     #[tokio::test]
     async fn a_panic_in_a_task_ends_the_run() {

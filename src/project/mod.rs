@@ -21,9 +21,10 @@ use tokio_util::task::TaskTracker;
 use transfer::TransferError;
 
 pub use self::artifact::ArtifactRequest;
-use crate::context::{EventSink, Stop};
 use crate::driver::DriverError;
+use crate::event::EventSink;
 use crate::process::state;
+use crate::stop::Stop;
 use crate::volume::{VolumeManager, VolumeName};
 
 /// Where artifacts go unless the user says otherwise, below the project's directory.

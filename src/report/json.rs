@@ -6,7 +6,7 @@ use memchr::memchr2;
 use serde::Serialize;
 use serde_json::ser::Formatter;
 
-use super::reporter::Report;
+use super::render::Report;
 use crate::event::{Event, VERSION};
 
 /// Events as they are, after the version, their number and their times.

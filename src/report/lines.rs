@@ -19,8 +19,6 @@ const MAX_LINE: usize = 64 * 1024;
 /// Most bytes of colour sequences that are repeated on the next line.
 const MAX_COLORS: usize = 128;
 
-pub const RESET: &[u8] = b"\x1b[0m";
-
 /// One stream of one task.
 pub struct Lines {
     color: bool,
@@ -232,7 +230,7 @@ impl Lines {
             None => {
                 out.extend_from_slice(&self.line);
                 if !self.colors.is_empty() {
-                    out.extend_from_slice(RESET);
+                    out.extend_from_slice(super::style::RESET);
                 }
             }
         }

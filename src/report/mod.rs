@@ -37,6 +37,7 @@ mod label;
 mod lines;
 mod plain;
 mod prefix;
+mod render;
 mod reporter;
 mod row;
 mod sink;

@@ -10,7 +10,7 @@ use super::duration::human;
 use super::label::{Labels, escape};
 use super::lines::Lines;
 use super::prefix::Prefix;
-use super::reporter::Report;
+use super::render::Report;
 use super::size::human_size;
 use super::style::{self, Paint};
 use super::summary::{Row, Summary};

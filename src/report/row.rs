@@ -137,7 +137,7 @@ impl Row {
             };
             if **colors != *set {
                 if !set.is_empty() {
-                    out.extend_from_slice(super::lines::RESET);
+                    out.extend_from_slice(super::style::RESET);
                 }
                 out.extend_from_slice(colors);
                 set = colors;
@@ -149,7 +149,7 @@ impl Row {
             }
         }
         if !set.is_empty() {
-            out.extend_from_slice(super::lines::RESET);
+            out.extend_from_slice(super::style::RESET);
         }
     }
 

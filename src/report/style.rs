@@ -7,6 +7,9 @@ pub const BAD: Style = AnsiColor::Red.on_default().bold();
 pub const NOTICE: Style = AnsiColor::Yellow.on_default();
 pub const QUIET: Style = Style::new().dimmed();
 
+/// Ends what a task has coloured.
+pub const RESET: &[u8] = b"\x1b[0m";
+
 /// Red is left to failures.
 const TASKS: [AnsiColor; 10] = [
     AnsiColor::Cyan,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::duration::human;
 use super::label::{escape, shorten};
 use super::plain::Plain;
-use super::reporter::Report;
+use super::render::Report;
 use super::status::Status;
 use super::style::{self, Paint};
 use crate::event::{Event, RunEvent};

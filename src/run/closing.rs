@@ -3,8 +3,9 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use crate::context::{EventSink, Stop};
 use crate::driver::{Driver, DriverError};
+use crate::event::EventSink;
+use crate::stop::Stop;
 
 /// How long removing what the run has made may take before the user is told that it goes on.
 const SLOW: Duration = Duration::from_secs(5);
@@ -79,9 +80,9 @@ mod tests {
     use async_trait::async_trait;
 
     use super::*;
-    use crate::context::StopReason;
     use crate::driver::{Capabilities, Sandbox, TaskEnd, UpdateSink, Volume};
     use crate::event::Message;
+    use crate::stop::StopReason;
     use crate::task::{SandboxSpec, TaskSpec};
     use crate::volume::VolumeName;
 

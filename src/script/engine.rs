@@ -12,11 +12,12 @@ use deno_error::JsErrorBox;
 use tokio::sync::oneshot;
 
 use super::entry::{self, Entry};
-use super::error::{ScriptError, describe, describe_invalid, place_in, relative};
+use super::error::{ScriptError, describe, describe_invalid, no_disposals, place_in};
 use super::guard;
 use super::heap::{HeapGuard, exhausted};
 use super::loader::Loader;
 use super::project::Project;
+use super::shown_path::relative;
 use super::transpiler::plain_values_safely;
 use super::{buffers, extension, ops, settled};
 use crate::context::RunContext;
@@ -272,11 +273,6 @@ fn disposal(js: &mut JsRuntime, entry: &Entry, number: u32) -> Vec<JsError> {
     let number = v8::Integer::new_from_unsigned(scope, number).into();
     let errors = entry::list(scope, &entry.disposal, &[number]).unwrap_or_default();
     errors.into_iter().map(|error| *JsError::from_v8_exception(scope, error)).collect()
-}
-
-/// Where no code has run that could dispose of something.
-pub fn no_disposals(_: u32) -> Vec<JsError> {
-    Vec::new()
 }
 
 fn url_of(file: &Path) -> Result<Url, ScriptError> {

@@ -6,6 +6,7 @@ use deno_core::error::{CoreError, CoreErrorKind, JsError, JsStackFrame};
 use deno_core::url::Url;
 
 use super::project::Project;
+use super::shown_path::relative;
 use crate::diagnostic::{Diagnostic, Place};
 
 #[derive(Debug, thiserror::Error)]
@@ -142,16 +143,6 @@ pub fn place_of_import(project: &Project, file: &Path, specifier: &str) -> Optio
     })
 }
 
-/// A path as short as a user would write it.
-pub fn relative(file: &Path) -> String {
-    let here = std::env::current_dir().ok();
-    match here.and_then(|here| file.strip_prefix(here).ok()) {
-        Some(path) if path.as_os_str().is_empty() => ".".to_owned(),
-        Some(path) => path.display().to_string(),
-        None => file.display().to_string(),
-    }
-}
-
 fn describe_frame(frame: &JsStackFrame) -> String {
     let file = frame.file_name.as_deref().unwrap_or_default();
     let path = Url::parse(file)
@@ -177,4 +168,9 @@ fn describe_frame(frame: &JsStackFrame) -> String {
         (_, None, None) => return format!("{prefix}{at}"),
     };
     format!("{prefix}{function} ({at})")
+}
+
+/// Where no code has run that could dispose of something.
+pub fn no_disposals(_: u32) -> Vec<JsError> {
+    Vec::new()
 }

@@ -14,9 +14,10 @@ use deno_core::{
 };
 use deno_error::JsErrorBox;
 
-use super::error::{place_in, place_of_import, relative};
+use super::error::{place_in, place_of_import};
 use super::packages::Packages;
 use super::project::{Project, ReadError};
+use super::shown_path::relative;
 use super::transpiler::{LARGEST_SOURCE, Refusal, deepest, transpile_safely};
 use crate::diagnostic::Diagnostic;
 use crate::process::memory::Share;

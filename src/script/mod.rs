@@ -13,6 +13,7 @@ mod ops;
 mod packages;
 mod project;
 mod settled;
+mod shown_path;
 mod transpile;
 pub mod transpiler;
 

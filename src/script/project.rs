@@ -121,7 +121,7 @@ impl Project {
     /// Opening such a handle has no side effect, even on a device or a pipe. The path comes from
     /// the handle, so no link can be exchanged between the check and the use.
     fn open(&self, path: &Path) -> Result<(rustix::fd::OwnedFd, PathBuf), ReadError> {
-        let outside = |root: &Path| ReadError::Outside { root: super::error::relative(root) };
+        let outside = |root: &Path| ReadError::Outside { root: super::shown_path::relative(root) };
         let nothing = || ReadError::Outside { root: "without files".to_owned() };
         let root = self.root.as_deref().ok_or_else(nothing)?;
         // Before anything is asked of the file system, so that an error does not tell what exists.

@@ -12,9 +12,8 @@ use deno_core::error::{CoreError, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, v8};
 use deno_error::JsErrorBox;
 
-use super::engine::no_disposals;
 use super::entry::{Entry, called, list};
-use super::error::describe_js;
+use super::error::{describe_js, no_disposals};
 use super::ops;
 use super::project::Project;
 use crate::context::RunContext;

@@ -13,8 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use user_terminal::UserTerminal;
 
-use crate::context::{EventSink, Stop};
 use crate::driver::KeptTask;
+use crate::event::EventSink;
+use crate::stop::Stop;
 
 /// A shell for the first task that fails.
 pub struct FailureShell {

@@ -23,10 +23,11 @@ pub use self::output::TextChunk;
 pub use self::result::{TaskError, TaskOptions, TaskResult};
 use self::supervise::{Expiry, Supervised};
 use self::verdict::{CODE_TIMED_OUT, Cancelled, Verdict};
-use crate::context::{EventSink, Stop};
 use crate::driver::{Driver, DriverError, KeptTask, Sandbox, TaskEnd};
+use crate::event::EventSink;
 use crate::event::{RunEvent, TaskStatus};
 use crate::shell::FailureShell;
+use crate::stop::Stop;
 use crate::task::{Command, SandboxSpec, TaskExit, TaskId, TaskSpec};
 use crate::volume::VolumeManager;
 

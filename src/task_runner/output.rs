@@ -10,8 +10,8 @@ use mask::Masker;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::EventSink;
 use crate::driver::TaskUpdate;
+use crate::event::EventSink;
 use crate::event::RunEvent;
 use crate::process::masking;
 use crate::process::memory::Share;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::context::StopReason;
 use crate::event::TaskStatus;
+use crate::stop::StopReason;
 use crate::task::{TaskExit, TaskSpec};
 
 /// The code of a task that its own timeout ended, as `timeout(1)` has it.

@@ -14,8 +14,8 @@ use tokio_util::task::TaskTracker;
 
 use super::cache::{Restored, VolumeCache};
 use super::{RunOutcome, VolumeName};
-use crate::context::EventSink;
 use crate::driver::{Driver, DriverError, Volume};
+use crate::event::EventSink;
 use crate::event::RunEvent;
 use crate::task::Mount;
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 use archive::Root;
 use async_trait::async_trait;
 use bytes::Bytes;
-use ci::context::EventSink;
 use ci::driver::Volume;
 use ci::event::CacheOutcome;
+use ci::event::EventSink;
 use ci::volume::{RunOutcome, Usage, VolumeCache, VolumeName};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use store::{

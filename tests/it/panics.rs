@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ci::context::{EventSink, Stop};
 use ci::driver::{Capabilities, Driver, DriverError, Sandbox, TaskEnd, UpdateSink, Volume};
+use ci::event::EventSink;
+use ci::stop::Stop;
 use ci::task::{SandboxSpec, TaskSpec};
 use ci::task_runner::{TaskOptions, TaskRunner};
 use ci::volume::{VolumeManager, VolumeName};

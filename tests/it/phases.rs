@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ci::context::{EventSink, Stop};
 use ci::driver::{
     Capabilities, Driver, DriverError, Sandbox, TaskEnd, TaskUpdate, UpdateSink, Volume,
 };
+use ci::event::EventSink;
+use ci::stop::Stop;
 use ci::task::{SandboxSpec, TaskExit, TaskSpec};
 use ci::task_runner::{TaskOptions, TaskRunner};
 use ci::volume::{VolumeManager, VolumeName};

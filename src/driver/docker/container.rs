@@ -4,24 +4,24 @@ use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 
+use bollard::Docker;
 use bollard::body_full;
 use bollard::container::AttachContainerResults;
 use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, ContainerStateStatusEnum};
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, StartContainerOptions,
-    UploadToContainerOptions,
+    UploadToContainerOptions, WaitContainerOptions,
 };
 use bytes::Bytes;
+use futures_util::StreamExt;
 use tracing::debug;
 
-use super::engine::patient;
 use super::failure::{failed, is_conflict, is_missing, is_no_directory, no_such_user};
 use super::monitor::Streams;
 use super::plan::ContainerPlan;
 use super::secrets;
 use super::shared::Shared;
-use super::sweep::remove_container;
 use super::writable::archive;
 use crate::driver::{DriverError, UpdateSink};
 
@@ -227,15 +227,17 @@ pub async fn make_directories<'a>(
 /// Removes a container without anybody waiting for it.
 pub fn remove_soon(shared: &Arc<Shared>, id: String) {
     let remover = shared.clone();
-    shared.tasks.spawn(async move { remove(&remover, &id).await });
+    shared.tasks.spawn(async move { remover.remove_container(&id).await });
 }
 
-/// Removes a container. What cannot be removed now is looked for again at the end, which reports it.
-pub async fn remove(shared: &Shared, id: &str) {
-    let docker = patient(&shared.docker);
-    debug!(id, "removes a container");
-    tokio::select! {
-        _ = remove_container(&docker, id) => {}
-        () = shared.lost.cancelled() => {}
+/// The exit code of a container, when there is one.
+pub async fn code(docker: &Docker, id: &str) -> Result<i64, Error> {
+    let options = WaitContainerOptions { condition: "not-running".into() };
+    let mut answers = std::pin::pin!(docker.wait_container(id, Some(options)));
+    match answers.next().await {
+        Some(Ok(answer)) => Ok(answer.status_code),
+        Some(Err(Error::DockerContainerWaitError { code, error })) if error.is_empty() => Ok(code),
+        Some(Err(error)) => Err(error),
+        None => Err(std::io::Error::other("the engine stopped answering").into()),
     }
 }

@@ -25,8 +25,9 @@ use futures_util::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::init;
-use super::monitor::{Process, Signal, Streams};
+use super::monitor::Streams;
 use super::output::content;
+use super::process::{Process, Signal};
 use crate::driver::NoticeSink;
 use crate::task;
 

@@ -40,7 +40,7 @@ use super::engine::Engine;
 use super::failure::{failed, is_conflict, is_missing};
 use super::labels::{self, LEASE, Labels, RUN, object_name};
 use super::lock_file::{LockFile, Owner};
-use super::sweep::remove_container;
+use super::removal::remove_container;
 use crate::driver::DriverError;
 
 /// An image without any file, for containers that are never started. It stays with the engine.

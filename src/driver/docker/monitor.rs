@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bollard::errors::Error;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
@@ -14,6 +13,7 @@ use super::diagnosis::{Diagnosis, Subject};
 use super::failure::{failed, printable};
 use super::init::{InitError, Report};
 use super::output::{Output, Said, pump};
+use super::process::{Process, Signal};
 use crate::driver::{DriverError, TaskUpdate, UpdateSink};
 use crate::task::{Stream, TaskExit, TaskSpec};
 
@@ -22,29 +22,6 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The largest number of a signal.
 const SIGNALS: i64 = 64;
-
-/// What the engine runs a command as: a container, or a process in one.
-#[async_trait]
-pub trait Process: Sync {
-    /// The exit code, when there is one. `drained` fires at the end of the output.
-    async fn code(&self, drained: &CancellationToken) -> Result<i64, Error>;
-
-    /// Sends a signal to all that the command has started, and returns when it is sent. A command that has ended by itself does not
-    /// mind, and if the engine is gone, waiting for the command ends as well.
-    async fn signal(&self, signal: Signal);
-
-    /// Whether an init process [reports](super::init) on the command.
-    fn reports(&self) -> bool;
-
-    /// Whether these first bytes of the output are the engine's, about a command that it cannot start.
-    async fn failed_with(&self, output: &[u8]) -> bool;
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    Term,
-    Kill,
-}
 
 /// Both ends of a command's streams.
 pub struct Streams {

@@ -9,7 +9,7 @@ use futures_util::{Stream as Chunks, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::init::{InitError, Report, Reports};
-use super::monitor::Process;
+use super::process::Process;
 use crate::driver::{TaskUpdate, UpdateSink};
 use crate::task::Stream;
 

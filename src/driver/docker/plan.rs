@@ -11,13 +11,15 @@ use bollard::models::{
 
 use super::diagnosis::check_length;
 use super::labels::{self, Labels};
-use super::secrets;
 use crate::driver::{DriverError, check};
 use crate::task::{SandboxSpec, SecretFile, TaskSpec};
 use crate::volume::VolumeName;
 
 /// The directory of a task, the same for all tasks of all runs: tools keep absolute paths in what they make.
 const WORK: &str = "/ci/work";
+
+/// Where a container with secrets has a file system in memory.
+pub const SECRETS: &str = "/ci/secrets";
 
 /// In cores. The kernel counts in 1 ms of 100.
 const LEAST_CPU: f64 = 0.01;
@@ -99,7 +101,7 @@ impl ContainerPlan {
         Ok(Self { spec, base, work, mounts, secrets })
     }
 
-    /// Whether the container starts with the [launcher](secrets).
+    /// Whether the container starts with the [launcher](super::secrets).
     pub fn has_secrets(&self) -> bool {
         !self.secrets.is_empty() || !self.spec.secret_env.is_empty()
     }
@@ -147,8 +149,8 @@ impl ContainerPlan {
             }
         };
         let tmpfs = (!spec.container.secrets.is_empty()).then(|| {
-            let options = secrets::options(&spec.container.secrets);
-            HashMap::from([(secrets::DIRECTORY.to_owned(), options)])
+            let options = secret_options(&spec.container.secrets);
+            HashMap::from([(SECRETS.to_owned(), options)])
         });
         let memory =
             spec.container.limits.memory.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -288,6 +290,12 @@ fn resolved(base: &Path, path: &Path) -> Result<String, &'static str> {
     Ok(text)
 }
 
+/// How the file system in memory is mounted: for the command's user, whoever that is.
+fn secret_options(files: &[SecretFile]) -> String {
+    let size: usize = files.iter().map(|file| file.value.expose().len() + (16 << 10)).sum();
+    format!("rw,noexec,nosuid,nodev,mode=1777,size={size}")
+}
+
 /// The absolute paths of files with secrets, none of which is in a volume.
 fn secret_paths(
     files: &[SecretFile],
@@ -307,7 +315,7 @@ fn secret_paths(
             ));
         }
         // The engine mounts these anew, over what is put there before.
-        if ["/proc", "/sys", "/dev", "/ci/launch", secrets::DIRECTORY]
+        if ["/proc", "/sys", "/dev", "/ci/launch", SECRETS]
             .iter()
             .any(|taken| Path::new(&path).starts_with(taken))
         {

@@ -208,7 +208,7 @@ impl Inner {
             () = self.place.end_all(self.shared.config.grace) => {}
             () = self.shared.lost.cancelled() => {}
         }
-        container::remove(&self.shared, &self.place.container).await;
+        self.shared.remove_container(&self.place.container).await;
     }
 
     async fn exec(

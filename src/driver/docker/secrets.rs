@@ -16,7 +16,7 @@ use mask::SecretValue;
 use tar::{Builder, EntryType, Header};
 
 use super::init::INIT;
-use super::plan::ContainerPlan;
+use super::plan::{ContainerPlan, SECRETS};
 use super::shared::Shared;
 use crate::driver::DriverError;
 use crate::task::{ExecSpec, SecretFile};
@@ -27,17 +27,8 @@ const LAUNCHER: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/launcher"));
 /// Where it is in a container.
 const PATH: &str = "/ci/launch";
 
-/// Where the container has a file system in memory.
-pub const DIRECTORY: &str = "/ci/secrets";
-
 /// The engine's name of the processor that the launcher is for.
 const ARCHITECTURE: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
-
-/// How the file system in memory is mounted: for the command's user, whoever that is.
-pub fn options(files: &[SecretFile]) -> String {
-    let size: usize = files.iter().map(|file| file.value.expose().len() + (16 << 10)).sum();
-    format!("rw,noexec,nosuid,nodev,mode=1777,size={size}")
-}
 
 /// The words that start the launcher, which becomes the container's init process for these.
 pub fn words(command: Vec<String>) -> Vec<String> {
@@ -109,7 +100,7 @@ fn archive(plan: &ContainerPlan) -> std::io::Result<Vec<u8>> {
     archive.append_data(&mut launcher, below_root(PATH), LAUNCHER)?;
     for (index, path) in plan.secret_paths().enumerate() {
         let mut link = header(EntryType::Symlink, 0o777, 0);
-        archive.append_link(&mut link, below_root(path), format!("{DIRECTORY}/{index}"))?;
+        archive.append_link(&mut link, below_root(path), format!("{SECRETS}/{index}"))?;
     }
     archive.into_inner()
 }

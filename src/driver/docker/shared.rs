@@ -28,15 +28,16 @@ use bollard::query_parameters::{InspectNetworkOptions, RemoveVolumeOptions};
 use tokio::sync::{OnceCell, Semaphore, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::debug;
 
 use super::config::DockerConfig;
-use super::container;
 use super::engine::{Engine, patient};
 use super::failure::{failed, is_missing, words};
 use super::image::Images;
 use super::labels::{Labels, SUBSTITUTE, network_name, object_name};
 use super::lease::Lease;
 use super::plan::Network;
+use super::removal::remove_container;
 use super::users::Users;
 use crate::driver::name::encoded;
 use crate::driver::{DriverError, NoticeSink};
@@ -176,7 +177,7 @@ impl Shared {
                 Ok(_) => (removed(name), true),
                 Err(error) => (failed(format!("cannot look for volume `{name}`"), error), false),
             };
-            container::remove(self, container).await;
+            self.remove_container(container).await;
             if is_substitute {
                 // Nobody may take it for the volume.
                 self.remove_volume(volume).await;
@@ -184,6 +185,16 @@ impl Shared {
             return Err(error);
         }
         Ok(())
+    }
+
+    /// Removes a container. What cannot be removed now is looked for again at the end, which reports it.
+    pub async fn remove_container(&self, id: &str) {
+        let docker = patient(&self.docker);
+        debug!(id, "removes a container");
+        tokio::select! {
+            _ = remove_container(&docker, id) => {}
+            () = self.lost.cancelled() => {}
+        }
     }
 
     /// Removes a volume. What cannot be removed now is looked for again at the end, which reports it.

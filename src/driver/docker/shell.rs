@@ -28,9 +28,8 @@ use super::failure::failed;
 use super::init::InitError;
 use super::labels::{COPY, IMAGE, SHELL_IMAGE};
 use super::plan::{ContainerPlan, environment, plain};
+use super::removal::remove_image;
 use super::shared::{Shared, silent};
-use super::sweep::remove_image;
-use super::task_supervisor::code;
 use crate::driver::{DriverError, KeptTask, SHELL, TaskEnd, Terminal, WindowSize};
 use crate::task::{TaskExit, TaskSpec};
 
@@ -217,7 +216,7 @@ async fn in_image(
     let interact =
         async { interact(shared, &id, terminal).await.map_err(|error| failed(context(), error)) };
     let ended = shared.unless_lost(context, interact).await;
-    container::remove(shared, &id).await;
+    shared.remove_container(&id).await;
     match ended {
         Ok(None) => Ok(()),
         Ok(Some(reason)) => Err(DriverError::CannotStart {
@@ -272,7 +271,7 @@ async fn interact(shared: &Shared, id: &str, terminal: Terminal) -> Result<Optio
             said.extend_from_slice(&bytes[..count.min(room)]);
             _ = output.send(bytes[..count].to_vec()).await;
         }
-        code(docker, id).await
+        container::code(docker, id).await
     };
     let code = tokio::select! {
         code = show => code?,

@@ -5,18 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::errors::Error;
-use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptions, WaitContainerOptions,
-};
-use futures_util::StreamExt;
+use bollard::query_parameters::{InspectContainerOptions, KillContainerOptions};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use super::container;
 use super::diagnosis::Subject;
 use super::init;
-use super::monitor::{Monitor, Process, Signal, Stop};
+use super::monitor::{Monitor, Stop};
 use super::plan::ContainerPlan;
+use super::process::{Process, Signal};
 use super::secrets;
 use super::shared::Shared;
 use super::shell::Kept;
@@ -117,7 +115,7 @@ struct Main<'a> {
 #[async_trait]
 impl Process for Main<'_> {
     async fn code(&self, _: &CancellationToken) -> Result<i64, Error> {
-        code(self.docker, self.id).await
+        container::code(self.docker, self.id).await
     }
 
     async fn signal(&self, signal: Signal) {
@@ -144,18 +142,6 @@ pub fn after_kill(exit: TaskExit) -> TaskExit {
     match exit {
         TaskExit::Code(code) => TaskExit::CodeAfterKill(code),
         exit => exit,
-    }
-}
-
-/// The exit code of a container, when there is one.
-pub async fn code(docker: &Docker, id: &str) -> Result<i64, Error> {
-    let options = WaitContainerOptions { condition: "not-running".into() };
-    let mut answers = std::pin::pin!(docker.wait_container(id, Some(options)));
-    match answers.next().await {
-        Some(Ok(answer)) => Ok(answer.status_code),
-        Some(Err(Error::DockerContainerWaitError { code, error })) if error.is_empty() => Ok(code),
-        Some(Err(error)) => Err(error),
-        None => Err(std::io::Error::other("the engine stopped answering").into()),
     }
 }
 

@@ -65,7 +65,7 @@ pub async fn read(
     shared.tasks.spawn(async move {
         for attempt in 1.. {
             let is_done = send(&reader, &holder, &sender, attempt < ATTEMPTS).await;
-            container::remove(&reader, &holder).await;
+            reader.remove_container(&holder).await;
             if is_done {
                 return;
             }
@@ -147,7 +147,7 @@ pub async fn write(
             Err(error) => container::is_removed(shared, &holder, error).await,
             Ok(()) => false,
         };
-        container::remove(shared, &holder).await;
+        shared.remove_container(&holder).await;
         match written {
             // What it has taken is lost, but may be at hand.
             Err(_) if is_removed && attempt < ATTEMPTS && source.lock().await.is_whole() => {}

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
-use super::config::Setup;
-use super::registry::{Capabilities, Interrupted, Registration};
+use super::registration::{Capabilities, Interrupted, Registration, Setup};
 use super::settings::invalid;
 use super::{
     Driver, DriverError, NoticeSink, Pruned, RunIdentity, Sandbox, TaskEnd, TaskUpdate, UpdateSink,

@@ -11,8 +11,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep};
 
-use super::shared::Shared;
-use crate::driver::DriverError;
+use crate::driver::{DriverError, NoticeSink};
 
 /// Files that a task has open in this process. Each share is given back when its files are closed:
 /// processes that a command leaves behind keep their reaper's channel, and keep the streams only while
@@ -114,7 +113,7 @@ impl OpenFiles {
     /// for ever.
     pub async fn acquire(
         &self,
-        shared: &Shared,
+        notices: &NoticeSink,
         task: &str,
         with_stdin: bool,
         mount_points: usize,
@@ -139,7 +138,7 @@ impl OpenFiles {
             }
             if !is_told {
                 is_told = true;
-                shared.notify(format!(
+                notices(format!(
                     "tasks wait until others have ended, because `ci` may not open more than {} \
                      files; processes that tasks leave in the background count as well; raise the \
                      limit with `ulimit -n`",

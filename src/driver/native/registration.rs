@@ -6,8 +6,7 @@ use async_trait::async_trait;
 
 use super::config::parse;
 use super::{NativeConfig, NativeDriver, prune};
-use crate::driver::config::Setup;
-use crate::driver::registry::{Capabilities, Interrupted, Registration};
+use crate::driver::registration::{Capabilities, Interrupted, Registration, Setup};
 use crate::driver::{Driver, DriverError, NoticeSink, Pruned, RunIdentity};
 
 pub static REGISTRATION: Registration = Registration {

@@ -5,10 +5,13 @@
 
 use std::io::{Error, ErrorKind};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
+use super::prepared_task::{PreparedTask, WorkArea};
+use super::shared::{Shared, blocking};
 use crate::driver::DriverError;
 use files::remove;
 
@@ -17,6 +20,15 @@ const STANDSTILL: Duration = Duration::from_mins(2);
 
 /// How often to look whether something was removed.
 const LOOKS: u32 = 60;
+
+/// Clears what was made for a task, when nothing of it runs any more.
+pub async fn clear(shared: &Arc<Shared>, prepared: PreparedTask) -> Result<WorkArea, DriverError> {
+    let worker = shared.clone();
+    let clear = blocking(move || prepared.clear(&worker));
+    let area = removing(&shared.location.directory.path, clear).await;
+    shared.sweep();
+    area
+}
 
 /// Waits for work that removes what is at a path, for as long as anything is removed. What is given up goes on
 /// in the background if the disk answers again.

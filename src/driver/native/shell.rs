@@ -11,8 +11,8 @@ use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::prepared_task::PreparedTask;
+use super::removing::clear;
 use super::shared::Shared;
-use super::task_supervisor::clear;
 use crate::driver::{DriverError, KeptTask, SHELL, Terminal, WindowSize};
 use crate::process::terminal::TerminalFile;
 use supervise::wire::{Credentials, Failure, Launch, Report, Stdio};

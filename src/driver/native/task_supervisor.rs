@@ -15,7 +15,7 @@ use tracing::debug;
 use super::open_files::{FileShare, TaskFiles};
 use super::prepared_task::{PreparedTask, Streams, TaskPlan, WorkArea};
 use super::pump::{Phase, Pump};
-use super::removing::removing;
+use super::removing::clear;
 use super::shared::{Shared, blocking};
 use super::shell::{Kept, KeptSlot, NativeKept};
 use crate::driver::{DriverError, KeptTask, TaskEnd, TaskUpdate, UpdateSink};
@@ -65,7 +65,8 @@ impl Scope<'_> {
         let Self { shared, area, tasks, kept, closing } = self;
         let with_stdin = plan.spec.exec.stdin.is_some();
         let mount_points = plan.held_mount_points(shared);
-        let files = shared.open_files.acquire(shared, &plan.spec.name, with_stdin, mount_points);
+        let files =
+            shared.open_files.acquire(&shared.notices, &plan.spec.name, with_stdin, mount_points);
         // The command counts as running until this future ends.
         let (files, _running) = tokio::select! {
             biased;
@@ -409,15 +410,6 @@ impl TaskSupervisor {
     async fn clear(&self, prepared: PreparedTask) -> Result<WorkArea, DriverError> {
         clear(&self.shared, prepared).await
     }
-}
-
-/// Clears what was made for a task, when nothing of it runs any more.
-pub async fn clear(shared: &Arc<Shared>, prepared: PreparedTask) -> Result<WorkArea, DriverError> {
-    let worker = shared.clone();
-    let clear = blocking(move || prepared.clear(&worker));
-    let area = removing(&shared.location.directory.path, clear).await;
-    shared.sweep();
-    area
 }
 
 type OwnStreams = (Option<pipe::Sender>, pipe::Receiver, pipe::Receiver);

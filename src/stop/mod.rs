@@ -1,11 +1,13 @@
 //! How a run is asked to end before its pipeline does.
 
+mod clock;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::context::clock::Clock;
+use clock::Clock;
 
 /// Says that a run has to end before its pipeline does, and why.
 #[derive(Default)]
