@@ -758,12 +758,13 @@ interface Runtime {
    * @returns The volume, ready to be mounted.
    *
    * @example
-   * const cache = await runtime.createVolume({ name: "node_modules", size: "1GiB" });
+   * const cache = await runtime.createVolume({ name: "npm", size: "1GiB" });
    * await runtime.run({
    *   name: "install",
    *   image: "node:22",
    *   command: ["npm", "ci"],
-   *   mounts: { node_modules: cache },
+   *   env: { npm_config_cache: ".npm" },
+   *   mounts: { ".npm": cache },
    * });
    */
   createVolume(options?: VolumeOptions): Promise<Volume>;

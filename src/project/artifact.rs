@@ -119,7 +119,7 @@ impl ProjectFiles {
             let path = PathBuf::from(format!("/proc/self/fd/{}/.", opened.as_raw_fd()));
             let from = VolumeAccess::Local(LocalDirectory { staging: path.clone(), path });
             let refuse = OutsideLinks::Refuse;
-            transfer::fetch_tree(&from, &content, refuse, &self.budget, self.cancel())
+            transfer::fetch_tree(&from, &content, refuse, &self.budget, self.stop.last())
                 .await
                 .map_err(|error| match error {
                     // No setting of a cache has a say here.
@@ -141,7 +141,7 @@ impl ProjectFiles {
             ..Selection::default()
         };
         let options = Options { left_out: Vec::new(), global_ignore: None };
-        let copied = blocking(self.cancel(), move |progress| {
+        let copied = blocking(self.stop.last(), move |progress| {
             source::import(&project, &selection, &options, &to, progress)
         });
         copied.await??;

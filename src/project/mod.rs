@@ -126,6 +126,11 @@ impl ProjectFiles {
         self.work.track_future(work)
     }
 
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.work.is_empty()
+    }
+
     /// Waits for what is under way. Nothing may be asked for any more.
     pub async fn settle(&self) {
         self.work.close();

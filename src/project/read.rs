@@ -51,7 +51,7 @@ impl ProjectFiles {
         })?;
         let keep = OutsideLinks::Keep;
         let content = scratch.content();
-        transfer::fetch_tree(&volume.access, &content, keep, &self.budget, self.cancel())
+        transfer::fetch_tree(&volume.access, &content, keep, &self.budget, self.stop.last())
             .await
             .map_err(FilesError::volume(&volume.name))?;
         Ok(scratch)

@@ -6,7 +6,6 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use thiserror::Error;
 use tokio::runtime::{Builder, Runtime};
@@ -234,7 +233,7 @@ pub mod events {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use tokio::sync::{mpsc, oneshot};
 

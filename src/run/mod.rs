@@ -35,6 +35,9 @@ use store::CacheConfig;
 /// How long a pipeline's own code may go on after its tasks were ended, to handle that.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether files are still being written then.
+const LOOKS: Duration = Duration::from_millis(50);
+
 /// How long the tasks of a run that has to stop may tidy up, and how long it may take to remove what the
 /// run has made.
 const CLEANUP: Duration = Duration::from_secs(30);
@@ -430,8 +433,15 @@ async fn settle(engine: &mut Engine, stop: &Stop, context: &RunContext) -> Resul
         outcome = engine.outcome() => outcome,
         () = async {
             stop.token().cancelled().await;
+            // An artifact may be written in a `finally`.
+            let quiet = async {
+                context.tasks.quiet(LAST_WORDS).await;
+                while !context.files.is_idle() {
+                    context.tasks.quiet(LOOKS).await;
+                }
+            };
             tokio::select! {
-                () = context.tasks.quiet(LAST_WORDS) => {}
+                () = quiet => {}
                 () = tokio::time::sleep(CLEANUP) => {
                     stop.end_cleanup();
                     context.tasks.quiet(LAST_WORDS).await;

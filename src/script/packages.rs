@@ -49,7 +49,7 @@ impl Packages {
                 &format!(
                     "there is no such package in a `node_modules` of `{}` or above it, within the \
                      project",
-                    super::error::relative(directory)
+                    super::shown_path::relative(directory)
                 ),
             ),
             error => refused(specifier, &error.to_string()),

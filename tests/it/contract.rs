@@ -53,6 +53,7 @@ macro_rules! contract {
             volumes_can_be_mounted_in_volumes
             volumes_can_be_mounted_below_one_in_the_place_of_the_directory
             a_read_only_volume_cannot_be_changed
+            a_mount_below_a_read_only_volume_needs_its_directory
             tasks_with_volumes_see_their_directories_at_one_path
         }
     };

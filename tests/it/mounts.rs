@@ -112,6 +112,22 @@ pub async fn a_read_only_volume_cannot_be_changed(driver: &dyn Driver) {
     assert_eq!(succeed(driver, &twice).await, "below\nfile\nother\n");
 }
 
+pub async fn a_mount_below_a_read_only_volume_needs_its_directory(driver: &dyn Driver) {
+    let (above, below) = (volume(driver, "above").await, volume(driver, "below").await);
+    succeed(driver, &mounted(sh("mkdir v/there"), &[(&above, "v")])).await;
+    let spec = |path: &str| {
+        edit(mounted(sh("echo x > v/there/file"), &[(&above, "v"), (&below, path)]), |spec| {
+            spec.container.mounts[0].read_only = true;
+        })
+    };
+    let error = finish(driver, &spec("v/missing")).await.unwrap_err().to_string();
+    assert!(error.contains("there is no such directory in the read-only volume"), "{error}");
+    assert!(error.contains("missing`"), "{error}");
+    succeed(driver, &spec("v/there")).await;
+    let look = mounted(sh("ls v; ls -A v/there; cat w/file"), &[(&above, "v"), (&below, "w")]);
+    assert_eq!(succeed(driver, &look).await, "there\nx\n");
+}
+
 /// Tools write absolute paths into what they make, such as virtual environments.
 pub async fn tasks_with_volumes_see_their_directories_at_one_path(driver: &dyn Driver) {
     let tools = volume(driver, "tools").await;

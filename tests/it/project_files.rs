@@ -371,3 +371,19 @@ fn a_log_in_the_project_is_no_part_of_it() {
     let log = ci.dir().join("p/events.jsonl");
     ci.args(["--events", log.to_str().unwrap()]).run().exits(0).stdout_has("there is no such file");
 }
+
+/// The logs of a task that took too long are what its user wants most.
+#[test]
+fn an_artifact_in_a_finally_is_written_when_the_run_has_to_end() {
+    let body = r#"
+        const logs = await runtime.createVolume();
+        try {
+            await runtime.run({ name: "slow", script: "echo log > logs/file; sleep 1000", mounts: { logs } });
+        } finally {
+            await runtime.artifact({ name: "logs", volume: logs });
+        }
+    "#;
+    let outcome = Ci::pipeline(body).args(["--timeout", "1s"]).run().exits(124);
+    let text = std::fs::read_to_string(outcome.dir().join("ci-artifacts/logs/file")).unwrap();
+    assert_eq!(text, "log\n");
+}

@@ -10,6 +10,7 @@
 
 mod client;
 mod descendants;
+mod fixtures;
 mod launch;
 mod mount;
 mod process;

@@ -12,10 +12,10 @@ use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::Pid;
 
-use crate::descendants;
 use crate::launch::Launcher;
 use crate::process::exit;
-use crate::wire::{self, Exit, Failure, Inbox, Launch, Order, ProcessId, Report, Stdio};
+use crate::wire::{self, Exit, Failure, Fixture, Inbox, Launch, Order, ProcessId, Report, Stdio};
+use crate::{descendants, fixtures};
 
 /// Carries out the orders that come through `control`, one launch after the other, until its other
 /// end is closed.
@@ -110,12 +110,19 @@ impl Reaper {
                 let reported = self.report(&[Report::Started { reaper: self.id }]);
                 let mut task = Task { main: Some(main), look: None, deadline: None };
                 if let Err(error) = reported {
-                    self.kill(&mut task);
+                    self.abandon(&mut task, &launch.fixtures);
                     return Err(error);
                 }
-                self.attend(task)
+                self.attend(task, &launch.fixtures)
             }
             Err(failure) => self.report(&[Report::Failed(failure)]),
+        }
+    }
+
+    /// Ends a task whose driver is gone, and removes what that has made for it.
+    fn abandon(&self, task: &mut Task, made: &[Fixture]) {
+        if self.kill(task) == 0 {
+            fixtures::remove(made);
         }
     }
 
@@ -128,7 +135,7 @@ impl Reaper {
     }
 
     /// Stays with a task until nothing of it is left.
-    fn attend(&mut self, mut task: Task) -> io::Result<()> {
+    fn attend(&mut self, mut task: Task, made: &[Fixture]) -> io::Result<()> {
         loop {
             let (child, order) = self.wait(task.next_step())?;
             if child && self.collect(&mut task)? {
@@ -136,7 +143,7 @@ impl Reaper {
             }
             if order {
                 if !self.inbox.fill(self.control.as_fd()).unwrap_or(false) {
-                    self.kill(&mut task);
+                    self.abandon(&mut task, made);
                     return Err(Errno::EPIPE.into());
                 }
                 while let Some(order) = self.inbox.take()? {

@@ -39,6 +39,9 @@ pub struct Launch {
     /// An empty directory, for a file system in memory that holds the secrets. Empty without any.
     pub secrets_at: String,
     pub secrets: Vec<SecretFile>,
+    /// What was made for the task in directories of the user's, and goes if the driver does. Those below others
+    /// come later.
+    pub fixtures: Vec<Fixture>,
     pub credentials: Option<Credentials>,
 }
 
@@ -67,6 +70,21 @@ pub struct Bind {
     /// Relative, without `.` or `..`; it exists. Empty for the directory that targets are relative to.
     pub target: String,
     pub read_only: bool,
+}
+
+/// Something in a directory of the user's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Fixture {
+    /// With what tells it from one that somebody has put in its place.
+    Directory {
+        path: String,
+        device: u64,
+        inode: u64,
+    },
+    Link {
+        path: String,
+        to: String,
+    },
 }
 
 /// A file with a secret.

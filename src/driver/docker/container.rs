@@ -17,7 +17,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tracing::debug;
 
-use super::failure::{failed, is_conflict, is_missing, is_no_directory, no_such_user};
+use super::failure::{
+    failed, is_conflict, is_missing, is_no_directory, is_read_only, no_such_user,
+};
 use super::monitor::Streams;
 use super::plan::ContainerPlan;
 use super::secrets;
@@ -192,7 +194,14 @@ async fn attach_and_start(
             ))
             .into(),
             _ if is_no_directory(&error) => plan.no_directory().into(),
-            _ => context("start", error).await,
+            _ => match plan.below_read_only().filter(|_| is_read_only(&error)) {
+                Some(path) => DriverError::Refused(format!(
+                    "mount path `{path}`: there is no such directory in the read-only volume above it; make it \
+                     there before"
+                ))
+                .into(),
+                None => context("start", error).await,
+            },
         }),
     }
 }

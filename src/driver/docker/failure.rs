@@ -100,6 +100,11 @@ pub fn is_no_directory(error: &Error) -> bool {
     about_directory && text.contains("not a directory")
 }
 
+/// Whether something was to be made in what cannot be changed.
+pub fn is_read_only(error: &Error) -> bool {
+    error.to_string().contains("read-only file system")
+}
+
 pub fn is_missing(error: &Error) -> bool {
     has_status(error, 404)
 }

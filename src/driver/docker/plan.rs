@@ -106,6 +106,18 @@ impl ContainerPlan {
         !self.secrets.is_empty() || !self.spec.secret_env.is_empty()
     }
 
+    /// The path of a mount below a read-only one, if there is one.
+    pub fn below_read_only(&self) -> Option<std::path::Display<'_>> {
+        let is_above = |above: &PlannedMount, path: &str| {
+            above.read_only && above.target != path && Path::new(path).starts_with(&above.target)
+        };
+        let of = self.spec.container.mounts.iter().zip(&self.mounts);
+        let mut below = of.filter(|(_, planned)| {
+            self.mounts.iter().any(|above| is_above(above, &planned.target))
+        });
+        below.next().map(|(mount, _)| mount.path.display())
+    }
+
     /// Where files with secrets are.
     pub fn secret_paths(&self) -> impl Iterator<Item = &str> {
         self.secrets.iter().map(String::as_str)

@@ -23,9 +23,9 @@ use bollard::query_parameters::{
 };
 
 use super::engine::{Engine, patient};
-use super::failure::{failed, is_conflict, is_missing};
+use super::failure::{failed, is_missing};
 use super::labels::{
-    self, COPY, IMAGE, Labels, NAMESPACE, RUN, SHELL_IMAGE, is_marked, is_of_run, network_name,
+    self, IMAGE, Labels, NAMESPACE, RUN, SHELL_IMAGE, is_marked, is_of_run, network_name,
 };
 use super::lease::{self, Expiry};
 use super::lock_file;

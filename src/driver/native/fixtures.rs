@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::user::Owner;
 use crate::driver::{DriverError, NoticeSink};
+use supervise::wire::Fixture;
 
 /// What was put into other people's directories and has to go when no task uses it any more.
 #[derive(Debug, Default)]
@@ -151,6 +152,26 @@ impl Fixtures {
         made.links.entry(full.clone()).or_insert_with(new).users += 1;
         held.links.push(full);
         Ok(())
+    }
+
+    /// What a task uses of what was made here, for whoever removes it if this process cannot.
+    pub fn of(&self, held: &Held) -> Vec<Fixture> {
+        let made = self.made();
+        let text = |path: &Path| path.to_string_lossy().into_owned();
+        let directories = held.directories.iter().map(|(path, _)| path);
+        let above = directories.chain(&held.links).flat_map(|path| path.ancestors());
+        let own = above.filter_map(|path| Some((path, *made.directories.get(path)?)));
+        let own: BTreeMap<&Path, Inode> = own.collect();
+        let directories = own.into_iter().map(|(path, (device, inode))| Fixture::Directory {
+            path: text(path),
+            device,
+            inode,
+        });
+        let links = held.links.iter().filter_map(|path| {
+            let to = text(&made.links.get(path)?.volume);
+            Some(Fixture::Link { path: text(path), to })
+        });
+        directories.chain(links).collect()
     }
 
     /// Removes what no other task uses.

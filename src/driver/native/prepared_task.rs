@@ -322,6 +322,7 @@ impl PreparedTask {
             binds,
             secrets_at,
             secrets: plan.secrets.files(),
+            fixtures: shared.fixtures.of(&self.held),
             credentials: owner.map(Owner::credentials),
         };
         refuse_too_long(&launch)?;

@@ -280,21 +280,39 @@ async fn a_volume_takes_the_place_of_no_directory_of_the_machine() {
     run.end().await;
 }
 
-#[tokio::test]
-async fn a_mount_below_a_read_only_volume_needs_its_directory_and_makes_none() {
-    let run = Run::start(MountMode::Bind).await;
-    let (above, below) = (volume(&run.driver, "above").await, volume(&run.driver, "below").await);
-    succeed(&run.driver, &mounted(sh("mkdir v/there"), &[(&above, "v")])).await;
-    let spec = |path: &str| {
-        edit(mounted(sh("echo x > v/there/file"), &[(&above, "v"), (&below, path)]), |spec| {
-            spec.container.mounts[0].read_only = true;
-        })
-    };
-    let error = finish(&run.driver, &spec("v/missing")).await.unwrap_err().to_string();
-    assert!(error.contains("there is no such directory in the read-only volume"), "{error}");
-    succeed(&run.driver, &spec("v/there")).await;
-    let look = sh("ls v; ls -A v/there; cat w/file");
-    let text = succeed(&run.driver, &mounted(look, &[(&above, "v"), (&below, "w")])).await;
-    assert_eq!(text, "there\nx\n");
-    run.end().await;
+/// What a run has made in a directory of the user's goes with the run, however that ends.
+#[test]
+fn a_killed_run_leaves_nothing_in_the_users_tree() {
+    for dsn in ["native", "native://?mounts=link"] {
+        let body = r#"
+            const volume = await runtime.createVolume();
+            const [workDir] = pipelineContext.args;
+            const script = "echo x > deep/er/v/file; echo mine > mine; echo ready; sleep 1000";
+            const other = "echo ready; sleep 1000";
+            await Promise.all([
+                runtime.run({ name: "one", workDir, mounts: { "deep/er/v": volume }, script }),
+                runtime.run({ name: "two", workDir, mounts: { "deep/w": volume }, script: other }),
+            ]);
+        "#;
+        let tree = tempfile::tempdir().unwrap();
+        let ci = Ci::pipeline(body).args(["--driver", dsn, "--output", "plain", "--"]);
+        let ci = ci.args([tree.path()]);
+        let mut child = ci.spawn();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut ready = lines.map(Result::unwrap).filter(|line| line.ends_with("] ready"));
+        assert!(ready.next().is_some() && ready.next().is_some());
+        assert!(tree.path().join("deep/er/v").exists() && tree.path().join("deep/w").exists());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let names = || -> Vec<_> {
+            let entries = fs::read_dir(tree.path()).unwrap();
+            entries.map(|entry| entry.unwrap().file_name()).collect()
+        };
+        // The reapers of the tasks do it, which nobody waits for.
+        let killed = Instant::now();
+        while names() != ["mine"] && killed.elapsed() < Duration::from_secs(30) {
+            std::thread::yield_now();
+        }
+        assert_eq!(names(), ["mine"], "{dsn}");
+    }
 }

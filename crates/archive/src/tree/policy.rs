@@ -130,7 +130,7 @@ pub fn outside_by_way(links: &HashMap<Vec<u8>, Vec<u8>>, path: &[u8]) -> Option<
 
 fn outside(target: &[u8]) -> String {
     format!(
-        "it links to `{}`, outside of the volume; allow that with `cache_outside_links=keep`",
+        "it links to `{}`, outside of the volume; allow that with `--cache-outside-links keep`, which is `cache_outside_links=keep` in a DSN",
         shown(target)
     )
 }

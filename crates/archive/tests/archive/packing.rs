@@ -182,7 +182,7 @@ fn what_could_not_be_unpacked_is_not_packed() {
             error,
             format!(
                 "`link` cannot be in an archive: it links to `{target}`, outside of the volume; \
-                 allow that with `cache_outside_links=keep`"
+                 allow that with `--cache-outside-links keep`, which is `cache_outside_links=keep` in a DSN"
             )
         );
         let keep = PackOptions { outside_links: OutsideLinks::Keep, ..options.clone() };
