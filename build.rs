@@ -4,6 +4,8 @@
 //! They are registered when a run starts, and `js/` reaches them through `core.ops` inside of functions only.
 //! Functions that any pipeline runs are in the snapshot compiled, since half of the time of a small run is V8
 //! reading the snapshot.
+//!
+//! Compiles the program that containers with secrets start with, too.
 
 #[path = "src/script/extension.rs"]
 mod extension;
@@ -70,6 +72,11 @@ fn main() {
 /// Compiles the launcher to a program that needs nothing of the image that it runs in. Cargo has no way to make a
 /// package that another one embeds, and a profile cannot make one package of a workspace abort on a panic.
 fn launcher(program: &Path) {
+    let processor = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    assert!(
+        ["x86_64", "aarch64"].contains(&processor.as_str()),
+        "`{LAUNCHER}` knows the system calls of x86_64 and aarch64, and not those of {processor}"
+    );
     let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
     let mut rustc = Command::new(variable("RUSTC"));
     rustc.args(["--edition", "2024", "--crate-name", "launcher", "--target", &variable("TARGET")]);

@@ -94,5 +94,5 @@ function safe(value: unknown): unknown {
     return value;
   }
   const left = value.length - LONGEST_TEXT;
-  return `${value.slice(0, LONGEST_TEXT)}… (${left} letters left out)`;
+  return `${value.slice(0, LONGEST_TEXT)}\u2026 (${left} letters left out)`;
 }

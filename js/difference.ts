@@ -50,7 +50,7 @@ function shortened(text: string, letters: number): string {
   const surplus = text.length - 2 * letters;
   return surplus <= 0
     ? text
-    : `${text.slice(0, letters)}… (${surplus} letters left out) …${text.slice(-letters)}`;
+    : `${text.slice(0, letters)}\u2026 (${surplus} letters left out) \u2026${text.slice(-letters)}`;
 }
 
 function isShort(value: unknown, text: string): boolean {

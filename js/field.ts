@@ -84,7 +84,7 @@ export function quoted(text: string): string {
   }
   const letters = Array.from(text);
   const shown = letters.length > SHOWN_LETTERS
-    ? `${letters.slice(0, SHOWN_LETTERS).join("")}…`
+    ? `${letters.slice(0, SHOWN_LETTERS).join("")}\u2026`
     : text;
   return `\`${shown.replace(/\p{Cc}/gu, (letter) => JSON.stringify(letter).slice(1, -1))}\``;
 }

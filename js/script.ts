@@ -73,7 +73,7 @@ function numbered(lines: readonly string[]): string {
     }
     const letters = Array.from(text);
     const shown = letters.length > SHOWN_LETTERS
-      ? `${letters.slice(0, SHOWN_LETTERS).join("")}…`
+      ? `${letters.slice(0, SHOWN_LETTERS).join("")}\u2026`
       : text;
     return `__ci_line=${quoted(`${index + 1} of the script failed: ${shown}`)}; ${line}`;
   });

@@ -128,10 +128,20 @@ interface VolumeOptions {
  * await runtime.run({ name: "publish", env: { NPM_TOKEN: token }, command: ["npm", "publish"] });
  */
 interface Secret {
-  /** Throws: a secret cannot become a part of a text. */
+  /**
+   * Throws: a secret cannot become a part of a text. Let the task put the text together.
+   *
+   * @example
+   * const header = `Bearer ${runtime.secret("TOKEN")}`; // throws
+   */
   [Symbol.toPrimitive](hint: string): never;
 
-  /** `***`. */
+  /**
+   * Gives `***`, so that options with a secret in them can be printed.
+   *
+   * @example
+   * console.log(JSON.stringify({ token: runtime.secret("TOKEN") })); // {"token":"***"}
+   */
   toJSON(): string;
 }
 
@@ -362,8 +372,8 @@ interface ContainerOptions {
 
   /**
    * Files with secrets, by their paths: absolute, or relative to the task's directory. They are in memory,
-   * the task's user alone can read them, and they are gone with the task. No volume can have them. The
-   * native driver takes absolute paths below `/run` only.
+   * the task's user alone can read them, and they are gone with the task. No volume can have them. Of absolute
+   * paths, the native driver takes those below `/run`; the task then sees what is in `/run` at its start.
    *
    * @example { "/run/secrets/key": runtime.secret("KEY") }
    */

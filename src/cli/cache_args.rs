@@ -143,6 +143,9 @@ impl CacheArgs {
         let first = first.or(self.cache_size.map(|_| "--cache-size"));
         let (wanted, way) = match (wanted, of_dsn) {
             (Some((Wanted::Off, Way::Option)), _) => return Ok(Chosen::default()),
+            (Some((Wanted::Off, Way::Variable)), config @ Some(_)) => {
+                return Ok(Chosen { config, local: None });
+            }
             (Some((_, way)), Some(_)) => return Err(both(way)),
             (Some((wanted, way)), None) => (wanted, way),
             (None, of_dsn) => match (first, of_dsn) {

@@ -113,8 +113,12 @@ enum Problem {
 fn print(problem: Problem) {
     let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     let text = match problem {
-        Problem::Diagnostic(diagnostic) => diagnostic.render(color),
-        Problem::Diagnostics(diagnostics) => {
+        Problem::Diagnostic(mut diagnostic) => {
+            masking::hide_in(&mut diagnostic);
+            diagnostic.render(color)
+        }
+        Problem::Diagnostics(mut diagnostics) => {
+            diagnostics.iter_mut().for_each(masking::hide_in);
             let texts: Vec<String> =
                 diagnostics.iter().map(|diagnostic| diagnostic.render(color)).collect();
             texts.join("\n\n")

@@ -346,12 +346,18 @@ impl Run {
             outputs: directories.outputs.keys().cloned().collect(),
         };
         let (vars, remote) = (self.vars.clone(), directories.project.remote());
+        let root = directories.project.root().to_owned();
         move || {
             let mut checked = vars.load(&source, &selection.inputs, &secrets)?;
             checked.select(&selection).map_err(Failure::invalid)?;
-            checked.notice_own_remote(remote.as_deref());
+            checked.notice_own_remote(remote.as_deref(), &root);
             let images = driver.registration().capabilities.images;
-            let check = if images { checked.with_images() } else { checked.without_images() };
+            let check = match images {
+                true => checked.with_images(),
+                false => checked
+                    .without_images()
+                    .and_then(|()| checked.without_secret_addresses(&secrets)),
+            };
             check.map_err(Failure::invalid)?;
             Ok((Program::Plan(checked.to_json()), checked.notices))
         }

@@ -79,6 +79,10 @@ fn plain_path(path: &Path) -> Option<PathBuf> {
             Component::ParentDir | Component::Prefix(_) => return None,
         }
     }
+    // Everywhere a link to that, which an engine does not follow (hier(7)).
+    if let Ok(below) = plain.strip_prefix("/var/run") {
+        plain = Path::new("/run").join(below);
+    }
     plain.file_name().is_some().then_some(plain)
 }
 

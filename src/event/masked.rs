@@ -1,8 +1,10 @@
 //! Events without secrets.
 
+use mask::Masker;
+
 use super::{CacheReport, RunEvent, RunStart};
-use crate::diagnostic::{Diagnostic, Place};
 use crate::process::masking::{self, hide};
+use crate::task::Stream;
 
 /// The event as it may be shown. What a task writes is left alone: a secret may begin in one event and end in
 /// the next, so its [stream](crate::task_runner) was masked before.
@@ -40,7 +42,16 @@ pub fn masked(mut event: RunEvent) -> RunEvent {
         E::CacheMiss { volume, key, reason } => [volume, key, reason].into_iter().for_each(hide),
         E::CacheProgress { volume, operation: _, bytes: _ } => hide(volume),
         E::CacheFinished(report) => {
-            let CacheReport { volume, key, reason, .. } = report;
+            let CacheReport {
+                volume,
+                operation: _,
+                outcome: _,
+                key,
+                bytes: _,
+                content_bytes: _,
+                duration_ms: _,
+                reason,
+            } = report;
             [volume, key, reason].into_iter().for_each(hide);
         }
         E::JobStarted { job } => hide(job),
@@ -71,22 +82,52 @@ pub fn masked(mut event: RunEvent) -> RunEvent {
         } => [task, message].into_iter().for_each(hide),
         E::SandboxOpened { sandbox: _, name, image } => [name, image].into_iter().for_each(hide),
         E::SandboxClosed { sandbox: _, name } => hide(name),
-        E::Console { stream: _, text } => hide(text),
+        // It is a stream, too.
+        E::Console { stream: _, text: _ } => {}
         E::Notice { message } | E::Warning { message } => hide(message),
         E::RunFinished { status: _, exit_code: _, duration_ms: _, error, diagnostic } => {
             error.iter_mut().for_each(hide);
-            diagnostic.iter_mut().for_each(|diagnostic| hide_in(diagnostic));
+            diagnostic.iter_mut().for_each(|diagnostic| masking::hide_in(diagnostic));
         }
     }
     event
 }
 
-fn hide_in(diagnostic: &mut Diagnostic) {
-    let Diagnostic { message, place, stack, help, causes, label: _ } = diagnostic;
-    hide(message);
-    if let Some(Place { path, line: _, column: _, text }) = place {
-        [path, text].into_iter().for_each(hide);
+/// What the pipeline writes by `console`, without secrets. It may print what a task has written as that comes, in
+/// pieces.
+#[derive(Default)]
+pub struct ConsoleMask {
+    stdout: Option<Masker>,
+    stderr: Option<Masker>,
+}
+
+impl ConsoleMask {
+    /// What can be shown of a text and what came before it. Empty if all of it may begin a secret.
+    pub fn shown(&mut self, stream: Stream, text: String) -> String {
+        let masker = self.of(stream);
+        if masker.is_none() {
+            *masker = masking::stream();
+        }
+        let Some(masker) = masker else { return text };
+        let mut shown = Vec::with_capacity(text.len());
+        masker.push(text.as_bytes(), &mut shown);
+        masker.flush_idle(&mut shown);
+        String::from_utf8_lossy(&shown).into_owned()
     }
-    stack.iter_mut().chain(help).for_each(hide);
-    causes.iter_mut().for_each(hide_in);
+
+    /// What was held back and is no secret after all, since nothing follows.
+    pub fn rest(&mut self, stream: Stream) -> String {
+        let mut shown = Vec::new();
+        if let Some(masker) = self.of(stream) {
+            masker.flush(&mut shown);
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
+    fn of(&mut self, stream: Stream) -> &mut Option<Masker> {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
 }

@@ -8,7 +8,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::RunEvent;
-use super::masked::masked;
+use super::masked::{ConsoleMask, masked};
+use crate::task::Stream;
 
 /// What the log of a run is told.
 #[derive(Debug)]
@@ -46,6 +47,7 @@ struct Shared {
     /// What had no room when it was told by somebody who cannot wait. Whatever is sent after it waits
     /// for it, so that the last event of a run is no earlier.
     overflow: Mutex<VecDeque<Stamped>>,
+    console: Mutex<ConsoleMask>,
 }
 
 impl EventSink {
@@ -61,11 +63,26 @@ impl EventSink {
             started: Instant::now(),
             seen: Mutex::default(),
             overflow: Mutex::default(),
+            console: Mutex::default(),
         };
         (Self(Arc::new(shared)), receiver)
     }
 
     pub async fn send(&self, kind: RunEvent) {
+        let kind = match kind {
+            RunEvent::Console { stream, text } => {
+                let text = self.console().shown(stream, text);
+                if text.is_empty() {
+                    return;
+                }
+                RunEvent::Console { stream, text }
+            }
+            RunEvent::RunFinished { .. } => {
+                self.end_console().await;
+                kind
+            }
+            kind => kind,
+        };
         let event = self.stamped(kind);
         self.flush().await;
         self.send_now(event).await;
@@ -73,6 +90,22 @@ impl EventSink {
 
     fn stamped(&self, kind: RunEvent) -> Stamped {
         Stamped { at: SystemTime::now(), elapsed: self.0.started.elapsed(), kind: masked(kind) }
+    }
+
+    /// Sends what was held back of the console.
+    async fn end_console(&self) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let text = self.console().rest(stream);
+            if !text.is_empty() {
+                let rest = self.stamped(RunEvent::Console { stream, text });
+                self.flush().await;
+                self.send_now(rest).await;
+            }
+        }
+    }
+
+    fn console(&self) -> MutexGuard<'_, ConsoleMask> {
+        self.0.console.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends what had no room before.

@@ -133,6 +133,10 @@ fn secret(argument: &str) -> Option<Range<usize>> {
 fn value_of_secret(pair: &str) -> Option<Range<usize>> {
     let value = value_of_var(pair)?;
     let source = &pair[value.clone()];
+    if source.chars().all(|c| c == '=') {
+        // The end of a value in base64, and no name.
+        return Some(0..pair.len());
+    }
     (!source.starts_with("env:") && !source.starts_with("file:")).then_some(value)
 }
 
@@ -223,6 +227,7 @@ mod tests {
             ("--var=token", None),
             ("--secret=TOKEN=abc", Some("abc")),
             ("--secret=TOKEN=env:X", None),
+            ("--secret=YWJjZA==", Some("YWJjZA==")),
         ];
         for (argument, expected) in table {
             assert_eq!(hidden(argument).as_deref(), expected, "{argument}");

@@ -8,10 +8,16 @@ use std::sync::{PoisonError, RwLock};
 
 use mask::{Masker, SecretSet, SecretValue};
 
+use crate::diagnostic::{Diagnostic, Place};
+
 static SECRETS: RwLock<Option<SecretSet>> = RwLock::new(None);
 
 /// From now on none of these values is shown.
 pub fn add(values: impl IntoIterator<Item = (String, SecretValue)>) {
+    let mut values = values.into_iter().peekable();
+    if values.peek().is_none() {
+        return;
+    }
     let mut known = SECRETS.write().unwrap_or_else(PoisonError::into_inner);
     *known = Some(known.take().unwrap_or_default().with(values));
 }
@@ -47,5 +53,16 @@ pub fn hide(shown: &mut String) {
 
 /// For a stream of bytes. `None` if nothing has to be masked.
 pub fn stream() -> Option<Masker> {
-    Some(Masker::new(&known()?))
+    known().filter(|secrets| !secrets.is_empty()).map(|secrets| Masker::new(&secrets))
+}
+
+/// Masks each text of a diagnostic. As it is shown to a person, a text may be cut and the parts apart.
+pub fn hide_in(diagnostic: &mut Diagnostic) {
+    let Diagnostic { message, place, stack, help, causes, label: _ } = diagnostic;
+    hide(message);
+    if let Some(Place { path, line: _, column: _, text }) = place {
+        [path, text].into_iter().for_each(hide);
+    }
+    stack.iter_mut().chain(help).for_each(hide);
+    causes.iter_mut().for_each(hide_in);
 }

@@ -129,6 +129,14 @@ impl RunError {
         }
     }
 
+    /// The error as it is shown, without secrets.
+    fn as_text(&self) -> String {
+        let Some(diagnostic) = self.diagnostic() else { return self.to_string() };
+        let mut diagnostic = diagnostic.clone();
+        masking::hide_in(&mut diagnostic);
+        diagnostic.to_string()
+    }
+
     /// The error as data. One that has no place in the user's files is its message alone.
     fn as_diagnostic(&self) -> Box<Diagnostic> {
         let diagnostic = self.diagnostic().cloned();
@@ -169,7 +177,7 @@ pub async fn run(options: RunOptions) -> Result<(), RunError> {
         status: result.as_ref().map_or_else(RunError::status, |()| RunStatus::Success),
         exit_code: result.as_ref().map_or_else(RunError::exit_code, |()| 0),
         duration_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        error: result.as_ref().err().map(ToString::to_string),
+        error: result.as_ref().err().map(RunError::as_text),
         diagnostic: result.as_ref().err().map(RunError::as_diagnostic),
     });
     let log = async {
@@ -243,7 +251,8 @@ async fn execute(
     }
     for name in masking::unmasked() {
         events.warning(format!(
-            "the secret `{name}` has less than {} bytes, so it is not masked where something is shown",
+            "the secret `{name}` has less than {} bytes without white space, so it is not masked where something \
+             is shown",
             SecretSet::LEAST
         ));
     }

@@ -50,12 +50,12 @@ fn parse(text: &str) -> Result<Vec<(String, SecretValue)>, EnvFileError> {
         }
         let content = this.trim_start();
         let content = content.strip_prefix("export ").unwrap_or(content);
-        let (name, value) = content.split_once('=').ok_or(EnvFileError::NotAPair(line))?;
+        let (name, raw) = content.split_once('=').ok_or(EnvFileError::NotAPair(line))?;
         let name = name.trim();
         if !is_name(name) {
             return Err(EnvFileError::NotAPair(line));
         }
-        let value = value.trim_start_matches([' ', '\t']);
+        let value = raw.trim_start_matches([' ', '\t']);
         let (value, lines, next) = match value.chars().next() {
             // The value may go on in the next lines.
             Some(quote @ ('"' | '\'')) => {
@@ -63,7 +63,7 @@ fn parse(text: &str) -> Result<Vec<(String, SecretValue)>, EnvFileError> {
                 let start = start - value.len() + 1;
                 quoted(&rest[start..], quote, line)?
             }
-            _ => (plain(value).to_owned(), 1, after),
+            _ => (plain(raw).to_owned(), 1, after),
         };
         if value.is_empty() {
             return Err(EnvFileError::Empty(line));
@@ -80,7 +80,7 @@ fn parse(text: &str) -> Result<Vec<(String, SecretValue)>, EnvFileError> {
 /// A value without quotes, up to a comment.
 fn plain(value: &str) -> &str {
     let comment = [" #", "\t#"].iter().filter_map(|mark| value.find(mark)).min();
-    value[..comment.unwrap_or(value.len())].trim_end()
+    value[..comment.unwrap_or(value.len())].trim()
 }
 
 /// The value up to its closing quote, how many lines it takes, and what follows them.
@@ -146,6 +146,7 @@ mod tests {
             ("A='1\n2'\nB=", EnvFileError::Empty(3)),
             ("A=1\nA=2", EnvFileError::Twice { line: 2, name: "A".into() }),
             ("A B=1", EnvFileError::NotAPair(1)),
+            ("A= # c", EnvFileError::Empty(1)),
         ];
         for (text, expected) in table {
             assert_eq!(parsed(text), Err(expected), "{text}");

@@ -34,11 +34,11 @@ pub struct Secrets(BTreeMap<String, SecretValue>);
 pub enum SecretError {
     #[error("`--secret` takes a name and where its value is, got a value for `{0}`")]
     OnCommandLine(String),
-    #[error("`--secret` takes the name of a variable, got `{0}`")]
-    Name(String),
+    #[error("`--secret` takes the name of a variable, got `***`")]
+    Name,
     #[error("the secret `{0}` is given twice")]
     Twice(String),
-    #[error("secret `{name}`: {error}")]
+    #[error("secret `{}`: {error}", source::shown(name))]
     Source { name: String, error: SourceError },
     #[error("`{}`: {error}", path.display())]
     File { path: PathBuf, error: EnvFileError },
@@ -57,7 +57,7 @@ impl SecretError {
                  write `--secret {name}`, or name a source, as in `--secret {name}=env:VARIABLE` or \
                  `--secret {name}=file:PATH`"
             ),
-            Self::Name(_) => {
+            Self::Name => {
                 "a name has letters, digits, `_`, `-` and `.`, and begins with a letter or `_`"
                     .to_owned()
             }
@@ -162,7 +162,7 @@ fn read_file(path: &Path) -> std::io::Result<Vec<u8>> {
     let file = std::fs::File::open(path)?;
     let kind = file.metadata()?.file_type();
     if kind.is_dir() || kind.is_block_device() || kind.is_char_device() {
-        return Err(Error::new(ErrorKind::InvalidInput, "it is no file"));
+        return Err(Error::new(ErrorKind::InvalidInput, "it is a directory or a device"));
     }
     let mut bytes = Vec::new();
     // Pipes are files too, as in `file:/dev/fd/3`.

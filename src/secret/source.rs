@@ -16,7 +16,7 @@ pub enum Source {
 /// Why a secret has no value.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub enum SourceError {
-    #[error("the variable `{0}` is not set")]
+    #[error("the variable `{}` is not set", shown(.0))]
     NotSet(String),
     #[error("{0} is empty")]
     Empty(String),
@@ -26,12 +26,23 @@ pub enum SourceError {
     File { path: PathBuf, reason: String },
 }
 
+/// A name that may be a value in the place of one, such as a token, is shown by its beginning alone.
+pub fn shown(name: &str) -> String {
+    let is_usual = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
+    match name.len() < 20 || name.bytes().all(is_usual) {
+        true => name.to_owned(),
+        false => format!("{}…", &name[..name.floor_char_boundary(3)]),
+    }
+}
+
 impl SourceError {
     pub fn help(&self, name: &str) -> String {
         match self {
             Self::NotSet(variable) => format!(
                 "set it before `ci` starts, or name another source: `--secret {name}=env:VARIABLE` or \
-                 `--secret {name}=file:PATH` in place of `{variable}`"
+                 `--secret {name}=file:PATH` in place of `{variable}`",
+                name = shown(name),
+                variable = shown(variable),
             ),
             Self::Empty(_) => {
                 "a CI service hands over an empty variable for a secret that it does not have"
@@ -51,10 +62,9 @@ impl Source {
             Some((name, source)) => (name, Some(source)),
             None => (text, None),
         };
-        if !is_name(name) {
-            // Somebody may have put a value in the place of the name.
-            let shown: String = if source.is_none() { "***".into() } else { name.into() };
-            return Err(SecretError::Name(shown));
+        // What is given may be a value, such as one in base64 that ends with `=`.
+        if !is_name(name) || source.is_some_and(|source| source.chars().all(|c| c == '=')) {
+            return Err(SecretError::Name);
         }
         let Some(source) = source else { return Ok((name, Self::Variable(name.to_owned()))) };
         if let Some(variable) = source.strip_prefix("env:").filter(|variable| !variable.is_empty())
@@ -118,10 +128,11 @@ mod tests {
             ("npm-token=env:NPM_TOKEN", Ok(("npm-token", variable("NPM_TOKEN")))),
             ("KEY=file:/a=b", Ok(("KEY", Source::File("/a=b".into())))),
             ("TOKEN=hunter22", Err(SecretError::OnCommandLine("TOKEN".into()))),
-            ("TOKEN=", Err(SecretError::OnCommandLine("TOKEN".into()))),
+            ("TOKEN=", Err(SecretError::Name)),
+            ("YWJjZA==", Err(SecretError::Name)),
             ("TOKEN=env:", Err(SecretError::OnCommandLine("TOKEN".into()))),
-            ("=env:X", Err(SecretError::Name("".into()))),
-            ("7 dwarfs", Err(SecretError::Name("***".into()))),
+            ("=env:X", Err(SecretError::Name)),
+            ("7 dwarfs", Err(SecretError::Name)),
         ];
         for (text, expected) in table {
             assert_eq!(Source::parse(text), expected, "{text}");

@@ -9,14 +9,35 @@ use tempfile::TempDir;
 
 /// A run of `ci` in a directory of its own.
 pub struct Ci {
-    dir: TempDir,
+    dir: Directory,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
 }
 
+/// A directory of its own.
+struct Directory {
+    path: PathBuf,
+    _parent: TempDir,
+}
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self { path, _parent: parent }
+    }
+}
+
 impl Ci {
+    /// In a project that has the same name in all tests, as copies of one have.
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), args: Vec::new(), env: Vec::new() }
+        Self::named("project")
+    }
+
+    /// In a project of this name.
+    pub fn named(name: &str) -> Self {
+        Self { dir: Directory::new(name), args: Vec::new(), env: Vec::new() }
     }
 
     /// `ci run pipeline.ts` with this body of the pipeline's function.
@@ -30,7 +51,7 @@ impl Ci {
     }
 
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
-        let path = self.dir.path().join(name);
+        let path = self.dir.path.join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, content).unwrap();
         self
@@ -48,12 +69,12 @@ impl Ci {
 
     /// The directory that the binary is started in.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir.path
     }
 
     /// Where the native driver keeps what it makes.
     pub fn state(&self) -> PathBuf {
-        self.dir.path().join(".state")
+        self.dir.path.join(".state")
     }
 
     pub fn command(&self) -> Command {
@@ -88,11 +109,11 @@ pub struct Outcome {
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
-    dir: TempDir,
+    dir: Directory,
 }
 
 impl Outcome {
-    fn new(output: &Output, dir: TempDir) -> Self {
+    fn new(output: &Output, dir: Directory) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -103,7 +124,7 @@ impl Outcome {
 
     /// The directory that the binary was started in.
     pub fn dir(&self) -> &Path {
-        self.dir.path()
+        &self.dir.path
     }
 
     /// Fails the test with all that was printed unless the run ended with this code.
@@ -145,7 +166,7 @@ impl Outcome {
     }
 
     fn stable(&self, text: &str) -> String {
-        let dir = self.dir.path().display().to_string();
+        let dir = self.dir.path.display().to_string();
         let mut text = text.replace(&dir, "<dir>");
         for (pattern, name) in [
             (r"\b\d+h \d\dm\b|\b\d+m \d\ds\b|\b\d+(\.\d+)?m?s\b", "<time>"),

@@ -144,10 +144,7 @@ fn a_get_of_the_projects_own_remote_is_told() {
             .run()
     };
     let told = "`get: repo` fetches this project as its remote has it";
-    run("http://127.0.0.1:1/none.git", &[])
-        .exits(1)
-        .stdout_has(told)
-        .stdout_has("`--input repo=.`");
+    run("http://127.0.0.1:1/none.git", &[]).exits(1).stdout_has(told).stdout_has("`--input repo=/");
     run("http://127.0.0.1:1/none.git", &["--input", "repo=p"]).exits(0).lacks(told);
     run("http://127.0.0.1:1/other.git", &[]).exits(1).lacks(told);
 }

@@ -34,7 +34,12 @@ impl SecretSet {
     pub fn with<N: Into<String>>(&self, more: impl IntoIterator<Item = (N, SecretValue)>) -> Self {
         let mut values = self.0.as_ref().map_or_else(Vec::new, |inner| inner.values.clone());
         let known = values.len();
-        values.extend(more.into_iter().map(|(name, value)| (name.into(), value)));
+        for (name, value) in more {
+            let secret = (name.into(), value);
+            if !values.contains(&secret) {
+                values.push(secret);
+            }
+        }
         if values.len() == known { self.clone() } else { Self::of(values) }
     }
 

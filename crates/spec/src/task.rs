@@ -122,6 +122,11 @@ impl ContainerSpec {
 }
 
 impl SandboxSpec {
+    /// Whether it has any secret, as a variable or as a file.
+    pub fn has_secrets(&self) -> bool {
+        !self.secret_env.is_empty() || !self.container.secrets.is_empty()
+    }
+
     /// How much memory its texts take, in bytes.
     pub fn size(&self) -> usize {
         let texts = [&self.name].into_iter().chain(&self.user).chain(&self.work_dir);

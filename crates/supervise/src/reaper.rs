@@ -20,7 +20,7 @@ use crate::{descendants, fixtures};
 /// Carries out the orders that come through `control`, one launch after the other, until its other
 /// end is closed.
 pub fn serve(control: OwnedFd) -> ! {
-    let code = match Reaper::new(control).and_then(|mut reaper| reaper.serve()) {
+    let code = match Reaper::new(control).and_then(|mut reaper| reaper.serve_to_the_end()) {
         Ok(()) => 0,
         Err(_) => 1,
     };
@@ -34,6 +34,8 @@ struct Reaper {
     /// Readable when a child has ended.
     ended: SignalFd,
     launcher: Launcher,
+    /// What was made for the last launch, which a driver that lives has removed when the next one begins.
+    made: Vec<Fixture>,
 }
 
 /// The one launch that is going on.
@@ -65,13 +67,25 @@ impl Reaper {
         unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }?;
         let ended = SignalFd::with_flags(&child, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let id = descendants::own().ok_or_else(|| io::Error::other("`/proc` is not mounted"))?;
-        Ok(Self { control, id, inbox: Inbox::default(), ended, launcher: Launcher::new() })
+        Ok(Self {
+            control,
+            id,
+            inbox: Inbox::default(),
+            ended,
+            launcher: Launcher::new(),
+            made: Vec::new(),
+        })
     }
 
     fn serve(&mut self) -> io::Result<()> {
         loop {
             match self.inbox.take()? {
-                Some(Order::Launch(launch)) => self.launch(&launch)?,
+                Some(Order::Launch(launch)) => {
+                    self.made.clone_from(&launch.fixtures);
+                    self.launch(&launch)?;
+                    // The driver lives, and removes it itself.
+                    self.made.clear();
+                }
                 // It crossed the message that the task is gone.
                 Some(Order::Terminate { .. }) => {}
                 None => {
@@ -81,6 +95,16 @@ impl Reaper {
                 }
             }
         }
+    }
+
+    /// Carries out orders to their end, and removes what the driver can remove no more: it is gone then.
+    fn serve_to_the_end(&mut self) -> io::Result<()> {
+        let ended = self.serve();
+        let made = std::mem::take(&mut self.made);
+        if !made.is_empty() && descendants::kill_until(Pid::this(), || reap(&mut None).1) == 0 {
+            fixtures::remove(&made);
+        }
+        ended
     }
 
     fn launch(&mut self, launch: &Launch) -> io::Result<()> {
@@ -110,19 +134,12 @@ impl Reaper {
                 let reported = self.report(&[Report::Started { reaper: self.id }]);
                 let mut task = Task { main: Some(main), look: None, deadline: None };
                 if let Err(error) = reported {
-                    self.abandon(&mut task, &launch.fixtures);
+                    self.kill(&mut task);
                     return Err(error);
                 }
-                self.attend(task, &launch.fixtures)
+                self.attend(task)
             }
             Err(failure) => self.report(&[Report::Failed(failure)]),
-        }
-    }
-
-    /// Ends a task whose driver is gone, and removes what that has made for it.
-    fn abandon(&self, task: &mut Task, made: &[Fixture]) {
-        if self.kill(task) == 0 {
-            fixtures::remove(made);
         }
     }
 
@@ -135,7 +152,7 @@ impl Reaper {
     }
 
     /// Stays with a task until nothing of it is left.
-    fn attend(&mut self, mut task: Task, made: &[Fixture]) -> io::Result<()> {
+    fn attend(&mut self, mut task: Task) -> io::Result<()> {
         loop {
             let (child, order) = self.wait(task.next_step())?;
             if child && self.collect(&mut task)? {
@@ -143,7 +160,7 @@ impl Reaper {
             }
             if order {
                 if !self.inbox.fill(self.control.as_fd()).unwrap_or(false) {
-                    self.abandon(&mut task, made);
+                    self.kill(&mut task);
                     return Err(Errno::EPIPE.into());
                 }
                 while let Some(order) = self.inbox.take()? {

@@ -14,12 +14,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, mkdirat, openat, readlinkat, statat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, fstat, mkdirat, openat, readlinkat, statat,
     symlinkat,
 };
+use rustix::io::Errno;
+use rustix::process::geteuid;
 
 use crate::wire::{Credentials, Failure, Launch, SecretFile};
 
@@ -39,20 +40,22 @@ pub fn place(launch: &Launch) -> Result<(), Failure> {
     }
     let memory = Path::new(&launch.secrets_at);
     let size: usize = launch.secrets.iter().map(|secret| secret.content.len() + PER_FILE).sum();
-    mount_memory(memory, &format!("mode=0700,size={size}"))
-        .map_err(|error| refused("mount", error))?;
+    mount_memory(memory, &format!("mode=0700,size={size}")).map_err(refused)?;
     let mut places = Places::default();
     for (index, secret) in launch.secrets.iter().enumerate() {
         let content = memory.join(index.to_string());
         let placed = write(&content, secret, launch.credentials.as_ref())
             .and_then(|()| places.bind(&content, secret, Path::new(&launch.mounts_at)));
-        placed.map_err(|error| refused(&format!("make `{}` for", secret.target), error))?;
+        placed.map_err(|error| {
+            let target = &secret.target;
+            Failure::Start(format!("cannot make `{target}` for a file with a secret: {error}"))
+        })?;
     }
     Ok(())
 }
 
-fn refused(what: &str, error: io::Error) -> Failure {
-    let text = format!("cannot {what} a file with a secret: {error}");
+fn refused(error: io::Error) -> Failure {
+    let text = format!("cannot mount a file system for secrets: {error}");
     match error.kind() {
         // Some systems allow the namespaces but take their rights away.
         io::ErrorKind::PermissionDenied => Failure::NoMounts(text),
@@ -113,6 +116,9 @@ impl Places {
                 found => return found,
             }
         }
+        if existing == Path::new("/") {
+            return Err(io::Error::other(format!("there is no `{RUN}` on this machine")));
+        }
         if !self.made.contains(existing) {
             replace(existing)?;
             self.made.insert(existing.to_owned());
@@ -121,6 +127,8 @@ impl Places {
         let mut path = existing.to_owned();
         for name in parent.strip_prefix(existing).into_iter().flatten() {
             mkdirat(&at, name, Mode::from(0o755))?;
+            // The mask of this process may have taken something away.
+            chmodat(&at, name, Mode::from(0o755), AtFlags::empty())?;
             at = directory_at(at.as_fd(), name.as_ref())?;
             path.push(name);
             self.made.insert(path.clone());
@@ -149,11 +157,16 @@ fn replace(path: &Path) -> io::Result<()> {
     mount_memory(path, &format!("mode={:o}", found.st_mode & 0o7777))?;
     // The descriptor from before is below the mount.
     let new = openat(CWD, path, flags, Mode::empty())?;
+    if geteuid().is_root() {
+        // A user's own directory stays that user's.
+        fchown(&new, Some(found.st_uid), Some(found.st_gid))?;
+    }
     for name in entries {
         let name = name.as_c_str();
-        let Ok(entry) = statat(&old, name, AtFlags::SYMLINK_NOFOLLOW) else {
+        let entry = match statat(&old, name, AtFlags::SYMLINK_NOFOLLOW) {
             // It is gone since.
-            continue;
+            Err(Errno::NOENT) => continue,
+            entry => entry?,
         };
         let kind = FileType::from_raw_mode(entry.st_mode);
         if kind == FileType::Symlink {
@@ -161,7 +174,10 @@ fn replace(path: &Path) -> io::Result<()> {
             continue;
         }
         let by_path = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let Ok(source) = openat(&old, name, by_path, Mode::empty()) else { continue };
+        let source = match openat(&old, name, by_path, Mode::empty()) {
+            Err(Errno::NOENT) => continue,
+            source => source?,
+        };
         if kind == FileType::Directory {
             mkdirat(&new, name, Mode::from(0o755))?;
         } else {
@@ -184,7 +200,7 @@ fn bind(source: BorrowedFd<'_>, target: BorrowedFd<'_>, flags: MsFlags) -> io::R
     let by_descriptor = |fd: BorrowedFd<'_>| format!("/proc/self/fd/{}", fd.as_raw_fd());
     let (source, target) = (by_descriptor(source), by_descriptor(target));
     mount(Some(&*source), &*target, None::<&str>, MsFlags::MS_BIND | flags, None::<&str>)
-        .map_err(|error: Errno| error.into())
+        .map_err(io::Error::from)
 }
 
 /// Opens a directory below another one without following a link on the way.

@@ -85,6 +85,11 @@ impl ContainerPlan {
             if target == "/" {
                 return Err(refused("a volume cannot replace `/`, mount it at a path below"));
             }
+            if spec.has_secrets() && Path::new(SECRETS).starts_with(&target)
+                || Path::new(&target).starts_with(SECRETS)
+            {
+                return Err(refused("`ci` keeps secrets there, mount it elsewhere"));
+            }
             if mounts.iter().any(|other| other.target == target) {
                 let shown = match Path::new(&target).strip_prefix(&base) {
                     Ok(path) if path.as_os_str().is_empty() => ".".into(),
@@ -103,7 +108,7 @@ impl ContainerPlan {
 
     /// Whether the container starts with the [launcher](super::secrets).
     pub fn has_secrets(&self) -> bool {
-        !self.secrets.is_empty() || !self.spec.secret_env.is_empty()
+        self.spec.has_secrets()
     }
 
     /// The path of a mount below a read-only one, if there is one.
@@ -220,7 +225,9 @@ impl ContainerPlan {
             path.starts_with(WORK)
                 && !targets().any(|target| path.starts_with(target) && *path != target)
         };
-        let made = targets().chain([Path::new(&self.base), Path::new(&self.work)]);
+        let above = self.secrets.iter().filter_map(|path| Path::new(path).parent());
+        let own = [Path::new(&self.base), Path::new(&self.work)];
+        let made = targets().chain(own).chain(above);
         let volumes = self.mounts.iter().filter(|mount| !mount.read_only);
         let volumes = volumes.map(|mount| Path::new(&mount.target));
         let is_read_only = |path: &Path| {
@@ -326,12 +333,15 @@ fn secret_paths(
                  `/run/secrets/key`",
             ));
         }
+        if Path::new(&path).components().count() < 3 || Path::new(WORK).starts_with(&path) {
+            return Err(refused("it is a directory of the container, name a file below one"));
+        }
         // The engine mounts these anew, over what is put there before.
         if ["/proc", "/sys", "/dev", "/ci/launch", SECRETS]
             .iter()
             .any(|taken| Path::new(&path).starts_with(taken))
         {
-            return Err(refused("there is something else of the container, choose another path"));
+            return Err(refused("the container itself has that path, choose another one"));
         }
         if paths.contains(&path) {
             return Err(refused("there is a secret at this path already"));

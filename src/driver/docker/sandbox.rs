@@ -120,7 +120,7 @@ async fn start(
     let mut stopped = pin!(stopped);
     let keeper = vec![KEEPER.to_owned()];
     let has_secrets = plan.has_secrets();
-    let keeper = if has_secrets { secrets::words(secrets::unreported(keeper)) } else { keeper };
+    let keeper = if has_secrets { secrets::words(secrets::keeper(keeper)) } else { keeper };
     let started = container::start(&shared, &plan, keeper, true, None, &mut stopped).await?;
     let Some(Container { id, name, mut streams }) = started else { return Ok(None) };
     if has_secrets {
@@ -183,6 +183,21 @@ async fn answers(streams: &mut Streams, spec: &SandboxSpec) -> Result<(), Driver
 }
 
 impl Inner {
+    /// Refuses a command of another user than the one who can read the files with secrets.
+    fn check_user(&self, spec: &TaskSpec) -> Result<(), DriverError> {
+        let owner = &self.plan.spec.user;
+        match (&spec.exec.command.user, self.plan.spec.container.secrets.is_empty()) {
+            (Some(user), false) if owner.as_ref() != Some(user) => {
+                Err(DriverError::Refused(format!(
+                    "the files with secrets of sandbox `{}` are those of its own user, and `{user}` could not read them; \
+                 give the sandbox this `user`, or the command its secrets in `env`",
+                    self.plan.spec.name
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Keeps the sandbox until it is closed, and removes it then.
     async fn keep(&self, mut streams: Streams) {
         // Whoever waits for the end does not wait for ever, whatever happens here.
@@ -420,6 +435,7 @@ impl Sandbox for DockerSandbox {
         cancel: CancellationToken,
     ) -> TaskEnd {
         let planned = plan::command(spec).and_then(|command| {
+            self.inner.check_user(spec)?;
             Ok((command, self.inner.plan.start(spec.exec.work_dir.as_deref())?))
         });
         let (command, directory) = match planned {

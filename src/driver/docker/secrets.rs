@@ -35,10 +35,18 @@ pub fn words(command: Vec<String>) -> Vec<String> {
     std::iter::once(PATH.to_owned()).chain(command).collect()
 }
 
-/// The words of a command of ours that the init process runs without a report, with a mark that no other
-/// command has.
+/// The words of a command that the init process runs without a report.
 pub fn unreported(command: Vec<String>) -> Vec<String> {
-    [INIT, "-sw", "--"].into_iter().map(str::to_owned).chain(command).collect()
+    with_switches("-s", command)
+}
+
+/// The same for what keeps a sandbox, with a mark that no command in it has.
+pub fn keeper(command: Vec<String>) -> Vec<String> {
+    with_switches("-sw", command)
+}
+
+fn with_switches(switches: &str, command: Vec<String>) -> Vec<String> {
+    [INIT, switches, "--"].into_iter().map(str::to_owned).chain(command).collect()
 }
 
 /// What the launcher reads, and after it the command.

@@ -83,9 +83,15 @@ impl Checked {
     }
 
     /// Tells which `get` steps fetch the project that the pipeline is a part of, by the name of its remote.
-    pub fn notice_own_remote(&mut self, remote: Option<&str>) {
-        self.notices
-            .extend(remote.into_iter().flat_map(|remote| own_remote::notices(&self.plan, remote)));
+    pub fn notice_own_remote(&mut self, remote: Option<&str>, root: &Path) {
+        self.notices.extend(
+            remote.into_iter().flat_map(|remote| own_remote::notices(&self.plan, remote, root)),
+        );
+    }
+
+    /// Refuses a repository whose address has a secret, for drivers on which git runs on this machine.
+    pub fn without_secret_addresses(&self, secrets: &Secrets) -> Result<(), Box<Diagnostic>> {
+        select::secret_addresses(&self.plan, secrets)
     }
 
     /// Refuses a resource whose type is an image, for drivers that have none.

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::Selection;
 use super::check::passed;
 use super::fields::list_of;
+use super::json::Json;
 use super::plan::{Action, Job, Plan, Resource, Step, TaskCaches};
 use super::reference::has_local;
 use super::suggest::did_you_mean;
 use crate::diagnostic::Diagnostic;
+use crate::secret::Secrets;
 
 /// Keeps a job and what it waits for, and the smaller of two limits. Refuses inputs and outputs that nothing of
 /// that has.
@@ -73,6 +75,9 @@ impl Artifacts {
                 all.made.insert(get.get.clone());
             }
             Action::Put(put) => _ = all.made.insert(put.put.clone()),
+            Action::LoadVar(load) => {
+                all.wanted.extend(load.file.split('/').next().map(str::to_owned));
+            }
             Action::Task(task) => {
                 let mapped = |map: &BTreeMap<String, String>, name: &String| {
                     map.get(name).unwrap_or(name).clone()
@@ -162,6 +167,28 @@ pub fn built_in_types(plan: &Plan) -> Result<(), Box<Diagnostic>> {
         "the native driver has the types {}; `--job` runs a part of the pipeline",
         list_of(&BUILT_IN)
     ))))
+}
+
+/// Refuses a repository whose address has a secret, which git hands on as an argument.
+pub fn secret_addresses(plan: &Plan, secrets: &Secrets) -> Result<(), Box<Diagnostic>> {
+    let used: HashSet<&str> =
+        plan.jobs.iter().flat_map(|job| resources(job, &plan.inputs)).collect();
+    for resource in plan.resources.iter().filter(|one| used.contains(one.name.as_str())) {
+        let uri = resource.source.0.iter().find(|(key, _)| key == "uri");
+        if let Some((_, Json::Text(uri))) = uri
+            && let Some(secret) = secrets.within(uri)
+        {
+            let message = format!(
+                "the `uri` of the resource `{}` has the secret `{secret}`, which every process list would show",
+                resource.name
+            );
+            return Err(Box::new(Diagnostic::new(message).help(
+                "fetch it in a task that has the secret in `params`, or use a driver with images, whose `git` \
+                 resource takes `username` and `password`",
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The types that Concourse comes with, each one the image `concourse/NAME-resource`: see

@@ -86,6 +86,7 @@ pub fn op_sandbox_exec(
     let Open { spec, sandbox, .. } = find(state, sandbox)?;
     let ExecRequest { name, env, secret_env, work_dir, execution } = request;
     let context = state.borrow::<Arc<RunContext>>().clone();
+    secrets::check_names(&context, work_dir.as_deref())?;
     let (env, secret_env) = secrets::variables(&context, env, secret_env)?;
     start(state, Some(sandbox), execution, |id, command, stdin| {
         spec.task(id, name, ExecSpec { command, env, secret_env, work_dir, stdin })

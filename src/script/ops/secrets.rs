@@ -76,6 +76,20 @@ pub fn bytes(context: &RunContext, name: &str) -> Result<Vec<u8>, JsErrorBox> {
     Ok(value(context, name)?.expose().to_vec())
 }
 
+/// Refuses a name or a path with a secret in it, which drivers and stores show and keep.
+pub fn check_names<'a>(
+    context: &RunContext,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Result<(), JsErrorBox> {
+    match names.into_iter().find_map(|name| context.given.secrets.within(name)) {
+        Some(secret) => Err(JsErrorBox::type_error(format!(
+            "the name of a volume or a path has the value of the secret `{secret}`, and those are shown and kept; \
+             choose another one"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Refuses a command that would show a secret to everybody who lists processes.
 pub fn check_command(context: &RunContext, command: &Command) -> Result<(), JsErrorBox> {
     let mut words = std::iter::once(&command.path).chain(&command.args);

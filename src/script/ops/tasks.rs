@@ -201,7 +201,10 @@ pub fn start(
         None => stdin.map(|bytes| bytes.to_vec()),
     };
     let command = Command { path, args, user };
-    secrets::check_command(&context, &command)?;
+    // A script's code has no value to put there, but a document has.
+    if step.is_some() {
+        secrets::check_command(&context, &command)?;
+    }
     let mut spec = task(id, command, stdin);
     // Drivers show it, as in the label of a container.
     masking::hide(&mut spec.name);
@@ -314,6 +317,8 @@ impl ContainerRequest {
         user: Option<String>,
     ) -> Result<SandboxSpec, JsErrorBox> {
         masking::hide(&mut name);
+        let paths = self.mounts.iter().flat_map(|mount| [&*mount.volume, &*mount.path]);
+        secrets::check_names(context, paths.chain(self.work_dir.as_deref()))?;
         let (env, secret_env) = secrets::variables(context, self.env, self.secret_env)?;
         let files = secrets::files(context, self.secrets)?;
         let mounts = self

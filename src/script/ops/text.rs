@@ -3,6 +3,7 @@ use std::time::Duration;
 use deno_core::op2;
 use similar::TextDiff;
 
+use crate::process::masking;
 use crate::suggest::suggestion;
 
 /// Milliseconds in a duration such as `1h 30m`; `None` when it is not one.
@@ -23,10 +24,12 @@ pub fn op_size_bytes(#[string] text: &str) -> Option<f64> {
 #[op2]
 #[string]
 pub fn op_text_diff(#[string] actual: &str, #[string] expected: &str) -> String {
+    // Before the signs of the difference stand between the lines of a secret.
+    let (actual, expected) = (masking::text(actual), masking::text(expected));
     // What is not compared by then is shown as replaced.
     TextDiff::configure()
         .timeout(Duration::from_millis(500))
-        .diff_lines(expected, actual)
+        .diff_lines(&*expected, &*actual)
         .unified_diff()
         .context_radius(3)
         .missing_newline_hint(false)

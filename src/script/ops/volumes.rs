@@ -6,6 +6,7 @@ use deno_core::{OpState, op2};
 use deno_error::JsErrorBox;
 use serde::{Deserialize, Serialize};
 
+use super::secrets;
 use super::tasks::{join, not_started};
 use crate::context::RunContext;
 use crate::driver::Volume;
@@ -34,6 +35,7 @@ pub async fn op_volume_create(
     #[serde] request: VolumeRequest,
 ) -> Result<VolumeInfo, JsErrorBox> {
     let context = state.borrow().borrow::<Arc<RunContext>>().clone();
+    secrets::check_names(&context, request.name.as_deref())?;
     let name = request
         .name
         .map(VolumeName::new)

@@ -288,7 +288,8 @@ fn a_killed_run_leaves_nothing_in_the_users_tree() {
             const volume = await runtime.createVolume();
             const [workDir] = pipelineContext.args;
             const script = "echo x > deep/er/v/file; echo mine > mine; echo ready; sleep 1000";
-            const other = "echo ready; sleep 1000";
+            // This one ends by itself when nobody reads any more.
+            const other = "echo ready; while echo more; do :; done";
             await Promise.all([
                 runtime.run({ name: "one", workDir, mounts: { "deep/er/v": volume }, script }),
                 runtime.run({ name: "two", workDir, mounts: { "deep/w": volume }, script: other }),

@@ -222,7 +222,9 @@ fn close_input() {
         unsafe { call(system::OPENAT, [CWD, path.as_ptr() as usize, READ_ONLY, 0, 0, 0]) };
     let Ok(null) = usize::try_from(null) else { fail(b"there is no /dev/null") };
     // SAFETY: both are descriptors, and nobody reads the input any more.
-    unsafe { call(system::DUP3, [null, STDIN, 0, 0, 0, 0]) };
+    if unsafe { call(system::DUP3, [null, STDIN, 0, 0, 0, 0]) } < 0 {
+        fail(b"the input cannot be closed");
+    }
     // SAFETY: nobody else uses the descriptor.
     unsafe { call(system::CLOSE, [null, 0, 0, 0, 0, 0]) };
 }
@@ -273,7 +275,10 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
     let mut used = 0;
     for _ in 0..count {
         let variable = input.part();
-        // SAFETY: there is room for `count` of these, and each ends with a NUL.
+        if variable.last() != Some(&0) {
+            fail(b"a variable has no end");
+        }
+        // SAFETY: there is room for `count` of these.
         unsafe { *all.add(used) = variable.as_ptr() };
         used += 1;
     }
