@@ -26,12 +26,12 @@ use rustix::io::Errno;
 use super::error::{SourceError, shown};
 use super::git_config;
 use super::git_file;
-use super::handle::{open_below, open_root};
+use super::git_place::{Placed, Way};
+use super::handle::{names, open_below, open_root};
 use super::listing::{Directory, Entry, From, Kind, Stamp};
 use super::notices::Notices;
 use super::progress::Progress;
-use super::repository::{LARGEST_CONFIG, Repository};
-use super::walk::names;
+use super::repository::LARGEST_CONFIG;
 
 /// Most repositories that borrow objects from each other in a row, as in git.
 const MOST_ALTERNATES: usize = 5;
@@ -39,62 +39,6 @@ const MOST_ALTERNATES: usize = 5;
 /// What a work tree that was added shares with the repository that it was added to.
 const SHARED: [&str; 9] =
     ["config", "description", "info", "lfs", "logs", "objects", "packed-refs", "refs", "shallow"];
-
-/// A repository and its place in the copy.
-#[derive(Debug)]
-pub struct Placed {
-    /// The path of the work tree.
-    work_tree: PathBuf,
-    /// The path of the repository.
-    path: PathBuf,
-    repository: Repository,
-    way: Way,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// It is the `.git` of its work tree.
-    InPlace,
-    /// It is elsewhere, and becomes the `.git` of its work tree.
-    Moved,
-    /// It is part of another one that comes along.
-    Below,
-}
-
-/// Decides where repositories go. `root` is the selected directory, which the paths of work trees are
-/// relative to.
-pub fn place(
-    root: &Path,
-    mut repositories: Vec<(PathBuf, Repository)>,
-    notices: &Notices,
-) -> Vec<Placed> {
-    repositories.sort_by(|one, other| one.0.cmp(&other.0));
-    let mut placed: Vec<Placed> = Vec::new();
-    for (work_tree, repository) in repositories {
-        let below = |other: &Placed| {
-            let rest = repository.git.strip_prefix(&other.repository.git).ok()?;
-            (!repository.is_linked() && other.way != Way::Below).then(|| other.path.join(rest))
-        };
-        let own = work_tree.join(".git");
-        let (path, way) = if repository.git == root.join(&own) {
-            (own, Way::InPlace)
-        } else if let Some(path) = placed.iter().find_map(below) {
-            (path, Way::Below)
-        } else {
-            (own, Way::Moved)
-        };
-        let refs = repository.setting("extensions", "refstorage");
-        if repository.is_linked() && refs.is_some_and(|refs| refs != "files") {
-            let path = shown(&work_tree.join(".git"));
-            notices.add(format!(
-                "`{path}` was left out: it belongs to an added work tree whose refs are not kept in files"
-            ));
-            continue;
-        }
-        placed.push(Placed { work_tree, path, repository, way });
-    }
-    placed
-}
 
 /// Files that say where repositories are in the copy.
 pub fn written(placed: &[Placed]) -> Result<Vec<(PathBuf, Vec<u8>)>, SourceError> {

@@ -22,19 +22,24 @@
 //! monitor runs. Files are opened below a handle of the project without following links, so no link that
 //! appears meanwhile leads out of it.
 
+mod again;
 mod batch;
 mod content;
+mod copy;
 mod destination;
 mod error;
 mod git_config;
 mod git_file;
 mod git_index;
+mod git_place;
 mod git_tree;
 mod glob;
 mod handle;
 mod hash;
 mod import;
+mod links;
 mod listing;
+mod made;
 mod notices;
 mod options;
 mod progress;
@@ -46,6 +51,7 @@ mod selection;
 mod settle;
 mod walk;
 
+pub use again::{Again, Kept, import_again, import_indexed};
 pub use error::SourceError;
 pub use hash::hash_files;
 pub use import::{Imported, import};

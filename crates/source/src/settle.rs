@@ -8,23 +8,25 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::ThreadPool;
 
+use super::copy::{Copy, Key};
 use super::error::SourceError;
 use super::git_tree;
-use super::import::{Copy, Key, Links};
+use super::links::Links;
 use super::listing::{Directory, Listing, Stamp};
 use super::notices::Notices;
 
 /// How often a repository is listed at most.
 const ROUNDS: u32 = 8;
 
-/// Brings the repositories of a copy up to date.
+/// Brings the repositories of a copy up to date. Returns whether anything had changed.
 pub fn settle(
     copy: &Copy<'_>,
     pool: &ThreadPool,
     listing: &mut Listing,
-) -> Result<(), SourceError> {
+) -> Result<bool, SourceError> {
+    let mut has_changed = false;
     if listing.repositories.is_empty() {
-        return Ok(());
+        return Ok(has_changed);
     }
     for _ in 0..ROUNDS {
         let written = git_tree::written(&listing.repositories)?;
@@ -43,10 +45,12 @@ pub fn settle(
         let Some(Changes { removed, removed_directories, new }) = changed else {
             listing.directories.extend(again);
             if is_same {
-                return Ok(());
+                return Ok(has_changed);
             }
+            has_changed = true;
             continue;
         };
+        has_changed = true;
         for (directory, name) in removed {
             copy.destination.remove(directory, name)?;
         }

@@ -1,27 +1,22 @@
 //! The files of a selection, found by several threads.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::Scope;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FileType, RawDir, fstat, statat};
+use rustix::fs::{AtFlags, FileType, fstat, statat};
 use rustix::io::Errno;
 
 use super::error::{SourceError, shown};
 use super::glob::Globs;
-use super::handle::open_below;
+use super::handle::{names, open_below};
 use super::listing::{Entry, Kind, Stamp};
 use super::progress::Progress;
 use super::repository::Repository;
 use super::rules::{Present, Reading, Rules, Verdict};
-
-/// Bytes for the names of a directory that one call returns.
-const NAMES: usize = 32 * 1024;
 
 pub struct Walk<'a> {
     /// The selected directory.
@@ -239,20 +234,4 @@ impl Walk<'_> {
             Err(errno) => Err(SourceError::read(&parent.join(name), errno)),
         }
     }
-}
-
-/// The names in a directory in the order of their bytes, and the types as far as the directory tells.
-pub fn names(directory: &OwnedFd) -> Result<Vec<(OsString, FileType)>, Errno> {
-    let mut buffer = vec![MaybeUninit::uninit(); NAMES];
-    let mut entries = RawDir::new(directory, &mut buffer);
-    let mut names = Vec::new();
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push((OsString::from_vec(name.to_vec()), entry.file_type()));
-        }
-    }
-    names.sort_unstable_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
-    Ok(names)
 }
