@@ -72,16 +72,13 @@ impl MadeFiles {
     }
 }
 
-/// Whether a change from now on gets another time.
+/// Whether a change from now on gets another time than this.
 pub fn is_settled(time: (i64, u32)) -> bool {
+    let nanos = |seconds: i64, nanos: u32| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
     let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else { return false };
-    is_before(time, (i64::try_from(now.as_secs()).unwrap_or(0), now.subsec_nanos()))
-}
-
-/// Whether `time` is so long before `moment` that a change at that moment would have got another time.
-pub fn is_before(time: (i64, u32), moment: (i64, u32)) -> bool {
-    let nanos = |time: (i64, u32)| i128::from(time.0) * 1_000_000_000 + i128::from(time.1);
-    nanos(time) + i128::try_from(TICK.as_nanos()).unwrap_or(i128::MAX / 2) < nanos(moment)
+    let now = nanos(i64::try_from(now.as_secs()).unwrap_or(0), now.subsec_nanos());
+    let tick = nanos(0, TICK.subsec_nanos());
+    nanos(time.0, time.1) + tick < now
 }
 
 /// Whether a time of change has fractions of a second. File systems with a coarse clock have none.

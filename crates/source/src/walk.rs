@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -67,6 +68,29 @@ pub struct Level {
     pub is_included: bool,
 }
 
+/// The path of a directory, with room for a name at its end.
+struct Below {
+    bytes: Vec<u8>,
+    /// How many bytes are in front of the name.
+    length: usize,
+}
+
+impl Below {
+    fn new(directory: &Path) -> Self {
+        let mut bytes = directory.as_os_str().as_bytes().to_vec();
+        if !bytes.is_empty() {
+            bytes.push(b'/');
+        }
+        Self { length: bytes.len(), bytes }
+    }
+
+    fn entry(&mut self, name: &OsStr) -> &Path {
+        self.bytes.truncate(self.length);
+        self.bytes.extend_from_slice(name.as_bytes());
+        Path::new(OsStr::from_bytes(&self.bytes))
+    }
+}
+
 impl Walk<'_> {
     /// Lists a directory, and everything below it on the threads of `scope`.
     pub fn directory<'scope>(&'scope self, scope: &Scope<'scope>, level: Level) {
@@ -122,7 +146,10 @@ impl Walk<'_> {
             Err(errno) => return Err(failed(errno)),
         };
         let place = self.place.join(&level.path);
-        let has = |name: &str| names.iter().any(|(known, _)| known == name);
+        let has = |name: &str| {
+            let bytes = name.as_bytes();
+            names.binary_search_by(|(known, _)| known.as_bytes().cmp(bytes)).is_ok()
+        };
         let has_git = has(".git");
         let absolute = || self.absolute.join(&level.path);
         let repository = if has_git { Repository::of(&absolute()) } else { None };
@@ -162,6 +189,8 @@ impl Walk<'_> {
         };
         let mut entries = Vec::with_capacity(names.len());
         let mut below = Vec::new();
+        // Names are put at the end of these, instead of being joined to a new path each.
+        let (mut path, mut place) = (Below::new(&level.path), Below::new(&place));
         for (name, mut kind) in names {
             if name == ".git" {
                 continue;
@@ -173,21 +202,24 @@ impl Walk<'_> {
                 stamp = Some(found);
             }
             let is_directory = kind == FileType::Directory;
-            let path = level.path.join(&name);
+            let path = path.entry(&name);
             let verdict = match &rules {
-                Some(rules) => {
-                    let place = place.join(&name);
-                    rules.verdict(&self.reading, &place, is_directory, level.tracked_only)
-                }
+                Some(rules) => rules.verdict(
+                    &self.reading,
+                    place.entry(&name),
+                    is_directory,
+                    level.tracked_only,
+                ),
                 None => Verdict::Taken,
             };
-            if verdict == Verdict::LeftOut || self.exclude.matches(&path, is_directory, false) {
+            if verdict == Verdict::LeftOut || self.exclude.matches(path, is_directory, false) {
                 continue;
             }
-            let is_included = self.include.matches(&path, is_directory, level.is_included);
+            let is_included = self.include.matches(path, is_directory, level.is_included);
             if is_directory {
                 let tracked_only = verdict == Verdict::TrackedOnly;
-                below.push(Level { path, rules: rules.clone(), tracked_only, is_included });
+                let rules = rules.clone();
+                below.push(Level { path: path.to_owned(), rules, tracked_only, is_included });
                 continue;
             }
             if !is_included {
@@ -203,7 +235,7 @@ impl Walk<'_> {
                 // It has become one since its name was read: what was there has gone.
                 Some((_, FileType::Directory)) | None => continue,
                 Some(_) => {
-                    let path = shown(&path);
+                    let path = shown(path);
                     self.reading
                         .notices
                         .add(format!("`{path}` is a socket, a pipe or a device, it was left out"));

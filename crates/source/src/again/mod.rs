@@ -12,8 +12,8 @@
 //! file look unchanged. A link cannot be changed at all, only replaced.
 //!
 //! **Clocks.** Two changes within one tick of the kernel's clock have the same time. So a file is in the index
-//! only if its time was older than a tick when it was read, and its copy only if that was older than a tick when
-//! the import ended. What is missing in the index is copied anew.
+//! only if its time was older than a tick when it was read, and an import that writes an index ends a tick after
+//! its last change of the tree. What is missing in the index is copied anew.
 //!
 //! **Mapped files.** tmpfs does not say when a program changes a file through a mapping. So both trees have to be
 //! on file systems that are known to do so (`trust.rs`).

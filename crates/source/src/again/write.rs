@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::fd::OwnedFd;
@@ -18,9 +18,13 @@ use super::header::boot;
 use super::plan::{Target, Targets};
 use super::trust::{is_plain, tells_changes};
 use crate::batch::with_threads;
+use crate::content::TICK;
 use crate::handle::open_below;
 use crate::listing::Stamp;
-use crate::made::{Made, MadeFiles, Own, is_before};
+use crate::made::{Made, MadeFiles, Own, is_settled};
+
+/// How long a thread sleeps before it looks at the clock again.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// What was in a tree before, and is known of it.
 #[derive(Default)]
@@ -77,46 +81,62 @@ fn fill(
     }
     // Among the same names the last one was made last.
     by_path.values_mut().for_each(|made| made.sort_by(|one, other| one.name.cmp(&other.name)));
-    let writer = Writer { tree, device: root.device, now: now(&new)?, old, made: &by_path };
-    let bytes = with_threads(|_| {
+    let writer = Writer { tree, device: root.device, old, made: &by_path };
+    let indexed = with_threads(|_| {
         let blocks = targets.all.par_iter().map(|target| writer.block(target));
         let blocks = blocks.collect::<io::Result<Vec<_>>>()?;
+        let latest = blocks.iter().filter_map(|block| block.latest).max();
         let mut bytes = format::begin(root);
-        bytes.reserve(blocks.iter().map(|block| block.len()).sum());
-        blocks.iter().for_each(|block| bytes.extend_from_slice(block));
+        bytes.reserve(blocks.iter().map(|block| block.bytes.len()).sum());
+        blocks.iter().for_each(|block| bytes.extend_from_slice(&block.bytes));
         format::end(&mut bytes);
-        Ok::<_, io::Error>(bytes)
+        Ok::<_, io::Error>((bytes, latest))
     });
-    new.write_all(&bytes.map_err(io::Error::other)??)
+    let (bytes, latest) = indexed.map_err(io::Error::other)??;
+    new.write_all(&bytes)?;
+    match latest {
+        Some(latest) => wait_for_tick(latest),
+        None => Ok(()),
+    }
 }
 
-/// The time of the file system or of this machine, whichever is behind. No later change has an earlier one.
-fn now(new: &File) -> io::Result<(i64, u32)> {
-    let found = new.metadata()?;
-    let file = (found.ctime(), u32::try_from(found.ctime_nsec()).unwrap_or(0));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
-    Ok(file.min((i64::try_from(now.as_secs()).unwrap_or(0), now.subsec_nanos())))
+/// Waits until a change would get another time than the last one of the import.
+fn wait_for_tick(latest: (i64, u32)) -> io::Result<()> {
+    let begun = Instant::now();
+    while !is_settled(latest) {
+        // The clock has been set, or is another one than the file system's.
+        if begun.elapsed() > TICK * 3 {
+            return Err(io::Error::other("the time of a change is in the future"));
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// The block of a directory.
+struct NewBlock<'a> {
+    bytes: Cow<'a, [u8]>,
+    /// When something in it was changed last, if this import may have done so.
+    latest: Option<(i64, u32)>,
 }
 
 struct Writer<'a> {
     tree: &'a OwnedFd,
     /// Of the tree.
     device: u64,
-    /// When the import ends.
-    now: (i64, u32),
     old: &'a Old<'a>,
     made: &'a HashMap<PathBuf, Vec<Made>>,
 }
 
 impl<'a> Writer<'a> {
-    fn block(&self, target: &Target<'_>) -> io::Result<Cow<'a, [u8]>> {
+    fn block(&self, target: &Target<'_>) -> io::Result<NewBlock<'a>> {
         let old = self.old.index.and_then(|index| index.directories.get(target.path));
         let state = self.old.states.get(target.path);
         let is_unsettled = target.is_git && self.old.is_unsettled;
         let is_touched = self.old.touched.get(target.path).is_none_or(|touched| *touched);
         let is_same = matches!(state, Some(State::Same { .. })) && !is_touched && !is_unsettled;
         if let Some(old) = old.filter(|old| is_same && old.is_complete) {
-            return Ok(Cow::Borrowed(old.raw));
+            return Ok(NewBlock { bytes: Cow::Borrowed(old.raw), latest: None });
         }
         let directory = open_below(self.tree, target.path)?;
         let stat = fstat(&directory)?;
@@ -128,11 +148,12 @@ impl<'a> Writer<'a> {
             && !target.has_written
             && !is_unsettled
             && Stamp::of(&stat).device == self.device
-            && own.changed.1 != 0
-            && is_before(own.changed, self.now);
+            && own.changed.1 != 0;
+        let latest = items.iter().map(|item| item.own.changed).chain([own.changed]).max();
         let device = target.device.unwrap_or(0);
         let block = format::block(target.path, is_complete, device, &own, items.into_iter());
-        block.map(Cow::Owned).ok_or_else(|| io::Error::other("a path is too long"))
+        let block = block.map(|bytes| NewBlock { bytes: Cow::Owned(bytes), latest });
+        block.ok_or_else(|| io::Error::other("a path is too long"))
     }
 
     /// What is certain of the entries of a directory.
@@ -170,9 +191,7 @@ impl<'a> Writer<'a> {
                 None => before,
             };
             let is_certain = |item: &Item<'_>| {
-                item.source == source
-                    && target.device == Some(entry.stamp.device)
-                    && is_before(item.own.changed, self.now)
+                item.source == source && target.device == Some(entry.stamp.device)
             };
             items.extend(item.filter(is_certain));
         }
