@@ -72,26 +72,6 @@ impl<'a> Copy<'a> {
         }
     }
 
-    /// Makes directories, those above before those below.
-    pub fn directories<'d>(
-        &self,
-        pool: &ThreadPool,
-        directories: impl IntoIterator<Item = &'d Directory>,
-    ) -> Result<(), SourceError> {
-        for level in by_depth(directories) {
-            each(
-                pool,
-                &level,
-                || (),
-                |(), directory| {
-                    self.progress.check()?;
-                    self.destination.make(&directory.path)
-                },
-            )?;
-        }
-        Ok(())
-    }
-
     /// Copies all entries but further names of files.
     pub fn entries(
         &self,
@@ -115,7 +95,7 @@ impl<'a> Copy<'a> {
             rest.push(Batch { directory, number, start, end: directory.entries.len() });
         }
         batches.extend(rest.into_iter().filter(|batch| batch.start < batch.end));
-        let copier = || Copier::new(&self.abilities, self.progress);
+        let copier = || self.copier();
         each(pool, &batches, copier, |copier, batch| self.batch(copier, batch, links))
     }
 
@@ -148,7 +128,7 @@ impl<'a> Copy<'a> {
     }
 
     /// Returns what the entry was when it was copied, if it was and that is certain.
-    fn entry(
+    pub fn entry(
         &self,
         copier: &mut Copier<'_>,
         directory: &Directory,
@@ -165,12 +145,22 @@ impl<'a> Copy<'a> {
         Ok(source)
     }
 
+    pub fn copier(&self) -> Copier<'_> {
+        Copier::new(&self.abilities, self.progress)
+    }
+
+    /// Whether a file with several names was copied as it was listed.
+    pub fn is_linkable(&self, entry: &Entry) -> bool {
+        let linkable = self.linkable.lock().unwrap_or_else(PoisonError::into_inner);
+        linkable.contains(&entry.identity())
+    }
+
     /// How many files and bytes were copied.
     pub fn counted(&self) -> (u64, u64) {
         (self.files.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    fn count(&self, bytes: u64) {
+    pub fn count(&self, bytes: u64) {
         self.files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.progress.add(1, bytes);
@@ -251,46 +241,6 @@ impl<'a> Copy<'a> {
         Ok(Some(Copied { bytes: 0, source: is_known.then_some(entry.stamp) }))
     }
 
-    /// Makes further names of files that have several.
-    pub fn links(&self, directories: &[Directory], links: &Links) -> Result<(), SourceError> {
-        let mut copier = None;
-        for (number, at) in links.others() {
-            self.progress.check()?;
-            let directory = &directories[number];
-            let entry = &directory.entries[at];
-            let Some(from) = open_source(directory)? else { continue };
-            let is_copied = self
-                .linkable
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&entry.identity());
-            let still = match statat(&from, &*entry.name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => Stamp::of(&stat),
-                Err(Errno::NOENT) => continue,
-                Err(errno) => {
-                    return Err(SourceError::read(&directory.path.join(&entry.name), errno));
-                }
-            };
-            let is_same = (still.device, still.inode) == entry.identity();
-            match links.first(entry) {
-                Some((first, at)) if is_copied && is_same => {
-                    let first_name = &directories[first].entries[at].name;
-                    let first = (&*directories[first].path, &**first_name);
-                    self.destination.link(first, (&directory.path, &entry.name))?;
-                    self.count(0);
-                }
-                // The files went different ways since they were listed.
-                _ => {
-                    let to = self.destination.directory(&directory.path)?;
-                    let copier =
-                        copier.get_or_insert_with(|| Copier::new(&self.abilities, self.progress));
-                    self.entry(copier, directory, entry, from.as_fd(), to.as_fd())?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Writes a file that has no equal in the project.
     pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), SourceError> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
@@ -301,29 +251,6 @@ impl<'a> Copy<'a> {
         let written = std::io::Write::write_all(&mut std::fs::File::from(file), content);
         written.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
         self.count(content.len() as u64);
-        Ok(())
-    }
-
-    /// Gives directories their modes and times, those below before those above.
-    pub fn finish<'d>(
-        &self,
-        pool: &ThreadPool,
-        directories: impl IntoIterator<Item = &'d Directory>,
-    ) -> Result<(), SourceError> {
-        for level in by_depth(directories).into_iter().rev() {
-            each(
-                pool,
-                &level,
-                || (),
-                |(), directory| {
-                    self.progress.check()?;
-                    if directory.path.as_os_str().is_empty() {
-                        return Ok(());
-                    }
-                    self.destination.finish(&directory.path, &directory.stamp)
-                },
-            )?;
-        }
         Ok(())
     }
 }
@@ -341,21 +268,6 @@ pub fn open_source(directory: &Directory) -> Result<Option<OwnedFd>, SourceError
 fn restart(file: &OwnedFd) -> Result<(), Errno> {
     rustix::fs::ftruncate(file, 0)?;
     rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0)).map(drop)
-}
-
-/// Directories by how deep they are. Those without a name stand for the copy itself.
-fn by_depth<'d>(directories: impl IntoIterator<Item = &'d Directory>) -> Vec<Vec<&'d Directory>> {
-    let mut levels: Vec<Vec<&Directory>> = Vec::new();
-    for directory in directories {
-        let depth = directory.path.components().count();
-        if levels.len() <= depth {
-            levels.resize_with(depth + 1, Vec::new);
-        }
-        if depth > 0 {
-            levels[depth].push(directory);
-        }
-    }
-    levels
 }
 
 /// The path of an entry in the copy.

@@ -24,7 +24,10 @@ use crate::made::Own;
 pub enum State {
     /// Nothing.
     Same {
+        /// How many files and links stay.
         files: u64,
+        /// Whether nothing has been made or removed in it, not even for a while.
+        is_untouched: bool,
     },
     Changed(Change),
     /// It is made anew, with all in it. What is in its place is removed.
@@ -92,7 +95,10 @@ impl Comparison<'_> {
                 && own.mode & 0o7777 == wanted.mode & KEPT
                 && stamp.modified == wanted.modified;
         let is_same = change.removed.is_empty() && change.copied.is_empty() && is_right;
-        Ok(if is_same { State::Same { files: change.files } } else { State::Changed(change) })
+        Ok(match is_same {
+            true => State::Same { files: change.files, is_untouched },
+            false => State::Changed(change),
+        })
     }
 
     /// Compares entries. If the directory is as it was made, its names are those of the index.

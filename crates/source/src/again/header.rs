@@ -3,11 +3,14 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use rustix::process::{getegid, geteuid};
+
 use crate::options::Options;
 use crate::project::Project;
 use crate::selection::Selection;
 
-/// A hash over everything that decides which files an import copies, but for the project's files.
+/// A hash over everything that decides what an import makes, but for the project's files: which of them are
+/// meant, and whom the copies belong to.
 pub fn digest(project: &Project, selection: &Selection, options: &Options) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     let mut part = |bytes: &[u8]| {
@@ -15,6 +18,7 @@ pub fn digest(project: &Project, selection: &Selection, options: &Options) -> [u
     };
     let path = |path: &Path| path.as_os_str().as_bytes().to_vec();
     let Selection { path: selected, include, exclude, ignored, git } = selection;
+    part(&[geteuid().as_raw(), getegid().as_raw()].map(u32::to_le_bytes).concat());
     part(&path(project.root()));
     part(&[u8::from(selected.is_some()), u8::from(*ignored), u8::from(*git)]);
     part(&selected.as_deref().map(path).unwrap_or_default());

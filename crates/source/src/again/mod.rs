@@ -18,6 +18,10 @@
 //! **Mapped files.** tmpfs does not say when a program changes a file through a mapping. So both trees have to be
 //! on file systems that are known to do so (`trust.rs`).
 //!
+//! On the others a program that keeps a file of the project mapped for writing can still change a page that it
+//! has changed just before, and the kernel gives the file no new time until the page has been written to the
+//! disk. Such a change goes unnoticed, as it does for git.
+//!
 //! **What tasks leave behind.** Every other entry is removed, directories by moving each of them as a whole to
 //! where the caller deletes them. Nothing is written into a file that is there, which may have other names or be
 //! open somewhere: it is removed, and a new one is made. A directory whose owner, attributes or access list are
@@ -32,6 +36,7 @@ mod clear;
 mod compare;
 mod format;
 mod header;
+mod kept;
 mod plan;
 mod remove;
 mod stop;
@@ -40,6 +45,8 @@ mod update;
 mod write;
 
 use std::path::Path;
+
+pub use self::kept::Kept;
 
 use self::plan::Targets;
 use self::write::Old;
@@ -51,19 +58,6 @@ use super::options::Options;
 use super::progress::Progress;
 use super::project::Project;
 use super::selection::Selection;
-
-/// A tree that an import has filled, and what belongs to it. All are on one file system, and nobody else uses
-/// them during an import.
-#[derive(Clone, Copy, Debug)]
-pub struct Kept<'a> {
-    /// The directory that was filled.
-    pub tree: &'a Path,
-    /// The file with the index, outside of the tree.
-    pub index: &'a Path,
-    /// A directory outside of the tree that takes directories which the tree is rid of. The caller deletes what
-    /// is in it.
-    pub trash: &'a Path,
-}
 
 /// What came of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, RawMode, fchmod, fstat};
 use rustix::io::Errno;
 
-use super::Kept;
 use super::clear::clear;
 use super::compare::{Comparison, State};
 use super::format::Index;
 use super::header::{boot, digest};
+use super::kept::Kept;
 use super::plan::{Target, Targets};
 use super::remove::Remover;
 use super::stop::Stop;
@@ -50,7 +50,7 @@ pub fn update(
     }
     let digest = digest(project, selection, options);
     if index.root.digest != digest {
-        return Err(Stop::unusable("it was made of another selection"));
+        return Err(Stop::unusable("it was made of another selection or by another user"));
     }
     let failed = |errno| Stop::at(kept.tree, errno);
     let root = open_root(kept.tree).map_err(failed)?;
@@ -64,10 +64,8 @@ pub fn update(
     let made = MadeFiles::default();
     let destination = Destination::at(root);
     let copy = Copy::new(&destination, progress, Some(&made));
-    let (old, kept_files) = with_threads(|pool| {
-        let (states, kept_files) = change(&copy, pool, &mut listing, &index, kept)?;
-        Ok::<_, Stop>((states, kept_files))
-    })??;
+    let changed = with_threads(|pool| change(&copy, pool, &mut listing, &index, kept))?;
+    let (old, kept_files) = changed?;
     let (files, bytes) = copy.counted();
     // Without an index the next import is a whole one.
     let targets = Targets::of(&listing);
@@ -121,7 +119,8 @@ fn change<'i>(
     for target in &targets.all {
         let is_same = matches!(states.get(target.path), Some(State::Same { .. }));
         let is_touched = touched.get(target.path).is_none_or(|touched| *touched);
-        if !is_same || is_touched || target.is_git && !is_right(root, target)? {
+        let is_finished = is_same && !is_touched && !target.has_written;
+        if !is_finished || target.is_git && !is_right(root, target)? {
             touched.insert(target.path.to_owned(), true);
             finished.extend(&target.sources);
         }
@@ -135,7 +134,7 @@ fn change<'i>(
         }
     }
     let files = states.values().map(|state| match state {
-        State::Same { files } => *files,
+        State::Same { files, .. } => *files,
         State::Changed(change) => change.files,
         State::New => 0,
     });

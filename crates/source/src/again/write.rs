@@ -134,7 +134,9 @@ impl<'a> Writer<'a> {
         let state = self.old.states.get(target.path);
         let is_unsettled = target.is_git && self.old.is_unsettled;
         let is_touched = self.old.touched.get(target.path).is_none_or(|touched| *touched);
-        let is_same = matches!(state, Some(State::Same { .. })) && !is_touched && !is_unsettled;
+        let is_same = matches!(state, Some(State::Same { is_untouched: true, .. }))
+            && !is_touched
+            && !is_unsettled;
         if let Some(old) = old.filter(|old| is_same && old.is_complete) {
             return Ok(NewBlock { bytes: Cow::Borrowed(old.raw), latest: None });
         }

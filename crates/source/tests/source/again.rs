@@ -291,7 +291,7 @@ fn a_tree_without_an_index_that_fits_is_not_used() {
             "it has no index",
             "its index is damaged",
             "its index is damaged",
-            "it was made of another selection",
+            "it was made of another selection or by another user",
             "its directory is another one than was filled"
         ]
     );
