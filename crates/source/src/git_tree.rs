@@ -19,6 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, fstat, statat};
 use rustix::io::Errno;
@@ -89,7 +90,7 @@ fn up_and_down(from: &Path, to: &Path) -> Vec<u8> {
     way
 }
 
-/// Lists what repositories hold.
+/// Lists what repositories hold, on the threads of the pool that it runs in.
 pub fn list(
     placed: &[Placed],
     written: &[(PathBuf, Vec<u8>)],
@@ -144,47 +145,63 @@ struct Level {
     in_objects: bool,
 }
 
+/// What a directory holds.
+struct Listed {
+    directory: Directory,
+    below: Vec<Level>,
+    /// A directory of objects that borrows from others, and its place in the copy.
+    borrowed: Option<(PathBuf, PathBuf)>,
+}
+
 impl Lister<'_> {
     /// Lists a directory of git's that is copied to `place`.
     fn tree(&mut self, absolute: &Path, place: &Path, part: Part) -> Result<(), SourceError> {
         let root = open_root(absolute).map_err(|errno| SourceError::read(absolute, errno))?;
         let root = Arc::new(root);
         let mut levels = vec![Level { path: PathBuf::new(), in_objects: part == Part::Objects }];
-        while let Some(level) = levels.pop() {
-            self.progress.check()?;
-            self.directory(absolute, &root, place, part, &level, &mut levels)?;
+        while !levels.is_empty() {
+            let listed = levels.par_iter().map(|level| {
+                self.progress.check()?;
+                self.directory(absolute, &root, place, part, level)
+            });
+            let listed = listed.collect::<Result<Vec<_>, SourceError>>()?;
+            levels.clear();
+            for Listed { directory, below, borrowed } in listed.into_iter().flatten() {
+                self.directories.push(directory);
+                levels.extend(below);
+                self.borrowed.extend(borrowed);
+            }
         }
         Ok(())
     }
 
+    /// Lists one directory. `None` if it is gone.
     fn directory(
-        &mut self,
+        &self,
         absolute: &Path,
         root: &Arc<OwnedFd>,
         place: &Path,
         part: Part,
         level: &Level,
-        levels: &mut Vec<Level>,
-    ) -> Result<(), SourceError> {
+    ) -> Result<Option<Listed>, SourceError> {
         let failed = |errno| SourceError::read(&absolute.join(&level.path), errno);
         let directory = match open_below(root, &level.path) {
             Ok(directory) => directory,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(failed(errno)),
         };
         let stamp = Stamp::of(&fstat(&directory).map_err(failed)?);
         let names = match names(&directory) {
             Ok(names) => names,
             // It was removed after it was opened.
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(failed(errno)),
         };
         let has = |name: &str| names.iter().any(|(known, _)| known == name);
         let is_repository = has("HEAD") && has("objects");
         let path = join(place, &level.path);
-        let mut entries = Vec::new();
+        let (mut entries, mut below, mut borrowed) = (Vec::new(), Vec::new(), None);
         for (name, _) in &names {
-            let below = level.path.join(name);
             let stat = match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => Stamp::of(&stat),
                 Err(Errno::NOENT) => continue,
@@ -192,23 +209,24 @@ impl Lister<'_> {
             };
             let kind = stat.file_type();
             let is_directory = kind == FileType::Directory;
-            if level.in_objects && below.ends_with("info/alternates") {
+            if level.in_objects && name == "alternates" && level.path.ends_with("info") {
                 let objects = absolute.join(&level.path).parent().map(Path::to_owned);
                 let to = path.parent().map(Path::to_owned);
-                self.borrowed.extend(objects.zip(to));
+                borrowed = objects.zip(to);
                 continue;
             }
-            let is_left_out = is_left_out(part, &below, is_directory)
+            let is_left_out = part != Part::Whole
+                && is_left_out(part, &level.path.join(name), is_directory)
                 || is_directory && is_repository && (name == "hooks" || name == "worktrees")
                 || !is_directory && is_unfinished(name, level.in_objects)
-                || self.written.contains(&*path.join(name));
+                || !self.written.is_empty() && self.written.contains(&*path.join(name));
             if is_left_out {
                 continue;
             }
             match kind {
                 FileType::Directory => {
                     let in_objects = level.in_objects || is_repository && name == "objects";
-                    levels.push(Level { path: below, in_objects });
+                    below.push(Level { path: level.path.join(name), in_objects });
                 }
                 FileType::RegularFile => {
                     entries.push(Entry { name: name.clone(), kind: Kind::File, stamp: stat });
@@ -222,8 +240,8 @@ impl Lister<'_> {
         }
         let is_merged = part != Part::Whole;
         let from = From { root: root.clone(), path: level.path.clone(), is_merged };
-        self.directories.push(Directory { path, stamp, entries, from });
-        Ok(())
+        let directory = Directory { path, stamp, entries, from };
+        Ok(Some(Listed { directory, below, borrowed }))
     }
 
     /// Lists the objects that a directory of objects borrows.

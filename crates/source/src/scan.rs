@@ -81,7 +81,9 @@ pub fn scan(
             repositories.into_iter().filter(|(path, _)| kept.contains(&**path)).collect();
         listing.repositories = git_place::place(&absolute, repositories, &notices);
         listing.written = git_tree::written(&listing.repositories)?;
-        let trees = git_tree::list(&listing.repositories, &listing.written, &notices, progress)?;
+        let trees = with_threads(|_| {
+            git_tree::list(&listing.repositories, &listing.written, &notices, progress)
+        })??;
         listing.repositories_at = listing.directories.len();
         listing.directories.extend(trees);
     }

@@ -12,7 +12,7 @@ use super::copy::{Copy, Key};
 use super::error::SourceError;
 use super::git_tree;
 use super::links::Links;
-use super::listing::{Directory, Listing, Stamp};
+use super::listing::{Directory, Entry, Listing, Stamp};
 use super::notices::Notices;
 
 /// How often a repository is listed at most.
@@ -75,6 +75,9 @@ struct Changes<'a> {
 
 /// What is different between two listings. `None` if nothing is.
 fn changed<'a>(old: &'a [Directory], again: &[Directory]) -> Option<Changes<'a>> {
+    if is_same(old, again) {
+        return None;
+    }
     let (before, after) = (stamps(old), stamps(again));
     let removed: Vec<_> = before
         .iter()
@@ -100,6 +103,19 @@ fn changed<'a>(old: &'a [Directory], again: &[Directory]) -> Option<Changes<'a>>
     }
     let is_same = removed.is_empty() && removed_directories.is_empty() && new.is_empty();
     (!is_same).then_some(Changes { removed, removed_directories, new })
+}
+
+/// Whether two listings have the same files in the same order, which is what most are.
+fn is_same(old: &[Directory], again: &[Directory]) -> bool {
+    let is_same_entry = |(one, other): (&Entry, &Entry)| {
+        one.name == other.name && one.stamp.is_same_content(&other.stamp)
+    };
+    let is_same_directory = |(one, other): (&Directory, &Directory)| {
+        one.path == other.path
+            && one.entries.len() == other.entries.len()
+            && one.entries.iter().zip(&other.entries).all(is_same_entry)
+    };
+    old.len() == again.len() && old.iter().zip(again).all(is_same_directory)
 }
 
 /// The stamp of each file. Of several with one path the first is copied.
