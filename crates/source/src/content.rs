@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// Two changes within this time may leave the same time stamp: kernels before Linux 6.13 tell the time by a
 /// clock that ticks each ten milliseconds or more often.
-const TICK: Duration = Duration::from_millis(20);
+pub const TICK: Duration = Duration::from_millis(20);
 
 /// No call that writes takes longer than this.
 const LONGEST_WRITE: Duration = Duration::from_secs(10);

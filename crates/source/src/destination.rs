@@ -11,12 +11,11 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::error::{SourceError, shown};
-use super::handle::{open_below, open_root};
+use super::handle::{names, open_below, open_root};
 use super::listing::Stamp;
-use super::walk::names;
 
 /// The bits of a mode that are kept: not setuid and setgid, which would give the rights of who makes the copy.
-const KEPT: u32 = 0o1777;
+pub const KEPT: u32 = 0o1777;
 
 /// A directory that was empty, and that nobody else writes to.
 pub struct Destination {
@@ -34,10 +33,19 @@ impl Destination {
             let cause = std::io::ErrorKind::DirectoryNotEmpty.into();
             return Err(SourceError::Io { action: "copy into", path: shown(path), cause });
         }
+        Ok(Self::at(root))
+    }
+
+    /// The directory that an earlier import filled.
+    pub fn at(root: OwnedFd) -> Self {
         // A default list of who may do what takes the place of the mask.
         let has_list = fgetxattr(&root, c"system.posix_acl_default", &mut [0_u8; 0]).is_ok();
         let withheld = if has_list { 0o777 } else { umask().unwrap_or(0o777) };
-        Ok(Self { root, withheld })
+        Self { root, withheld }
+    }
+
+    pub fn root(&self) -> &OwnedFd {
+        &self.root
     }
 
     /// Opens a directory of the copy.

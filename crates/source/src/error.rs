@@ -42,6 +42,9 @@ pub enum SourceError {
     Cancelled,
 }
 
+/// What fails if a copy cannot be written.
+const WRITE: &str = "write the copy of";
+
 impl SourceError {
     /// Of a call that reads something of the project.
     pub(crate) fn read(path: &Path, errno: Errno) -> Self {
@@ -52,12 +55,17 @@ impl SourceError {
         }
     }
 
+    /// Whether something is wrong with the copy and not with the project.
+    pub(crate) fn is_of_copy(&self) -> bool {
+        matches!(self, Self::Io { action: WRITE, .. })
+    }
+
     /// Of a call that writes something into the copy.
     pub(crate) fn write(path: &Path, errno: Errno) -> Self {
         let path = shown(path);
         match errno {
             Errno::NOSPC | Errno::DQUOT => Self::NoSpace { path, cause: errno.into() },
-            _ => Self::Io { action: "write the copy of", path, cause: errno.into() },
+            _ => Self::Io { action: WRITE, path, cause: errno.into() },
         }
     }
 }

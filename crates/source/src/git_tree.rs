@@ -19,6 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FileType, fstat, statat};
 use rustix::io::Errno;
@@ -26,12 +27,12 @@ use rustix::io::Errno;
 use super::error::{SourceError, shown};
 use super::git_config;
 use super::git_file;
-use super::handle::{open_below, open_root};
+use super::git_place::{Placed, Way};
+use super::handle::{names, open_below, open_root};
 use super::listing::{Directory, Entry, From, Kind, Stamp};
 use super::notices::Notices;
 use super::progress::Progress;
-use super::repository::{LARGEST_CONFIG, Repository};
-use super::walk::names;
+use super::repository::LARGEST_CONFIG;
 
 /// Most repositories that borrow objects from each other in a row, as in git.
 const MOST_ALTERNATES: usize = 5;
@@ -39,62 +40,6 @@ const MOST_ALTERNATES: usize = 5;
 /// What a work tree that was added shares with the repository that it was added to.
 const SHARED: [&str; 9] =
     ["config", "description", "info", "lfs", "logs", "objects", "packed-refs", "refs", "shallow"];
-
-/// A repository and its place in the copy.
-#[derive(Debug)]
-pub struct Placed {
-    /// The path of the work tree.
-    work_tree: PathBuf,
-    /// The path of the repository.
-    path: PathBuf,
-    repository: Repository,
-    way: Way,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// It is the `.git` of its work tree.
-    InPlace,
-    /// It is elsewhere, and becomes the `.git` of its work tree.
-    Moved,
-    /// It is part of another one that comes along.
-    Below,
-}
-
-/// Decides where repositories go. `root` is the selected directory, which the paths of work trees are
-/// relative to.
-pub fn place(
-    root: &Path,
-    mut repositories: Vec<(PathBuf, Repository)>,
-    notices: &Notices,
-) -> Vec<Placed> {
-    repositories.sort_by(|one, other| one.0.cmp(&other.0));
-    let mut placed: Vec<Placed> = Vec::new();
-    for (work_tree, repository) in repositories {
-        let below = |other: &Placed| {
-            let rest = repository.git.strip_prefix(&other.repository.git).ok()?;
-            (!repository.is_linked() && other.way != Way::Below).then(|| other.path.join(rest))
-        };
-        let own = work_tree.join(".git");
-        let (path, way) = if repository.git == root.join(&own) {
-            (own, Way::InPlace)
-        } else if let Some(path) = placed.iter().find_map(below) {
-            (path, Way::Below)
-        } else {
-            (own, Way::Moved)
-        };
-        let refs = repository.setting("extensions", "refstorage");
-        if repository.is_linked() && refs.is_some_and(|refs| refs != "files") {
-            let path = shown(&work_tree.join(".git"));
-            notices.add(format!(
-                "`{path}` was left out: it belongs to an added work tree whose refs are not kept in files"
-            ));
-            continue;
-        }
-        placed.push(Placed { work_tree, path, repository, way });
-    }
-    placed
-}
 
 /// Files that say where repositories are in the copy.
 pub fn written(placed: &[Placed]) -> Result<Vec<(PathBuf, Vec<u8>)>, SourceError> {
@@ -145,7 +90,7 @@ fn up_and_down(from: &Path, to: &Path) -> Vec<u8> {
     way
 }
 
-/// Lists what repositories hold.
+/// Lists what repositories hold, on the threads of the pool that it runs in.
 pub fn list(
     placed: &[Placed],
     written: &[(PathBuf, Vec<u8>)],
@@ -200,47 +145,63 @@ struct Level {
     in_objects: bool,
 }
 
+/// What a directory holds.
+struct Listed {
+    directory: Directory,
+    below: Vec<Level>,
+    /// A directory of objects that borrows from others, and its place in the copy.
+    borrowed: Option<(PathBuf, PathBuf)>,
+}
+
 impl Lister<'_> {
     /// Lists a directory of git's that is copied to `place`.
     fn tree(&mut self, absolute: &Path, place: &Path, part: Part) -> Result<(), SourceError> {
         let root = open_root(absolute).map_err(|errno| SourceError::read(absolute, errno))?;
         let root = Arc::new(root);
         let mut levels = vec![Level { path: PathBuf::new(), in_objects: part == Part::Objects }];
-        while let Some(level) = levels.pop() {
-            self.progress.check()?;
-            self.directory(absolute, &root, place, part, &level, &mut levels)?;
+        while !levels.is_empty() {
+            let listed = levels.par_iter().map(|level| {
+                self.progress.check()?;
+                self.directory(absolute, &root, place, part, level)
+            });
+            let listed = listed.collect::<Result<Vec<_>, SourceError>>()?;
+            levels.clear();
+            for Listed { directory, below, borrowed } in listed.into_iter().flatten() {
+                self.directories.push(directory);
+                levels.extend(below);
+                self.borrowed.extend(borrowed);
+            }
         }
         Ok(())
     }
 
+    /// Lists one directory. `None` if it is gone.
     fn directory(
-        &mut self,
+        &self,
         absolute: &Path,
         root: &Arc<OwnedFd>,
         place: &Path,
         part: Part,
         level: &Level,
-        levels: &mut Vec<Level>,
-    ) -> Result<(), SourceError> {
+    ) -> Result<Option<Listed>, SourceError> {
         let failed = |errno| SourceError::read(&absolute.join(&level.path), errno);
         let directory = match open_below(root, &level.path) {
             Ok(directory) => directory,
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             Err(errno) => return Err(failed(errno)),
         };
         let stamp = Stamp::of(&fstat(&directory).map_err(failed)?);
         let names = match names(&directory) {
             Ok(names) => names,
             // It was removed after it was opened.
-            Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(failed(errno)),
         };
         let has = |name: &str| names.iter().any(|(known, _)| known == name);
         let is_repository = has("HEAD") && has("objects");
         let path = join(place, &level.path);
-        let mut entries = Vec::new();
+        let (mut entries, mut below, mut borrowed) = (Vec::new(), Vec::new(), None);
         for (name, _) in &names {
-            let below = level.path.join(name);
             let stat = match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => Stamp::of(&stat),
                 Err(Errno::NOENT) => continue,
@@ -248,23 +209,24 @@ impl Lister<'_> {
             };
             let kind = stat.file_type();
             let is_directory = kind == FileType::Directory;
-            if level.in_objects && below.ends_with("info/alternates") {
+            if level.in_objects && name == "alternates" && level.path.ends_with("info") {
                 let objects = absolute.join(&level.path).parent().map(Path::to_owned);
                 let to = path.parent().map(Path::to_owned);
-                self.borrowed.extend(objects.zip(to));
+                borrowed = objects.zip(to);
                 continue;
             }
-            let is_left_out = is_left_out(part, &below, is_directory)
+            let is_left_out = part != Part::Whole
+                && is_left_out(part, &level.path.join(name), is_directory)
                 || is_directory && is_repository && (name == "hooks" || name == "worktrees")
                 || !is_directory && is_unfinished(name, level.in_objects)
-                || self.written.contains(&*path.join(name));
+                || !self.written.is_empty() && self.written.contains(&*path.join(name));
             if is_left_out {
                 continue;
             }
             match kind {
                 FileType::Directory => {
                     let in_objects = level.in_objects || is_repository && name == "objects";
-                    levels.push(Level { path: below, in_objects });
+                    below.push(Level { path: level.path.join(name), in_objects });
                 }
                 FileType::RegularFile => {
                     entries.push(Entry { name: name.clone(), kind: Kind::File, stamp: stat });
@@ -278,8 +240,8 @@ impl Lister<'_> {
         }
         let is_merged = part != Part::Whole;
         let from = From { root: root.clone(), path: level.path.clone(), is_merged };
-        self.directories.push(Directory { path, stamp, entries, from });
-        Ok(())
+        let directory = Directory { path, stamp, entries, from };
+        Ok(Some(Listed { directory, below, borrowed }))
     }
 
     /// Lists the objects that a directory of objects borrows.

@@ -1,13 +1,19 @@
 //! Files and directories below an open directory, reached without following a link.
 
+use std::ffi::OsString;
+use std::mem::MaybeUninit;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path};
 
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 
 pub const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Bytes for the names of a directory that one call returns.
+const NAMES: usize = 32 * 1024;
 
 /// Opens the directory at an absolute path.
 pub fn open_root(path: &Path) -> Result<OwnedFd, Errno> {
@@ -49,4 +55,20 @@ pub fn open_file(
         Err(Errno::PERM) => openat(directory, name, flags, Mode::empty()),
         opened => opened,
     }
+}
+
+/// The names in a directory in the order of their bytes, and the types as far as the directory tells.
+pub fn names(directory: &OwnedFd) -> Result<Vec<(OsString, FileType)>, Errno> {
+    let mut buffer = vec![MaybeUninit::uninit(); NAMES];
+    let mut entries = RawDir::new(directory, &mut buffer);
+    let mut names = Vec::new();
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push((OsString::from_vec(name.to_vec()), entry.file_type()));
+        }
+    }
+    names.sort_unstable_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
+    Ok(names)
 }

@@ -1,21 +1,14 @@
 //! Copying a listing.
 
-use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::path::Path;
 
-use rayon::ThreadPool;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, readlinkat, statat, symlinkat, utimensat};
-use rustix::io::Errno;
-
-use super::batch::{each, with_threads};
-use super::content::{Abilities, Copier, Failure, settled};
-use super::destination::{Destination, times};
+use super::batch::with_threads;
+use super::copy::Copy;
+use super::destination::Destination;
 use super::error::SourceError;
-use super::handle::open_below;
-use super::listing::{Directory, Entry, Kind, Stamp};
+use super::links::Links;
+use super::listing::Listing;
+use super::made::MadeFiles;
 use super::options::Options;
 use super::progress::Progress;
 use super::project::Project;
@@ -23,19 +16,15 @@ use super::scan::scan;
 use super::selection::Selection;
 use super::settle::settle;
 
-/// How many files of a directory a thread copies before it looks for others.
-const BATCH: usize = 256;
-
-/// Files of this size and more are copied first, so that no thread has one at the end while others have nothing.
-const LARGE: u64 = 4 << 20;
-
 /// What an import did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// Regular files and links.
+    /// Regular files and links that were copied.
     pub files: u64,
-    /// Of the content of files, without holes.
+    /// Of the content of these files, without holes.
     pub bytes: u64,
+    /// Regular files and links that an earlier import had copied, and that are still equal.
+    pub kept: u64,
     /// What people should know, such as entries that were skipped.
     pub notices: Vec<String>,
 }
@@ -51,11 +40,23 @@ pub fn import(
     to: &Path,
     progress: &Progress,
 ) -> Result<Imported, SourceError> {
+    whole(project, selection, options, to, progress, None).map(|(imported, _)| imported)
+}
+
+/// The same. Returns what was copied too, and notes it in `made`.
+pub fn whole(
+    project: &Project,
+    selection: &Selection,
+    options: &Options,
+    to: &Path,
+    progress: &Progress,
+    made: Option<&MadeFiles>,
+) -> Result<(Imported, Listing), SourceError> {
     let destination = Destination::open(to)?;
     let mut options = options.clone();
     options.left_out.push(to.to_owned());
     let mut listing = scan(project, selection, &options, progress)?;
-    let copy = Copy::new(&destination, progress);
+    let copy = Copy::new(&destination, progress, made);
     let links = Links::of(&listing.directories);
     with_threads(|pool| {
         copy.directories(pool, &listing.directories)?;
@@ -67,334 +68,7 @@ pub fn import(
         settle(&copy, pool, &mut listing)?;
         copy.finish(pool, &listing.directories)
     })??;
-    let (files, bytes) = (copy.files.into_inner(), copy.bytes.into_inner());
-    Ok(Imported { files, bytes, notices: listing.notices })
+    let (files, bytes) = copy.counted();
+    let notices = std::mem::take(&mut listing.notices);
+    Ok((Imported { files, bytes, kept: 0, notices }, listing))
 }
-
-/// A copy that is being made.
-pub struct Copy<'a> {
-    pub destination: &'a Destination,
-    pub progress: &'a Progress,
-    abilities: Abilities,
-    files: AtomicU64,
-    bytes: AtomicU64,
-    /// Device and inode of files with several names that were copied as they were listed.
-    linkable: Mutex<HashSet<(u64, u64)>>,
-}
-
-/// Files that have several names in a listing: the place of the first, and of all others.
-#[derive(Default)]
-pub struct Links {
-    first: HashMap<(u64, u64), (usize, usize)>,
-    others: HashSet<(usize, usize)>,
-}
-
-/// Entries of one directory that one thread copies.
-struct Batch<'a> {
-    directory: &'a Directory,
-    number: usize,
-    start: usize,
-    end: usize,
-}
-
-impl Links {
-    fn of(directories: &[Directory]) -> Self {
-        let mut links = Self::default();
-        for (number, directory) in directories.iter().enumerate() {
-            for (at, entry) in directory.entries.iter().enumerate() {
-                if entry.kind == Kind::File && entry.stamp.links > 1 {
-                    let place = (number, at);
-                    let first = *links.first.entry(entry.identity()).or_insert(place);
-                    if first != place {
-                        links.others.insert(place);
-                    }
-                }
-            }
-        }
-        links
-    }
-}
-
-impl Entry {
-    fn identity(&self) -> (u64, u64) {
-        (self.stamp.device, self.stamp.inode)
-    }
-}
-
-impl<'a> Copy<'a> {
-    fn new(destination: &'a Destination, progress: &'a Progress) -> Self {
-        Self {
-            destination,
-            progress,
-            abilities: Abilities::default(),
-            files: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            linkable: Mutex::default(),
-        }
-    }
-
-    /// Makes directories, those above before those below.
-    pub fn directories(
-        &self,
-        pool: &ThreadPool,
-        directories: &[Directory],
-    ) -> Result<(), SourceError> {
-        for level in by_depth(directories) {
-            each(
-                pool,
-                &level,
-                || (),
-                |(), directory| {
-                    self.progress.check()?;
-                    self.destination.make(&directory.path)
-                },
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Copies all entries but further names of files.
-    pub fn entries(
-        &self,
-        pool: &ThreadPool,
-        directories: &[Directory],
-        links: &Links,
-    ) -> Result<(), SourceError> {
-        let (mut batches, mut rest) = (Vec::new(), Vec::new());
-        for (number, directory) in directories.iter().enumerate() {
-            let mut start = 0;
-            for (at, entry) in directory.entries.iter().enumerate() {
-                if entry.stamp.size >= LARGE {
-                    rest.push(Batch { directory, number, start, end: at });
-                    batches.push(Batch { directory, number, start: at, end: at + 1 });
-                    start = at + 1;
-                } else if at + 1 - start == BATCH {
-                    rest.push(Batch { directory, number, start, end: at + 1 });
-                    start = at + 1;
-                }
-            }
-            rest.push(Batch { directory, number, start, end: directory.entries.len() });
-        }
-        batches.extend(rest.into_iter().filter(|batch| batch.start < batch.end));
-        let copier = || Copier::new(&self.abilities, self.progress);
-        each(pool, &batches, copier, |copier, batch| self.batch(copier, batch, links))
-    }
-
-    fn batch(
-        &self,
-        copier: &mut Copier<'_>,
-        batch: &Batch<'_>,
-        links: &Links,
-    ) -> Result<(), SourceError> {
-        let Batch { directory, number, start, end } = *batch;
-        let Some(from) = open_source(directory)? else { return Ok(()) };
-        let to = self.destination.directory(&directory.path)?;
-        for at in start..end {
-            self.progress.check()?;
-            if links.others.is_empty() || !links.others.contains(&(number, at)) {
-                self.entry(copier, directory, &directory.entries[at], from.as_fd(), to.as_fd())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn entry(
-        &self,
-        copier: &mut Copier<'_>,
-        directory: &Directory,
-        entry: &Entry,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-    ) -> Result<(), SourceError> {
-        let copied = match entry.kind {
-            Kind::Symlink => self.symlink(directory, entry, from, to)?,
-            Kind::File => self.file(copier, directory, entry, from, to)?,
-        };
-        if let Some(bytes) = copied {
-            self.count(bytes);
-        }
-        Ok(())
-    }
-
-    fn count(&self, bytes: u64) {
-        self.files.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.progress.add(1, bytes);
-    }
-
-    /// Returns how many bytes were copied, and `None` if nothing was.
-    fn file(
-        &self,
-        copier: &mut Copier<'_>,
-        directory: &Directory,
-        entry: &Entry,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-    ) -> Result<Option<u64>, SourceError> {
-        let path = &directory.path.join(&entry.name);
-        let mut target: Option<(OwnedFd, u32)> = None;
-        let copied = settled(from, entry, path, |file, stamp| {
-            let made = match target.take() {
-                Some((made, mode)) => {
-                    restart(&made).map_err(Failure::Write)?;
-                    (made, mode)
-                }
-                None => match self.destination.create(to, &entry.name, stamp.mode) {
-                    Ok(made) => (made, stamp.mode),
-                    // The same object from another repository.
-                    Err(Errno::EXIST) if directory.from.is_merged => return Ok(0),
-                    Err(errno) => return Err(Failure::Write(errno)),
-                },
-            };
-            let (made, _) = target.insert(made);
-            copier.copy(file, made, stamp)
-        })?;
-        let write = |errno| SourceError::write(path, errno);
-        match (copied, target) {
-            (Some((stamp, bytes)), Some((made, mode))) => {
-                self.destination.finish_file(&made, mode, &stamp).map_err(write)?;
-                if stamp.links > 1 && stamp.inode == entry.stamp.inode {
-                    let mut linkable = self.linkable.lock().unwrap_or_else(PoisonError::into_inner);
-                    linkable.insert(entry.identity());
-                }
-                Ok(Some(bytes))
-            }
-            (None, Some(_)) => {
-                rustix::fs::unlinkat(to, &*entry.name, AtFlags::empty()).map_err(write)?;
-                Ok(None)
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn symlink(
-        &self,
-        directory: &Directory,
-        entry: &Entry,
-        from: BorrowedFd<'_>,
-        to: BorrowedFd<'_>,
-    ) -> Result<Option<u64>, SourceError> {
-        let path = &directory.path.join(&entry.name);
-        let target = match readlinkat(from, &*entry.name, Vec::new()) {
-            Ok(target) => target,
-            // It has gone, or something else has taken its place.
-            Err(Errno::NOENT | Errno::INVAL) => return Ok(None),
-            Err(errno) => return Err(SourceError::read(path, errno)),
-        };
-        let write = |errno| SourceError::write(path, errno);
-        match symlinkat(target.as_c_str(), to, &*entry.name) {
-            Err(Errno::EXIST) if directory.from.is_merged => return Ok(None),
-            made => made.map_err(write)?,
-        }
-        let times = times(&entry.stamp);
-        utimensat(to, &*entry.name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(write)?;
-        Ok(Some(0))
-    }
-
-    /// Makes further names of files that have several.
-    fn links(&self, directories: &[Directory], links: &Links) -> Result<(), SourceError> {
-        let mut copier = None;
-        let mut others: Vec<_> = links.others.iter().collect();
-        others.sort_unstable();
-        for &&(number, at) in &others {
-            self.progress.check()?;
-            let directory = &directories[number];
-            let entry = &directory.entries[at];
-            let Some(from) = open_source(directory)? else { continue };
-            let is_copied = self
-                .linkable
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .contains(&entry.identity());
-            let still = match statat(&from, &*entry.name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => Stamp::of(&stat),
-                Err(Errno::NOENT) => continue,
-                Err(errno) => {
-                    return Err(SourceError::read(&directory.path.join(&entry.name), errno));
-                }
-            };
-            let is_same = (still.device, still.inode) == entry.identity();
-            match links.first.get(&entry.identity()) {
-                Some(&(first, at)) if is_copied && is_same => {
-                    let first_name = &directories[first].entries[at].name;
-                    let first = (&*directories[first].path, &**first_name);
-                    self.destination.link(first, (&directory.path, &entry.name))?;
-                    self.count(0);
-                }
-                // The files went different ways since they were listed.
-                _ => {
-                    let to = self.destination.directory(&directory.path)?;
-                    let copier =
-                        copier.get_or_insert_with(|| Copier::new(&self.abilities, self.progress));
-                    self.entry(copier, directory, entry, from.as_fd(), to.as_fd())?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes a file that has no equal in the project.
-    pub fn write(&self, path: &Path, content: &[u8]) -> Result<(), SourceError> {
-        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
-        self.destination.remove(parent, name)?;
-        let directory = self.destination.directory(parent)?;
-        let failed = |errno| SourceError::write(path, errno);
-        let file = self.destination.create(directory, name, 0o644).map_err(failed)?;
-        let written = std::io::Write::write_all(&mut std::fs::File::from(file), content);
-        written.map_err(|error| failed(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        self.count(content.len() as u64);
-        Ok(())
-    }
-
-    /// Gives directories their modes and times, those below before those above.
-    fn finish(&self, pool: &ThreadPool, directories: &[Directory]) -> Result<(), SourceError> {
-        for level in by_depth(directories).into_iter().rev() {
-            each(
-                pool,
-                &level,
-                || (),
-                |(), directory| {
-                    self.progress.check()?;
-                    if directory.path.as_os_str().is_empty() {
-                        return Ok(());
-                    }
-                    self.destination.finish(&directory.path, &directory.stamp)
-                },
-            )?;
-        }
-        Ok(())
-    }
-}
-
-/// Opens the directory that entries are read from. `None` if it is gone.
-fn open_source(directory: &Directory) -> Result<Option<OwnedFd>, SourceError> {
-    match open_below(&directory.from.root, &directory.from.path) {
-        Ok(opened) => Ok(Some(opened)),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-        Err(errno) => Err(SourceError::read(&directory.path, errno)),
-    }
-}
-
-/// Makes a file empty again.
-fn restart(file: &OwnedFd) -> Result<(), Errno> {
-    rustix::fs::ftruncate(file, 0)?;
-    rustix::fs::seek(file, rustix::fs::SeekFrom::Start(0)).map(drop)
-}
-
-/// Directories by how deep they are. Those without a name stand for the copy itself.
-fn by_depth(directories: &[Directory]) -> Vec<Vec<&Directory>> {
-    let mut levels: Vec<Vec<&Directory>> = Vec::new();
-    for directory in directories {
-        let depth = directory.path.components().count();
-        if levels.len() <= depth {
-            levels.resize_with(depth + 1, Vec::new);
-        }
-        if depth > 0 {
-            levels[depth].push(directory);
-        }
-    }
-    levels
-}
-
-/// The path of an entry in the copy.
-pub type Key<'a> = (&'a PathBuf, &'a std::ffi::OsString);

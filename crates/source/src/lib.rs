@@ -2,7 +2,7 @@
 //!
 //! [`Project::find`] says which directory the project of a pipeline is. A [`Selection`] says which part of it
 //! is meant. [`import`] copies that part, with uncommitted and untracked files, and without what ignore rules
-//! leave out. [`scan`] lists the same files without copying them, and [`hash_files`] hashes some of them.
+//! leave out. [`import_indexed`] does that too, and [`import_again`] brings its copy up to date. [`scan`] lists the same files without copying them, and [`hash_files`] hashes some of them.
 //!
 //! **What is left out.** The rules are those of git: every `.gitignore`, `.git/info/exclude` and the user's
 //! `core.excludesFile`. They hold in directories without git too. A file that git tracks stays, whatever they
@@ -22,19 +22,26 @@
 //! monitor runs. Files are opened below a handle of the project without following links, so no link that
 //! appears meanwhile leads out of it.
 
+mod again;
 mod batch;
 mod content;
+mod copy;
 mod destination;
+mod directories;
 mod error;
+mod further_names;
 mod git_config;
 mod git_file;
 mod git_index;
+mod git_place;
 mod git_tree;
 mod glob;
 mod handle;
 mod hash;
 mod import;
+mod links;
 mod listing;
+mod made;
 mod name;
 mod notices;
 mod options;
@@ -47,6 +54,7 @@ mod selection;
 mod settle;
 mod walk;
 
+pub use again::{Again, Kept, import_again, import_indexed};
 pub use error::SourceError;
 pub use hash::hash_files;
 pub use import::{Imported, import};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FileType, Stat};
 
-use super::git_tree::Placed;
+use super::git_place::Placed;
 
 /// The files of a selection, and where each of them stands in a copy.
 #[derive(Debug, Default)]

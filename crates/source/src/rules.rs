@@ -33,6 +33,8 @@ pub struct Rules {
     ci: Option<Gitignore>,
     /// If the directory is the top of one.
     work_tree: Option<WorkTree>,
+    /// Whether there are any rules at all, here or above.
+    has_any: bool,
 }
 
 #[derive(Debug)]
@@ -114,7 +116,12 @@ impl Reading<'_> {
             tracked: OnceLock::new(),
             repository,
         });
-        Ok(Arc::new(Rules { above, place: place.to_owned(), git, ci, work_tree }))
+        let has_exclude = work_tree.as_ref().is_some_and(|top| top.exclude.is_some());
+        let has_any = git.is_some()
+            || ci.is_some()
+            || has_exclude
+            || above.as_ref().is_some_and(|above| above.has_any);
+        Ok(Arc::new(Rules { above, place: place.to_owned(), git, ci, work_tree, has_any }))
     }
 
     /// The rules of a file outside of the project, if it is there.
@@ -160,6 +167,9 @@ impl Rules {
         is_directory: bool,
         tracked_only: bool,
     ) -> Verdict {
+        if !self.has_any && reading.global.is_none() && !tracked_only {
+            return Verdict::Taken;
+        }
         let ci = self.levels().find_map(|level| level.said(level.ci.as_ref(), place, is_directory));
         if ci == Some(true) {
             return Verdict::LeftOut;
@@ -211,6 +221,8 @@ impl Rules {
     }
 
     fn said(&self, rules: Option<&Gitignore>, place: &Path, is_directory: bool) -> Option<bool> {
+        // Most directories have none.
+        rules?;
         said(rules, place.strip_prefix(&self.place).unwrap_or(place), is_directory)
     }
 }

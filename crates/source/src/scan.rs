@@ -10,9 +10,10 @@ use rustix::io::Errno;
 
 use super::batch::with_threads;
 use super::error::{SourceError, shown};
+use super::git_place;
 use super::git_tree;
 use super::glob::Globs;
-use super::handle::{open_below, open_root};
+use super::handle::{names, open_below, open_root};
 use super::listing::{Directory, Entry, From, Kind, Listing, Stamp};
 use super::notices::Notices;
 use super::options::Options;
@@ -21,7 +22,7 @@ use super::project::{Project, work_tree_above};
 use super::repository::Repository;
 use super::rules::{Present, Reading, Rules};
 use super::selection::Selection;
-use super::walk::{Found, FoundDirectory, Level, Walk, names};
+use super::walk::{Found, FoundDirectory, Level, Walk};
 
 /// How many names an error lists at most.
 const LISTED: usize = 10;
@@ -78,9 +79,11 @@ pub fn scan(
             listing.directories.iter().map(|directory| &*directory.path).collect();
         let repositories: Vec<_> =
             repositories.into_iter().filter(|(path, _)| kept.contains(&**path)).collect();
-        listing.repositories = git_tree::place(&absolute, repositories, &notices);
+        listing.repositories = git_place::place(&absolute, repositories, &notices);
         listing.written = git_tree::written(&listing.repositories)?;
-        let trees = git_tree::list(&listing.repositories, &listing.written, &notices, progress)?;
+        let trees = with_threads(|_| {
+            git_tree::list(&listing.repositories, &listing.written, &notices, progress)
+        })??;
         listing.repositories_at = listing.directories.len();
         listing.directories.extend(trees);
     }

@@ -8,23 +8,25 @@ use std::collections::{HashMap, HashSet};
 
 use rayon::ThreadPool;
 
+use super::copy::{Copy, Key};
 use super::error::SourceError;
 use super::git_tree;
-use super::import::{Copy, Key, Links};
-use super::listing::{Directory, Listing, Stamp};
+use super::links::Links;
+use super::listing::{Directory, Entry, Listing, Stamp};
 use super::notices::Notices;
 
 /// How often a repository is listed at most.
 const ROUNDS: u32 = 8;
 
-/// Brings the repositories of a copy up to date.
+/// Brings the repositories of a copy up to date. Returns whether anything had changed.
 pub fn settle(
     copy: &Copy<'_>,
     pool: &ThreadPool,
     listing: &mut Listing,
-) -> Result<(), SourceError> {
+) -> Result<bool, SourceError> {
+    let mut has_changed = false;
     if listing.repositories.is_empty() {
-        return Ok(());
+        return Ok(has_changed);
     }
     for _ in 0..ROUNDS {
         let written = git_tree::written(&listing.repositories)?;
@@ -43,10 +45,12 @@ pub fn settle(
         let Some(Changes { removed, removed_directories, new }) = changed else {
             listing.directories.extend(again);
             if is_same {
-                return Ok(());
+                return Ok(has_changed);
             }
+            has_changed = true;
             continue;
         };
+        has_changed = true;
         for (directory, name) in removed {
             copy.destination.remove(directory, name)?;
         }
@@ -71,6 +75,9 @@ struct Changes<'a> {
 
 /// What is different between two listings. `None` if nothing is.
 fn changed<'a>(old: &'a [Directory], again: &[Directory]) -> Option<Changes<'a>> {
+    if is_same(old, again) {
+        return None;
+    }
     let (before, after) = (stamps(old), stamps(again));
     let removed: Vec<_> = before
         .iter()
@@ -96,6 +103,19 @@ fn changed<'a>(old: &'a [Directory], again: &[Directory]) -> Option<Changes<'a>>
     }
     let is_same = removed.is_empty() && removed_directories.is_empty() && new.is_empty();
     (!is_same).then_some(Changes { removed, removed_directories, new })
+}
+
+/// Whether two listings have the same files in the same order, which is what most are.
+fn is_same(old: &[Directory], again: &[Directory]) -> bool {
+    let is_same_entry = |(one, other): (&Entry, &Entry)| {
+        one.name == other.name && one.stamp.is_same_content(&other.stamp)
+    };
+    let is_same_directory = |(one, other): (&Directory, &Directory)| {
+        one.path == other.path
+            && one.entries.len() == other.entries.len()
+            && one.entries.iter().zip(&other.entries).all(is_same_entry)
+    };
+    old.len() == again.len() && old.iter().zip(again).all(is_same_directory)
 }
 
 /// The stamp of each file. Of several with one path the first is copied.

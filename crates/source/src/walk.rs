@@ -1,27 +1,23 @@
 //! The files of a selection, found by several threads.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::mem::MaybeUninit;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::Scope;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, FileType, RawDir, fstat, statat};
+use rustix::fs::{AtFlags, FileType, fstat, statat};
 use rustix::io::Errno;
 
 use super::error::{SourceError, shown};
 use super::glob::Globs;
-use super::handle::open_below;
+use super::handle::{names, open_below};
 use super::listing::{Entry, Kind, Stamp};
 use super::progress::Progress;
 use super::repository::Repository;
 use super::rules::{Present, Reading, Rules, Verdict};
-
-/// Bytes for the names of a directory that one call returns.
-const NAMES: usize = 32 * 1024;
 
 pub struct Walk<'a> {
     /// The selected directory.
@@ -70,6 +66,29 @@ pub struct Level {
     pub rules: Option<Arc<Rules>>,
     pub tracked_only: bool,
     pub is_included: bool,
+}
+
+/// The path of a directory, with room for a name at its end.
+struct Below {
+    bytes: Vec<u8>,
+    /// How many bytes are in front of the name.
+    length: usize,
+}
+
+impl Below {
+    fn new(directory: &Path) -> Self {
+        let mut bytes = directory.as_os_str().as_bytes().to_vec();
+        if !bytes.is_empty() {
+            bytes.push(b'/');
+        }
+        Self { length: bytes.len(), bytes }
+    }
+
+    fn entry(&mut self, name: &OsStr) -> &Path {
+        self.bytes.truncate(self.length);
+        self.bytes.extend_from_slice(name.as_bytes());
+        Path::new(OsStr::from_bytes(&self.bytes))
+    }
 }
 
 impl Walk<'_> {
@@ -127,7 +146,10 @@ impl Walk<'_> {
             Err(errno) => return Err(failed(errno)),
         };
         let place = self.place.join(&level.path);
-        let has = |name: &str| names.iter().any(|(known, _)| known == name);
+        let has = |name: &str| {
+            let bytes = name.as_bytes();
+            names.binary_search_by(|(known, _)| known.as_bytes().cmp(bytes)).is_ok()
+        };
         let has_git = has(".git");
         let absolute = || self.absolute.join(&level.path);
         let repository = if has_git { Repository::of(&absolute()) } else { None };
@@ -167,6 +189,8 @@ impl Walk<'_> {
         };
         let mut entries = Vec::with_capacity(names.len());
         let mut below = Vec::new();
+        // Names are put at the end of these, instead of being joined to a new path each.
+        let (mut path, mut place) = (Below::new(&level.path), Below::new(&place));
         for (name, mut kind) in names {
             if name == ".git" {
                 continue;
@@ -178,21 +202,24 @@ impl Walk<'_> {
                 stamp = Some(found);
             }
             let is_directory = kind == FileType::Directory;
-            let path = level.path.join(&name);
+            let path = path.entry(&name);
             let verdict = match &rules {
-                Some(rules) => {
-                    let place = place.join(&name);
-                    rules.verdict(&self.reading, &place, is_directory, level.tracked_only)
-                }
+                Some(rules) => rules.verdict(
+                    &self.reading,
+                    place.entry(&name),
+                    is_directory,
+                    level.tracked_only,
+                ),
                 None => Verdict::Taken,
             };
-            if verdict == Verdict::LeftOut || self.exclude.matches(&path, is_directory, false) {
+            if verdict == Verdict::LeftOut || self.exclude.matches(path, is_directory, false) {
                 continue;
             }
-            let is_included = self.include.matches(&path, is_directory, level.is_included);
+            let is_included = self.include.matches(path, is_directory, level.is_included);
             if is_directory {
                 let tracked_only = verdict == Verdict::TrackedOnly;
-                below.push(Level { path, rules: rules.clone(), tracked_only, is_included });
+                let rules = rules.clone();
+                below.push(Level { path: path.to_owned(), rules, tracked_only, is_included });
                 continue;
             }
             if !is_included {
@@ -208,7 +235,7 @@ impl Walk<'_> {
                 // It has become one since its name was read: what was there has gone.
                 Some((_, FileType::Directory)) | None => continue,
                 Some(_) => {
-                    let path = shown(&path);
+                    let path = shown(path);
                     self.reading
                         .notices
                         .add(format!("`{path}` is a socket, a pipe or a device, it was left out"));
@@ -239,20 +266,4 @@ impl Walk<'_> {
             Err(errno) => Err(SourceError::read(&parent.join(name), errno)),
         }
     }
-}
-
-/// The names in a directory in the order of their bytes, and the types as far as the directory tells.
-pub fn names(directory: &OwnedFd) -> Result<Vec<(OsString, FileType)>, Errno> {
-    let mut buffer = vec![MaybeUninit::uninit(); NAMES];
-    let mut entries = RawDir::new(directory, &mut buffer);
-    let mut names = Vec::new();
-    while let Some(entry) = entries.next() {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push((OsString::from_vec(name.to_vec()), entry.file_type()));
-        }
-    }
-    names.sort_unstable_by(|(one, _), (other, _)| one.as_bytes().cmp(other.as_bytes()));
-    Ok(names)
 }

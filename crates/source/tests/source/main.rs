@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+mod again;
+mod again_random;
 mod changing;
 mod fidelity;
 mod git;
@@ -30,7 +32,15 @@ pub struct Place {
 
 impl Place {
     pub fn empty() -> Self {
-        let top = tempfile::tempdir().unwrap();
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    /// On a file system that tells of changes, which that of temporary files may not do.
+    pub fn on_disk() -> Self {
+        Self::at(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap())
+    }
+
+    fn at(top: TempDir) -> Self {
         let path = top.path().canonicalize().unwrap();
         fs::create_dir(path.join("project")).unwrap();
         Self { _top: top, root: path.join("project"), top: path }
