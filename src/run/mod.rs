@@ -1,6 +1,7 @@
 //! The story of one run.
 
 mod closing;
+mod watch;
 
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
@@ -9,8 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use nix::libc;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::context::{Given, RunContext};
@@ -25,6 +24,7 @@ use crate::process::panic;
 use crate::process::state;
 use crate::report::{Format, ReportError, Reporter};
 use crate::run::closing::{close, within};
+use crate::run::watch::watch;
 use crate::script::{Engine, EngineOptions, ScriptError};
 use crate::shell::{FailureShell, UserTerminal};
 use crate::stop::{Stop, StopReason};
@@ -465,52 +465,6 @@ async fn settle(engine: &mut Engine, stop: &Stop, context: &RunContext) -> Resul
         Some(reason) => Err(RunError::Stopped(reason)),
         None => Ok(outcome?),
     }
-}
-
-fn ignores_hangup() -> bool {
-    let mut action = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: without a new action, `sigaction` only writes the current one, for which there is room;
-    // it is read when the call says that it was written.
-    unsafe {
-        libc::sigaction(libc::SIGHUP, std::ptr::null(), action.as_mut_ptr()) == 0
-            && action.assume_init().sa_sigaction == libc::SIG_IGN
-    }
-}
-
-/// Turns signals and the timeout into a request to stop. The second signal ends the process.
-fn watch(stop: &Arc<Stop>, options: &RunOptions) -> std::io::Result<()> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    // Under `nohup` a hangup is ignored, and stays so.
-    let mut hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
-    let (signalled, terminal) = (stop.clone(), options.terminal.clone());
-    let (driver, abandoned) = (options.driver.clone(), options.abandoned);
-    tokio::spawn(async move {
-        let mut next = async || {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                Some(_) = async { hangup.as_mut()?.recv().await } => {}
-            }
-        };
-        next().await;
-        signalled.request(StopReason::Interrupted);
-        next().await;
-        if let Some(terminal) = terminal {
-            terminal.leave();
-        }
-        abandoned(&driver);
-        // Without this process, the driver's own safeguards end the tasks.
-        std::process::exit(130);
-    });
-    if let Some(after) = options.timeout {
-        let (stop, asked) = (stop.clone(), options.asked);
-        tokio::spawn(async move {
-            stop.clock().sleep(after.saturating_sub(asked.elapsed())).await;
-            stop.request(StopReason::TimedOut(after));
-        });
-    }
-    Ok(())
 }
 
 /// The name of this machine, if it has one that is text.

@@ -27,6 +27,7 @@ mod isolate_limits;
 mod json;
 mod json_run;
 mod local_cache;
+mod local_cache_size;
 mod log;
 mod mounts;
 mod native;
