@@ -2,7 +2,8 @@
 //!
 //! [`Project::find`] says which directory the project of a pipeline is. A [`Selection`] says which part of it
 //! is meant. [`import`] copies that part, with uncommitted and untracked files, and without what ignore rules
-//! leave out. [`import_indexed`] does that too, and [`import_again`] brings its copy up to date. [`scan`] lists the same files without copying them, and [`hash_files`] hashes some of them.
+//! leave out. [`import_indexed`] does that too, and [`import_again`] brings its copy up to date. [`scan`] lists
+//! the same files without copying them, and [`hash_files`] hashes some of them.
 //!
 //! **What is left out.** The rules are those of git: every `.gitignore`, `.git/info/exclude` and the user's
 //! `core.excludesFile`. They hold in directories without git too. A file that git tracks stays, whatever they

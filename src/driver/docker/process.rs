@@ -10,8 +10,8 @@ pub trait Process: Sync {
     /// The exit code, when there is one. `drained` fires at the end of the output.
     async fn code(&self, drained: &CancellationToken) -> Result<i64, Error>;
 
-    /// Sends a signal to all that the command has started, and returns when it is sent. A command that has ended by itself does not
-    /// mind, and if the engine is gone, waiting for the command ends as well.
+    /// Sends a signal to all that the command has started, and returns when it is sent. A command that has ended
+    /// by itself does not mind, and if the engine is gone, waiting for the command ends as well.
     async fn signal(&self, signal: Signal);
 
     /// Whether an init process [reports](super::init) on the command.
