@@ -1,8 +1,8 @@
 //! Which entries of a directory for artifacts are ours.
 //!
 //! An artifact replaces an older one of its name, and nothing that somebody else has put there. So a file in
-//! the directory, or for `--output` in the state directory, names each artifact with what tells it from any other file: its device, its inode and the time
-//! when it was made. An entry is ours if all of them are the same.
+//! the directory, or for `--output` in the state directory, names each artifact with what tells it from any other
+//! file: its device, its inode and the time when it was made. An entry is ours if all of them are the same.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
