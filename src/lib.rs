@@ -7,7 +7,6 @@
 
 pub mod cli;
 pub mod context;
-pub mod diagnostic;
 pub mod driver;
 pub mod event;
 pub mod pipeline;

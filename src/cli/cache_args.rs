@@ -9,8 +9,8 @@ use bytesize::ByteSize;
 use clap::Args;
 
 use super::Failure;
-use crate::diagnostic::Diagnostic;
 use crate::volume::{DEFAULT_SIZE, LocalStore};
+use diagnostic::Diagnostic;
 use spec::masked;
 use store::{CacheConfig, CacheConfigError};
 

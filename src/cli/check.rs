@@ -7,11 +7,11 @@ use serde_json::json;
 use super::secrets::SecretArgs;
 use super::vars::VarArgs;
 use super::{Failure, Problem, write_out};
-use crate::diagnostic::Diagnostic;
 use crate::pipeline::{self, Language};
 use crate::process::masking;
 use crate::report::json_text;
 use crate::script::{self, ScriptError};
+use diagnostic::Diagnostic;
 
 /// Checks a pipeline without running it.
 #[derive(Args)]

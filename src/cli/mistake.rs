@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 
 use super::{Problem, print};
-use crate::diagnostic::Diagnostic;
+use diagnostic::Diagnostic;
 use spec::masked;
 
 /// Prints the error, or the help that was asked for. The exit code is 2 for an error.

@@ -8,6 +8,8 @@ use ::source::Project;
 use anyhow::{Error, anyhow};
 use bytesize::ByteSize;
 use clap::Args;
+use concourse::Selection;
+use diagnostic::Diagnostic;
 
 use super::cache_args::CacheArgs;
 use super::output::OutputArg;
@@ -15,10 +17,8 @@ use super::secrets::SecretArgs;
 use super::vars::VarArgs;
 use super::{Failure, Problem, attended};
 use crate::context::Given;
-use crate::diagnostic::Diagnostic;
 use crate::driver::dsn::{Dsn, DsnError};
 use crate::driver::{DRIVERS, DriverConfig, Interrupted};
-use crate::pipeline::yaml::Selection;
 use crate::pipeline::{self, Language, Program, Source};
 use crate::process::{limits, masking};
 use crate::project::{ARTIFACTS, Directories};
@@ -356,7 +356,7 @@ impl Run {
                 true => checked.with_images(),
                 false => checked
                     .without_images()
-                    .and_then(|()| checked.without_secret_addresses(&secrets)),
+                    .and_then(|()| checked.without_secret_addresses(|text| secrets.within(text))),
             };
             check.map_err(Failure::invalid)?;
             Ok((Program::Plan(checked.to_json()), checked.notices))

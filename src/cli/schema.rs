@@ -1,7 +1,6 @@
 use clap::Args;
 
 use super::{Failure, write_out};
-use crate::pipeline::yaml;
 
 /// Prints the JSON Schema of YAML pipelines, for editors.
 #[derive(Args)]
@@ -9,6 +8,6 @@ pub struct Schema {}
 
 impl Schema {
     pub fn execute(self) -> Result<(), Failure> {
-        write_out(&yaml::schema())
+        write_out(&concourse::schema())
     }
 }

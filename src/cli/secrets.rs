@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
-use crate::diagnostic::Diagnostic;
 use crate::process::masking;
 use crate::secret::{self, Secrets};
+use diagnostic::Diagnostic;
 
 /// Secrets that the pipeline may hand to its tasks.
 #[derive(Args, Clone, Default)]

@@ -4,9 +4,9 @@ use clap::Args;
 
 use super::vars::VarArgs;
 use super::{Failure, write_out};
-use crate::diagnostic::Diagnostic;
-use crate::pipeline::{self, Language, yaml};
+use crate::pipeline::{self, Language};
 use crate::secret::Secrets;
+use diagnostic::Diagnostic;
 
 /// Prints a YAML pipeline as a TypeScript pipeline that does the same.
 #[derive(Args)]
@@ -28,6 +28,6 @@ impl Transpile {
             )));
         }
         let checked = self.vars.load(&source, &[], &Secrets::default())?;
-        write_out(&yaml::transpile(&checked.plan, &source.given))
+        write_out(&pipeline::transpile(&checked.plan, &source.given))
     }
 }

@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use concourse::{Checked, VarOptions};
 
 use super::{Failure, Problem};
 use crate::pipeline::Source;
-use crate::pipeline::yaml::{self, Checked, VarOptions};
-use crate::secret::Secrets;
+use crate::secret::{Secrets, as_text};
 
 /// Values of `((vars))`.
 #[derive(Args, Clone)]
@@ -34,9 +34,11 @@ impl VarArgs {
         secrets: &Secrets,
     ) -> Result<Checked, Failure> {
         let (vars, files) = (self.vars.clone(), self.files.clone());
-        let (inputs, secrets) = (inputs.to_vec(), secrets.clone());
+        // A secret that is no text stands in no document. It is missed where somebody refers to it.
+        let text = |(name, value): (&str, _)| Some((name.to_owned(), as_text(value)?.to_owned()));
+        let (inputs, secrets) = (inputs.to_vec(), secrets.iter().filter_map(text).collect());
         let options = VarOptions { vars, files, inputs, secrets };
-        yaml::load(source, &options).map_err(|diagnostics| Failure {
+        concourse::load(source.document(), &options).map_err(|diagnostics| Failure {
             problem: Problem::Diagnostics(diagnostics),
             exit_code: 2,
         })

@@ -1,11 +1,14 @@
 //! From what the user names on the command line to a pipeline that can be run.
 
 pub mod project;
-pub mod yaml;
+mod transpile;
 
 use std::path::{Path, PathBuf};
 
-use crate::diagnostic::Diagnostic;
+use concourse::{Document, STDIN};
+use diagnostic::Diagnostic;
+
+pub use transpile::transpile;
 
 /// A pipeline's file, before anybody has read it.
 #[derive(Clone, Debug)]
@@ -69,15 +72,20 @@ pub fn locate(given: &Path) -> Result<Source, Box<Diagnostic>> {
     Ok(Source { given: name.to_string(), file, language })
 }
 
-/// The name of the standard input on the command line.
-pub const STDIN: &str = "-";
-
 const SUPPORTED: &str = "pipelines end in .ts, .mts, .js, .mjs, .yml or .yaml";
 
 impl Source {
     /// Whether it comes on the standard input.
     pub fn is_stdin(&self) -> bool {
         self.given == STDIN
+    }
+
+    /// What to read, if it is written in YAML.
+    pub fn document(&self) -> Document<'_> {
+        match self.is_stdin() {
+            true => Document::Stdin,
+            false => Document::File { given: &self.given, path: &self.file },
+        }
     }
 
     /// A name that is the same for every run of this file, and safe as a file name.

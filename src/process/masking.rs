@@ -8,7 +8,7 @@ use std::sync::{PoisonError, RwLock};
 
 use mask::{Masker, SecretSet, SecretValue};
 
-use crate::diagnostic::{Diagnostic, Place};
+use diagnostic::{Diagnostic, Place};
 
 static SECRETS: RwLock<Option<SecretSet>> = RwLock::new(None);
 

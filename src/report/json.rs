@@ -95,11 +95,11 @@ mod tests {
 
     use super::super::reporter::events::*;
     use super::*;
-    use crate::diagnostic::{Diagnostic, Place};
     use crate::event::{
         CacheOperation, CacheOutcome, CacheReport, RunEvent, RunStart, RunStatus, TaskStatus,
     };
     use crate::task::Stream;
+    use diagnostic::{Diagnostic, Place};
 
     fn line(kind: &RunEvent) -> String {
         let mut out = b"before\n".to_vec();

@@ -13,7 +13,6 @@ use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
 use crate::context::{Given, RunContext};
-use crate::diagnostic::Diagnostic;
 use crate::driver::{Driver, DriverConfig, DriverError, NoticeSink, RunIdentity};
 use crate::event::EventSink;
 use crate::event::{RunEvent, RunStart, RunStatus};
@@ -29,6 +28,7 @@ use crate::script::{Engine, EngineOptions, ScriptError};
 use crate::shell::{FailureShell, UserTerminal};
 use crate::stop::{Stop, StopReason};
 use crate::volume::{LocalStore, RunOutcome, VolumeCache};
+use diagnostic::Diagnostic;
 use mask::SecretSet;
 use store::CacheConfig;
 

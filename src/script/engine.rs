@@ -21,10 +21,10 @@ use super::shown_path::relative;
 use super::transpiler::plain_values_safely;
 use super::{buffers, extension, ops, settled};
 use crate::context::RunContext;
-use crate::diagnostic::{Diagnostic, Place};
 use crate::pipeline::Program;
 use crate::process::memory::Memory;
 use crate::process::panic::ISOLATE_THREAD;
+use diagnostic::{Diagnostic, Place};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/snapshot.bin"));
 

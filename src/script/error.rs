@@ -7,7 +7,7 @@ use deno_core::url::Url;
 
 use super::project::Project;
 use super::shown_path::relative;
-use crate::diagnostic::{Diagnostic, Place};
+use diagnostic::{Diagnostic, Place};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {

@@ -14,8 +14,8 @@ use deno_core::{JsRuntime, v8};
 use super::error::ScriptError;
 use super::guard::give_up;
 use super::ops::Resizable;
-use crate::diagnostic::Diagnostic;
 use crate::process::memory::Memory;
+use diagnostic::Diagnostic;
 
 /// How much more than its limit a heap may grow, in bytes, until the pipeline has ended.
 const RESERVE: usize = 64 * 1024 * 1024;

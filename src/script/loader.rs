@@ -19,8 +19,8 @@ use super::packages::Packages;
 use super::project::{Project, ReadError};
 use super::shown_path::relative;
 use super::transpiler::{LARGEST_SOURCE, Refusal, deepest, transpile_safely};
-use crate::diagnostic::Diagnostic;
 use crate::process::memory::Share;
+use diagnostic::Diagnostic;
 
 /// What a module may import, for errors that refuse something else.
 const SUPPORTED: &str = "a pipeline imports files by relative path (`./build.ts`), JSON with \

@@ -17,7 +17,7 @@ use super::error::{describe_js, no_disposals};
 use super::ops;
 use super::project::Project;
 use crate::context::RunContext;
-use crate::diagnostic::{Diagnostic, Place};
+use diagnostic::{Diagnostic, Place};
 
 /// How long the user waits for something of no name without hearing of it.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -424,7 +424,7 @@ fn integer<'s>(
 #[op2]
 #[string]
 pub fn op_yaml_to_json(#[string] text: &str) -> Result<String, JsErrorBox> {
-    crate::pipeline::yaml::to_json(text)
+    concourse::to_json(text)
         .map_err(|reason| JsErrorBox::new("SyntaxError", format!("YAML.asJSON: {reason}")))
 }
 

@@ -1,0 +1,110 @@
+//! Documents, and what is said about them.
+
+use std::fmt::Write as _;
+
+use super::*;
+
+fn problems(text: &str) -> String {
+    match parse("ci.yml", text, &Vars::default(), &[]) {
+        Ok(_) => "no problems".to_owned(),
+        Err(diagnostics) => diagnostics.iter().fold(String::new(), |mut text, diagnostic| {
+            _ = writeln!(text, "{diagnostic}");
+            text
+        }),
+    }
+}
+
+fn vars(pairs: &[(&str, &str)]) -> Vars {
+    let vars = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+    variables(&VarOptions { vars, ..VarOptions::default() }).unwrap()
+}
+
+fn json(text: &str, vars: &Vars) -> serde_json::Value {
+    let checked =
+        parse("ci.yml", text, vars, &[]).map_err(|problems| format!("{problems:?}")).unwrap();
+    serde_json::to_value(checked.plan).unwrap()
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let text = "\
+jobs:
+- name: build
+  plan:
+  - task: compile
+    timeout: soon
+    config:
+      imgae: busybox
+      run: { args: [a] }
+  - get: sorce
+    passed: [biuld]
+  - tsk: x
+- name: build
+  plan: []
+  plan: []
+";
+    insta::assert_snapshot!(problems(text));
+}
+
+#[test]
+fn tabs_and_circles_are_found() {
+    insta::assert_snapshot!(problems("jobs:\n\t- name: a\n"));
+    insta::assert_snapshot!(problems(
+        "resources: [{ name: r, type: mock }]\njobs:\n- { name: a, plan: [{ get: r, passed: [b] }] }\n- { name: b, plan: [{ get: r, passed: [a] }] }\n"
+    ));
+}
+
+#[test]
+fn variables_keep_their_type_and_have_fields_and_defaults() {
+    let mut vars = vars(&[("times", "3"), ("db.user", "ada")]);
+    let mut none = Problems::default();
+    vars.add_all(&read::read("db: { host: pg, port: 5432 }", &mut none).unwrap()).unwrap();
+    let plan = json(
+        "jobs: [{ name: a, plan: [{ task: t, across: [{ var: later, values: [1] }], attempts: ((times)), config: { run: { path: sh, \
+         args: ['((db.user))@((db.host)):((db.port))', '((none || x))', '((.:later))', '$((1 + 2))'] } } }] }]",
+        &vars,
+    );
+    let task = &plan["jobs"][0]["plan"][0];
+    assert_eq!(task["attempts"], 3);
+    assert_eq!(
+        task["config"]["run"]["args"],
+        serde_json::json!(["ada@pg:5432", "x", "((.:later))", "$((1 + 2))"])
+    );
+}
+
+#[test]
+fn a_value_of_a_variable_is_not_repeated() {
+    let text = "jobs: [{ name: a, plan: [{ task: t, timeout: ((secret)), config: { run: { path: x } } }] }]";
+    let Err(problems) = parse("ci.yml", text, &vars(&[("secret", "hunter2")]), &[]) else {
+        panic!("not refused")
+    };
+    assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
+}
+
+#[test]
+fn merge_keys_and_aliases_are_resolved() {
+    let plan = json(
+        "resources: [{ name: r, type: mock, source: &s { a: 1, b: 2 } }, { name: q, type: mock, source: { <<: *s, b: 3 } }]\njobs: [{ name: a, plan: [] }]",
+        &Vars::default(),
+    );
+    assert_eq!(plan["resources"][1]["source"], serde_json::json!({ "b": 3, "a": 1 }));
+}
+
+#[test]
+fn the_schema_is_current() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../typings/pipeline.schema.json");
+    let text = schema();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(file, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), text);
+}
+
+#[test]
+fn a_key_is_found_twice_among_many() {
+    let fields: String = (0..40).map(|n| format!("  f{n}: 1\n")).collect();
+    let text = format!("jobs: []\nx:\n{fields}  f3: 2\n  f39: 2\n");
+    let problems = problems(&text);
+    assert!(problems.contains("duplicate key `f3`"), "{problems}");
+    assert!(problems.contains("duplicate key `f39`"), "{problems}");
+}
