@@ -7,10 +7,10 @@ use std::path::Path;
 
 use bytesize::ByteSize;
 use clap::Args;
+use diagnostic::Diagnostic;
 
 use super::Failure;
 use crate::volume::{DEFAULT_SIZE, LocalStore};
-use diagnostic::Diagnostic;
 use spec::masked;
 use store::{CacheConfig, CacheConfigError};
 

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 use clap::Args;
+use diagnostic::Diagnostic;
 use serde_json::json;
 
 use super::secrets::SecretArgs;
@@ -11,7 +12,6 @@ use crate::pipeline::{self, Language};
 use crate::process::masking;
 use crate::report::json_text;
 use crate::script::{self, ScriptError};
-use diagnostic::Diagnostic;
 
 /// Checks a pipeline without running it.
 #[derive(Args)]

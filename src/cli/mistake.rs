@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
+use diagnostic::Diagnostic;
 
 use super::{Problem, print};
-use diagnostic::Diagnostic;
 use spec::masked;
 
 /// Prints the error, or the help that was asked for. The exit code is 2 for an error.

@@ -18,9 +18,9 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use anyhow::Error;
 use clap::{Parser, Subcommand};
+use diagnostic::{Diagnostic, printable};
 
 use crate::process::{hidden, log, masking};
-use diagnostic::{Diagnostic, printable};
 
 /// Runs CI pipelines written in TypeScript, JavaScript or Concourse-style YAML.
 #[derive(Parser)]

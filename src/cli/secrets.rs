@@ -1,11 +1,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use diagnostic::Diagnostic;
 
 use super::Failure;
 use crate::process::masking;
 use crate::secret::{self, Secrets};
-use diagnostic::Diagnostic;
 
 /// Secrets that the pipeline may hand to its tasks.
 #[derive(Args, Clone, Default)]

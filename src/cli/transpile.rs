@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use diagnostic::Diagnostic;
 
 use super::vars::VarArgs;
 use super::{Failure, write_out};
 use crate::pipeline::{self, Language};
 use crate::secret::Secrets;
-use diagnostic::Diagnostic;
 
 /// Prints a YAML pipeline as a TypeScript pipeline that does the same.
 #[derive(Args)]

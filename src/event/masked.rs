@@ -119,7 +119,7 @@ impl ConsoleMask {
     pub fn rest(&mut self, stream: Stream) -> String {
         let mut shown = Vec::new();
         if let Some(masker) = self.of(stream) {
-            masker.flush(&mut shown);
+            masker.flush_cut(&mut shown);
         }
         String::from_utf8_lossy(&shown).into_owned()
     }

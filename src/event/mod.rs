@@ -13,13 +13,13 @@ mod sink;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use diagnostic::Diagnostic;
 use serde::{Deserialize, Serialize};
 
 pub use dispatch::{Delivery, Log, dispatch};
 pub use sink::{EventSink, Message, Pause};
 
 use crate::task::Stream;
-use diagnostic::Diagnostic;
 
 /// The `v` of every JSON event. It grows when a field changes its meaning or goes away, not when
 /// one is added.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use diagnostic::Diagnostic;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 
@@ -28,7 +29,6 @@ use crate::script::{Engine, EngineOptions, ScriptError};
 use crate::shell::{FailureShell, UserTerminal};
 use crate::stop::{Stop, StopReason};
 use crate::volume::{LocalStore, RunOutcome, VolumeCache};
-use diagnostic::Diagnostic;
 use mask::SecretSet;
 use store::CacheConfig;
 

@@ -9,6 +9,7 @@ use deno_core::error::{CoreError, CoreErrorKind, JsError};
 use deno_core::url::Url;
 use deno_core::{JsRuntime, ModuleSpecifier, PollEventLoopOptions, RuntimeOptions, v8};
 use deno_error::JsErrorBox;
+use diagnostic::{Diagnostic, Place};
 use tokio::sync::oneshot;
 
 use super::entry::{self, Entry};
@@ -24,7 +25,6 @@ use crate::context::RunContext;
 use crate::pipeline::Program;
 use crate::process::memory::Memory;
 use crate::process::panic::ISOLATE_THREAD;
-use diagnostic::{Diagnostic, Place};
 
 static SNAPSHOT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/snapshot.bin"));
 

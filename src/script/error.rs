@@ -4,10 +4,10 @@ use std::path::Path;
 
 use deno_core::error::{CoreError, CoreErrorKind, JsError, JsStackFrame};
 use deno_core::url::Url;
+use diagnostic::{Diagnostic, Place};
 
 use super::project::Project;
 use super::shown_path::relative;
-use diagnostic::{Diagnostic, Place};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScriptError {

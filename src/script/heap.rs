@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use deno_core::{JsRuntime, v8};
+use diagnostic::Diagnostic;
 
 use super::error::ScriptError;
 use super::guard::give_up;
 use super::ops::Resizable;
 use crate::process::memory::Memory;
-use diagnostic::Diagnostic;
 
 /// How much more than its limit a heap may grow, in bytes, until the pipeline has ended.
 const RESERVE: usize = 64 * 1024 * 1024;

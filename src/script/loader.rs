@@ -13,18 +13,15 @@ use deno_core::{
     ModuleSourceCode, ModuleSpecifier, ModuleType, RequestedModuleType, ResolutionKind,
 };
 use deno_error::JsErrorBox;
+use diagnostic::Diagnostic;
 
 use super::error::{place_in, place_of_import};
+use super::module_problem::{NO_BUILT_INS, Problem, refused};
 use super::packages::Packages;
 use super::project::{Project, ReadError};
 use super::shown_path::relative;
 use super::transpiler::{LARGEST_SOURCE, Refusal, deepest, transpile_safely};
 use crate::process::memory::Share;
-use diagnostic::Diagnostic;
-
-/// What a module may import, for errors that refuse something else.
-const SUPPORTED: &str = "a pipeline imports files by relative path (`./build.ts`), JSON with \
-    `with { type: \"json\" }`, and ES modules from the nearest `node_modules` by name";
 
 /// How V8 says that a stack is exhausted.
 const NO_STACK: &str = "Maximum call stack size exceeded";
@@ -285,29 +282,6 @@ impl ModuleLoader for Loader {
         self.source_maps.borrow().get(file_name).map(|(map, _)| map.clone().into())
     }
 }
-
-/// Why a module cannot be loaded.
-#[derive(Debug)]
-pub struct Problem(pub Box<Diagnostic>);
-
-impl Problem {
-    pub fn new(message: impl Into<String>) -> Self {
-        Self(Box::new(Diagnostic::new(message)))
-    }
-
-    pub fn help(self, help: impl Into<String>) -> Self {
-        Self(Box::new(self.0.help(help)))
-    }
-}
-
-/// A specifier that names something which exists but is of no use here.
-pub fn refused(specifier: &str, reason: &str) -> Problem {
-    Problem::new(format!("cannot import `{specifier}`: {reason}")).help(SUPPORTED)
-}
-
-/// The answer to an import of a module that Node.js has built in.
-pub const NO_BUILT_INS: &str =
-    "pipelines have no Node.js built-ins; what touches files or the network belongs into a task";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

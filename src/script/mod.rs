@@ -9,6 +9,7 @@ mod extension;
 mod guard;
 mod heap;
 mod loader;
+mod module_problem;
 mod ops;
 mod packages;
 mod project;

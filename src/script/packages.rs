@@ -7,7 +7,7 @@ use oxc_resolver::{
     FileMetadata, FileSystem, ModuleType, ResolveError, ResolveOptions, ResolverGeneric,
 };
 
-use super::loader::{NO_BUILT_INS, Problem, refused};
+use super::module_problem::{NO_BUILT_INS, Problem, refused};
 use super::project::{Project, ReadError};
 
 /// Which of the builds that a package offers is taken: one for a runtime that has neither Node.js'

@@ -11,13 +11,13 @@ use std::time::Duration;
 use deno_core::error::{CoreError, JsError};
 use deno_core::{JsRuntime, PollEventLoopOptions, v8};
 use deno_error::JsErrorBox;
+use diagnostic::{Diagnostic, Place};
 
 use super::entry::{Entry, called, list};
 use super::error::{describe_js, no_disposals};
 use super::ops;
 use super::project::Project;
 use crate::context::RunContext;
-use diagnostic::{Diagnostic, Place};
 
 /// How long the user waits for something of no name without hearing of it.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -168,7 +168,7 @@ impl LogStream {
     fn rest(&mut self) -> String {
         let Some((masker, decoder)) = &mut self.mask else { return String::new() };
         let mut shown = Vec::new();
-        masker.flush(&mut shown);
+        masker.flush_cut(&mut shown);
         decoder.push(shown) + &decoder.finish()
     }
 }

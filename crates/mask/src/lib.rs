@@ -53,6 +53,7 @@ mod scan;
 mod set;
 mod trie;
 mod value;
+mod writer;
 
 pub use masker::Masker;
 pub use set::SecretSet;

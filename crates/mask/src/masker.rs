@@ -1,11 +1,9 @@
 //! Hides secrets in one stream.
 
-use super::run::Run;
+use super::forms::LEAST;
 use super::scan::Cursor;
 use super::set::SecretSet;
-
-/// What takes the place of a secret.
-const HIDDEN: &[u8] = b"***";
+use super::writer::Writer;
 
 /// Most bytes that may begin a secret and are shown nevertheless when a stream is idle.
 const SHOWN_WHEN_IDLE: usize = 3;
@@ -60,6 +58,15 @@ impl Masker {
         self.cursor = Cursor::default();
     }
 
+    /// Appends what is withheld: the stream has ended, perhaps in the middle of a secret, as that of a process does that
+    /// was killed. Its last bytes are hidden if they may be the first 6 or more of a secret.
+    pub fn flush_cut(&mut self, out: &mut Vec<u8>) {
+        if self.set.matcher().is_some_and(|matcher| matcher.held(self.cursor) >= LEAST) {
+            self.writer.hide_all(&self.held);
+        }
+        self.flush(out);
+    }
+
     /// Appends what is withheld if it is so little that it tells nothing: at most 3 bytes, line breaks not counted.
     /// To be called when nothing has come for a while, so that the end of a line or a prompt is shown.
     ///
@@ -74,59 +81,6 @@ impl Masker {
     /// How many bytes are withheld.
     #[must_use]
     pub fn pending(&self) -> usize {
-        self.held.len() - self.writer.done
-    }
-}
-
-/// Writes bytes with `***` in place of runs.
-#[derive(Default)]
-pub struct Writer {
-    /// What is to be hidden of the bytes that follow.
-    pub runs: Vec<Run>,
-    /// How many of them are written already, or hidden.
-    done: usize,
-    /// If the last bytes were hidden. What follows without a gap needs no more `***`.
-    is_hidden: bool,
-}
-
-impl Writer {
-    /// Writes the bytes before `end`, and all of a run that begins there or reaches over it. Forgets these bytes: afterwards
-    /// positions count from `end`.
-    pub fn write(&mut self, data: &[u8], end: usize, out: &mut Vec<u8>) {
-        let mut at = self.done;
-        let written = self.runs.partition_point(|run| run.start <= end);
-        for run in self.runs.drain(..written) {
-            if run.end <= at {
-                continue;
-            }
-            if run.start > at {
-                out.extend_from_slice(&data[at..run.start]);
-                self.is_hidden = false;
-            }
-            if !self.is_hidden {
-                out.extend_from_slice(HIDDEN);
-                self.is_hidden = true;
-            }
-            at = run.end;
-        }
-        if at < end {
-            out.extend_from_slice(&data[at..end]);
-            self.is_hidden = false;
-            at = end;
-        }
-        self.done = at - end;
-        for run in &mut self.runs {
-            run.start -= end;
-            run.end -= end;
-        }
-    }
-
-    /// Writes bytes in which no run ends, and keeps their positions.
-    fn write_early(&mut self, data: &[u8], out: &mut Vec<u8>) {
-        if self.done < data.len() {
-            out.extend_from_slice(&data[self.done..]);
-            self.done = data.len();
-            self.is_hidden = false;
-        }
+        self.held.len() - self.writer.done()
     }
 }

@@ -11,6 +11,14 @@ pub struct Run {
     count: usize,
 }
 
+impl Run {
+    /// The bytes before `end`.
+    pub fn of(data: &[u8], end: usize) -> Self {
+        let count = data[..end].iter().filter(|byte| !is_break(**byte)).count();
+        Self { start: 0, end, count }
+    }
+}
+
 /// Adds the match of `length` bytes, line breaks not counted, that ends before `end`. Matches come in the order of
 /// their ends.
 ///

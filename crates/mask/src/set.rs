@@ -5,9 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::forms::{self, LEAST};
-use super::masker::Writer;
 use super::scan::{Cursor, Matcher};
 use super::value::SecretValue;
+use super::writer::Writer;
 
 /// Secrets by name, ready to be looked for. A clone costs nothing, and neither does an empty set.
 #[derive(Clone, Default)]

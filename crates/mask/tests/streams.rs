@@ -191,3 +191,30 @@ fn bytes_that_are_no_text_are_hidden() {
         SecretSet::new([("key", SecretValue::new(vec![0xA9, b'a', b'b', b'c', b'd', b'e']))]);
     assert_eq!(half.mask("éabcde"), "\u{fffd}***");
 }
+
+#[test]
+fn a_stream_that_was_cut_shows_no_beginning_of_a_secret() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["token: hunter2"], "token: ***"),
+        (&["token: hun", "ter"], "token: ***"),
+        (&["token: hun\nter\n"], "token: ***\n"),
+        (&["token: hunte"], "token: hunte"),
+        (&["hunter22hunter"], "***"),
+        (&["the end\n"], "the end\n"),
+        (&[""], ""),
+    ];
+    for (chunks, shown) in cases {
+        let mut masker = Masker::new(&set(&["hunter22"]));
+        let mut out = Vec::new();
+        chunks.iter().for_each(|chunk| masker.push(chunk.as_bytes(), &mut out));
+        masker.flush_cut(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), *shown, "{chunks:?}");
+    }
+    let mut masker = Masker::new(&set(&["hunter22"]));
+    let mut out = Vec::new();
+    masker.push(b"hun", &mut out);
+    masker.flush_idle(&mut out);
+    masker.push(b"ter", &mut out);
+    masker.flush_cut(&mut out);
+    assert_eq!(out, b"hun***");
+}
