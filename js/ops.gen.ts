@@ -23,7 +23,11 @@ secretEnv: Array<[string, string]>, mounts: Array<MountRequest>,
 /**
  * Paths of files, and names of the secrets in them.
  */
-secrets: Array<[string, string]>, workDir: string | null, privileged: boolean, limits: LimitsRequest, };
+secrets: Array<[string, string]>, workDir: string | null, privileged: boolean, 
+/**
+ * Whether it reaches no network.
+ */
+offline: boolean, limits: LimitsRequest, };
 
 export type ExecutionRequest = { command: CommandRequest, 
 /**
@@ -121,7 +125,9 @@ attempt: number, } | { "kind": "step_finished", job: string, step: number, statu
 export interface Ops {
   op_console_write(stream: "stdout" | "stderr", text: string): void;
   op_pipeline_context(): PipelineContext;
+  op_pipeline_check(name: string, text: string, vars: string): string | null;
   op_default_image(): string | null;
+  op_program(): string;
   op_run_clock(): number;
   op_plan_event(event: PlanEvent): void;
   op_random_fill(buffer: Uint8Array): void;

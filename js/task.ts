@@ -58,11 +58,12 @@ const command: Check<Command | readonly string[], CommandRequest> = (field) => {
     return { path, args, user: null };
   }
   const checked = record(field as Field<Command>, {
-    path: nonEmpty("the path or the name of a program"),
+    path: optional(nonEmpty("the path or the name of a program")),
     args: optional(systemValues),
     user: optional(user),
   } satisfies Shape<Command>);
-  return { ...checked, args: checked.args ?? [] };
+  // Without one, the image has a command of its own.
+  return { ...checked, path: checked.path ?? "", args: checked.args ?? [] };
 };
 
 /** What runs: a command or a script, and who runs it. */
@@ -116,6 +117,7 @@ export const containerShape = {
   secrets: optional(secretFiles),
   workDir: optional(directory),
   privileged: optional(boolean),
+  network: optional(boolean),
   containerLimits: optional(limits),
 } satisfies Shape<ContainerOptions>;
 
@@ -146,6 +148,7 @@ export function containerRequest(options: Checked<typeof containerShape>): Conta
     secrets: options.secrets ?? [],
     workDir: options.workDir,
     privileged: options.privileged ?? false,
+    offline: options.network === false,
     limits: options.containerLimits ?? { cpu: null, memory: null },
   };
 }

@@ -253,8 +253,11 @@ interface ReadOptions {
  * const shell: Command = { path: "sh", args: ["-c", "make && make check"] };
  */
 interface Command {
-  /** A path, or a name that is looked up in the task's `PATH`. Not empty. */
-  path: string;
+  /**
+   * A path, or a name that is looked up in the task's `PATH`. Not empty. Without one the image's own entrypoint and
+   * command run, with `args` behind them, on drivers with images.
+   */
+  path?: string | undefined;
 
   /** The arguments, each passed on as it is. None by default. */
   args?: readonly string[] | undefined;
@@ -393,6 +396,14 @@ interface ContainerOptions {
    * @example true
    */
   privileged?: boolean | undefined;
+
+  /**
+   * Whether commands reach a network. With `false` they have nothing but a loopback interface of their own, so that
+   * what they make depends on their inputs alone. On by default.
+   *
+   * @example false
+   */
+  network?: boolean | undefined;
 
   /**
    * Upper bounds on what the container may use.

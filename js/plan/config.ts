@@ -7,6 +7,7 @@ import { isNumber, shown } from "ext:ci/plan/vars.ts";
 export function checkedConfig(value: unknown, file: string): TaskConfig {
   const config = mapping(value, `\`${file}\``, [
     "platform",
+    "rootfs_uri",
     "image_resource",
     "image",
     "inputs",
@@ -37,33 +38,58 @@ export function checkedConfig(value: unknown, file: string): TaskConfig {
     });
   };
   const run = within("run", ["path", "args", "dir", "user"]);
-  if (typeof run["path"] !== "string") {
-    throw new Error(`\`${file}\` is no task config: it has no \`run.path\``);
-  }
+  const path = textField(run["path"], "run.path", file);
   if (!Array.isArray(run["args"] ?? [])) {
     throw new Error(`\`run.args\` of \`${file}\` is no list`);
   }
   const platform = config["platform"] ?? "linux";
   if (platform !== "linux") {
-    throw new Error(`\`${file}\`: tasks of the platform \`${shown(platform)}\` cannot be run`);
+    const named = `tasks of the platform \`${shown(platform)}\` cannot be run`;
+    throw new Error(`\`${file}\`: ${named}: only \`linux\` can`);
   }
-  const resource = within("image_resource", ["type", "source", "params", "version", "name"]);
-  const source = resource["source"] as { repository?: string; tag?: unknown } | undefined;
-  const tag = source?.tag === undefined ? "" : `:${shown(source.tag)}`;
-  const repository = source?.repository && source.repository + tag;
+  const known = ["type", "source", "params", "version", "name", "tags"];
+  const resource = config["image_resource"] ? within("image_resource", known) : undefined;
+  if (config["image"] && resource) {
+    throw new Error(`\`${file}\` has an \`image\` and an \`image_resource\`: remove one of the two`);
+  }
   const params = Object.entries(mapping(config["params"] ?? {}, `\`params\` of \`${file}\``));
   const { cpu, memory } = within("container_limits", ["cpu", "memory"]);
   return {
-    image: config["image"] ?? repository,
+    image: textField(config["image"], "image", file) ?? rootfs(config["rootfs_uri"], file),
+    image_resource: resource && { ...resource, type: resource["type"] ?? "" },
     inputs: entries("inputs", ["name", "path", "optional"]),
     outputs: entries("outputs", ["name", "path"]),
-    caches: entries("caches", ["path", "scope"]),
+    caches: entries("caches", ["path", "scope", "ttl"]),
     params: Object.fromEntries(params.map(([name, value]) => [name, shown(value ?? "")])),
-    run,
+    run: { ...run, path },
     container_limits: config["container_limits"]
       ? { cpu: shares(cpu, file), memory: bytes(memory, file) }
       : undefined,
   } as unknown as TaskConfig;
+}
+
+/** A text, of which an empty one says nothing. */
+function textField(value: unknown, field: string, file: string): string | undefined {
+  if (value === undefined || value === null || value === "") {
+    return undefined;
+  }
+  if (typeof value !== "string" && !isNumber(value)) {
+    throw new Error(`\`${field}\` of \`${file}\` is no text`);
+  }
+  return shown(value);
+}
+
+/** The image of `docker:///repository#tag`. Other file systems would be those of a worker. */
+function rootfs(value: unknown, file: string): string | undefined {
+  const uri = textField(value, "rootfs_uri", file);
+  if (uri === undefined) {
+    return undefined;
+  }
+  const [, name] = /^docker:\/\/\/*(.+)$/.exec(uri) ?? [];
+  if (name === undefined) {
+    throw new Error(`\`${file}\`: the file system \`${uri}\` is not on this machine: name an image`);
+  }
+  return name.replace("#", ":");
 }
 
 function mapping(
@@ -81,16 +107,17 @@ function mapping(
   return value as Readonly<Record<string, unknown>>;
 }
 
-/** Shares of a processor: a number from 1. */
+/** Shares of a processor. A fraction is left out, and 0 sets no bound. */
 function shares(value: unknown, file: string): number | undefined {
   if (value === undefined || value === null) {
     return undefined;
   }
-  const count = isNumber(value) ? Number(shown(value)) : NaN;
-  if (!(count >= 1 && Number.isSafeInteger(count))) {
-    throw new Error(`\`${file}\`: expected a whole number from 1 as \`cpu\`, got \`${shown(value)}\``);
+  const count = isNumber(value) ? Math.trunc(Number(shown(value))) : NaN;
+  if (!(count >= 0 && Number.isSafeInteger(count))) {
+    const expected = "expected a number of shares such as `1024` as `cpu`";
+    throw new Error(`\`${file}\`: ${expected}, got \`${shown(value)}\``);
   }
-  return count;
+  return count > 0 ? count : undefined;
 }
 
 /** Bytes: a number, or one with a unit such as `512MB`. */
@@ -102,5 +129,6 @@ function bytes(value: unknown, file: string): number | undefined {
   if (count === undefined) {
     throw new Error(`\`${file}\`: expected a size such as \`512MB\`, got \`${shown(value)}\``);
   }
-  return Number(count) * 1024 ** "_kmgt".indexOf(unit.toLowerCase() || "_");
+  const found = Number(count) * 1024 ** "_kmgt".indexOf(unit.toLowerCase() || "_");
+  return found > 0 ? found : undefined;
 }

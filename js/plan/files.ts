@@ -2,9 +2,9 @@
 
 import { declareCaches } from "ext:ci/plan/caches.ts";
 import { checkedConfig } from "ext:ci/plan/config.ts";
-import { execute } from "ext:ci/plan/outcomes.ts";
+import { execute, plainImage, StepFailure } from "ext:ci/plan/outcomes.ts";
 import { slotted } from "ext:ci/plan/slots.ts";
-import type { Artifact, ConfigFile, LoadVar, Scope, Step } from "ext:ci/plan/types.ts";
+import type { Artifact, ConfigFile, LoadVar, Scope, SetPipeline, Step } from "ext:ci/plan/types.ts";
 import { filled, parseJson, resolved } from "ext:ci/plan/vars.ts";
 
 /** Reads a file into a variable, for the steps after this one. */
@@ -23,10 +23,31 @@ export function fromFile(given: string): ConfigFile {
   return async (options, scope) => {
     const file = resolved(given, scope.vars);
     const text = await readFile(options.task, file, scope);
-    const value = filled(parsed(text, file, "yaml"), options.vars ?? {}, file);
+    const vars = { ...scope.job.run.options.vars, ...options.vars };
+    const value = filled(parsed(text, file, "yaml"), vars, file);
     const config = checkedConfig(resolved(value, scope.vars), file);
     declareCaches(options.task, config.caches);
     return config;
+  };
+}
+
+/** Checks the pipeline that a file holds. There is nothing here that would keep it. */
+export function setPipeline(options: SetPipeline): Step {
+  return async (scope) => {
+    const { set_pipeline, file, vars, var_files = [], instance_vars } = resolved(options, scope.vars);
+    const values: Record<string, unknown> = {};
+    for (const name of var_files) {
+      const text = await readFile(set_pipeline, name, scope);
+      Object.assign(values, parsed(text, name, "yaml"));
+    }
+    const text = await readFile(set_pipeline, file, scope);
+    const given = { ...values, ...vars, ...instance_vars };
+    const wrong = scope.job.run.options.local?.check(file, text, given) ?? null;
+    if (wrong !== null) {
+      throw new StepFailure(`\`${file}\` is no pipeline:\n${wrong}`);
+    }
+    console.info(`${scope.job.name}: nothing keeps pipelines here, so \`${set_pipeline}\` was checked and not set`);
+    return "success";
   };
 }
 
@@ -37,6 +58,15 @@ export async function fromCommandLine(name: string, scope: Scope): Promise<Artif
     scope.artifacts.set(name, found);
   }
   return found;
+}
+
+/** Where the volumes of an artifact are that is mounted at a path. */
+export function mounted(path: string, { volume, caches = [] }: Artifact): [string, Volume][] {
+  const below = caches.map(([name, cache]): [string, Volume] => [
+    path === "." ? name : `${path}/${name}`,
+    cache,
+  ]);
+  return [[path, volume], ...below];
 }
 
 /** The text of a file, as a task of its own reads it. */
@@ -50,9 +80,9 @@ async function readFile(name: string, file: string, scope: Scope): Promise<strin
   const result = await slotted(scope, () =>
     execute(scope, {
       name: `${name}: read ${file}`,
-      image: "busybox",
+      image: plainImage(),
       command: { path: "cat", args: [["artifact", ...path].join("/")] },
-      mounts: { artifact: artifact.volume },
+      mounts: Object.fromEntries(mounted("artifact", artifact)),
     }));
   if (result.code !== 0) {
     throw new Error(`cannot read \`${file}\`: ${result.stderr.trim() || result.message}`);

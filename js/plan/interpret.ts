@@ -3,7 +3,7 @@
 import { ops } from "ext:ci/ops.ts";
 import { declareCaches } from "ext:ci/plan/caches.ts";
 import { clock } from "ext:ci/plan/clock.ts";
-import { fromFile, loadVar } from "ext:ci/plan/files.ts";
+import { fromFile, loadVar, setPipeline } from "ext:ci/plan/files.ts";
 import { job, runJobs } from "ext:ci/plan/jobs.ts";
 import { local } from "ext:ci/plan/local.ts";
 import { across, hooked, timeout } from "ext:ci/plan/modifiers.ts";
@@ -22,6 +22,7 @@ import type {
   Parallel,
   PipelineOptions,
   Put,
+  SetPipeline,
   Step,
   Task,
   TaskConfig,
@@ -58,10 +59,17 @@ type PlanAction =
   | Get
   | Put
   | LoadVar
+  | SetPipeline
+  | { readonly run: string; readonly type: string }
   | { readonly do: readonly PlanStep[] }
   | { readonly try: readonly PlanStep[] }
   | { readonly in_parallel: Parallel & { readonly steps: readonly PlanStep[] } };
-type PlanStep = PlanAction & PlanModifiers;
+/** Why a step cannot be run. */
+interface Refused {
+  readonly refused?: string;
+}
+
+type PlanStep = PlanAction & PlanModifiers & Refused;
 type ToStep = (plan: PlanStep) => Step;
 
 /** The pipeline that a plan describes. */
@@ -92,7 +100,7 @@ function toStep(plan: PlanStep, reporter: Reporter): Step {
   const step = (plan: PlanStep) => toStep(plan, reporter);
   const { across: variables = [], fail_fast, attempts: count = 1, timeout: after, ...rest } = plan;
   const { ensure, on_success, on_failure, on_error, on_abort, ...own } = rest;
-  let made = action(own, step, reporter);
+  let made = own.refused === undefined ? action(own, step, reporter) : refused(own, reporter);
   if (after !== undefined) {
     made = timeout(after, made);
   }
@@ -120,6 +128,12 @@ function action(plan: PlanAction, step: ToStep, reporter: Reporter): Step {
   if ("load_var" in plan) {
     return reporter.step("load_var", plan.load_var, loadVar(plan));
   }
+  if ("set_pipeline" in plan) {
+    return reporter.step("set_pipeline", plan.set_pipeline, setPipeline(plan));
+  }
+  if ("run" in plan) {
+    return refused({ ...plan, refused: "prototypes cannot be run here" }, reporter);
+  }
   if ("do" in plan) {
     return sequence(plan.do.map(step));
   }
@@ -128,6 +142,20 @@ function action(plan: PlanAction, step: ToStep, reporter: Reporter): Step {
   }
   const { steps, ...options } = plan.in_parallel;
   return inParallel(steps.map(step), options);
+}
+
+/** A step that cannot be run, which is an error when it is reached. */
+function refused(plan: PlanAction & Refused, reporter: Reporter): Step {
+  const kinds = ["task", "get", "put", "load_var", "set_pipeline", "run"] as const;
+  const fields = plan as { readonly [Name in typeof kinds[number]]?: string };
+  const kind = kinds.find((kind) => fields[kind] !== undefined) ?? "do";
+  const name = fields[kind as keyof typeof fields] ?? kind;
+  return reporter.step(kind, name, (scope) => {
+    if (kind === "task") {
+      scope.job.execution.add({ name: name + scope.suffix });
+    }
+    throw new Error(`\`${name}\`: ${plan.refused}`);
+  });
 }
 
 function withHooks(made: Step, plan: PlanHooks, step: ToStep): Step {

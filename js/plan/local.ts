@@ -10,6 +10,8 @@ export function local(inputs: readonly string[] = [], outputs: readonly string[]
   const published = new Set<string>();
 
   return {
+    program: ops.op_program(),
+
     input(name, job) {
       if (!inputs.includes(name)) {
         return undefined;
@@ -31,6 +33,8 @@ export function local(inputs: readonly string[] = [], outputs: readonly string[]
         }
       }
     },
+
+    check: (name, text, vars) => ops.op_pipeline_check(name, text, JSON.stringify(vars)),
 
     missing: () => outputs.filter((name) => !published.has(name)),
   };

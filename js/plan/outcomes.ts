@@ -38,7 +38,11 @@ export function failed(scope: Scope, reason: unknown, prefix = ""): Outcome {
   if (end === "abort" || end === "failure" && reason instanceof StepFailure) {
     return end;
   }
-  console.error(`${scope.job.name}: ${message}`);
+  if (scope.willRetry) {
+    console.info(`${scope.job.name}: ${message}, is tried again`);
+  } else {
+    console.error(`${scope.job.name}: ${message}`);
+  }
   return reason instanceof StepFailure ? "failure" : "error";
 }
 
@@ -65,6 +69,11 @@ export function ending({ signal, deadline, cleanup }: Scope): "abort" | "failure
   }
   const left = deadline - clock.now();
   return left <= 0 ? "failure" : { signal, cleanup, timeout: left };
+}
+
+/** The image of tasks that name none, where there are images: a small one with a shell. */
+export function plainImage(): string | undefined {
+  return pipelineContext.hasImages ? "busybox" : undefined;
 }
 
 /** Runs a task of a step, if the step still may. */

@@ -1,146 +1,82 @@
-// What resources are made of: built in where there are no images, `/opt/resource` of an image else.
+// What resources are made of: a program that finds, fetches and publishes versions. It is `/opt/resource` of an image,
+// or `ci resource` where there are no images.
 
-import { execute, StepFailure } from "ext:ci/plan/outcomes.ts";
+import { execute, plainImage, StepFailure } from "ext:ci/plan/outcomes.ts";
 import type { Json, Resource, Scope, Version } from "ext:ci/plan/types.ts";
-import { shown } from "ext:ci/plan/vars.ts";
+import { parseJson, shown } from "ext:ci/plan/vars.ts";
 
 /** What a type of resources can do. Each of these runs as a task. */
 export interface ResourceDriver {
   check(name: string): Promise<Version>;
-  fetch(name: string, version: Version, params: Json, volume: Volume): Promise<void>;
-  publish(name: string, params: Json, mounts: Record<string, Volume>): Promise<Version>;
+  fetch(name: string, version: Version, params: Json, volume: Volume): Promise<Found>;
+  publish(name: string, params: Json, artifacts: Record<string, Volume>): Promise<Found>;
   /** The image that a version stands for. */
   image?(version: Version): string | undefined;
 }
 
+/** A version, and what its type tells about it. */
+export interface Found {
+  readonly version: Version;
+  readonly metadata: readonly { readonly name: string; readonly value: string }[];
+}
+
+/** The program of a type of resources, and where it finds things. */
+interface Program {
+  readonly source: Json;
+  readonly image: string | undefined;
+  readonly privileged?: boolean | undefined;
+  /** The directory that it fills. */
+  readonly fetched: string;
+  /** The directory that has what it publishes. */
+  readonly published: string;
+  command(action: "check" | "in" | "out", directory?: string): Command;
+}
+
 /** The driver of a resource, for where this run takes place. */
 export function resourceDriver(resource: Resource, scope: Scope): ResourceDriver {
-  return pipelineContext.hasImages
-    ? inImage(resource, scope)
-    : builtIn(resource, scope);
-}
-
-interface Scripts {
-  /** Prints the newest version, which is called `key`. */
-  readonly check: { readonly key: string; readonly script: string };
-  /** Fills `artifact`. */
-  readonly fetch: string;
-  /** Prints the new version. */
-  readonly publish: string;
-}
-
-/** Scripts find `source_…` and `params_…` in their environment, and the version in `version`. */
-const SCRIPTS: Readonly<Record<string, Scripts>> = {
-  git: {
-    check: {
-      key: "ref",
-      script:
-        'ref=$(git ls-remote "$source_uri" "${source_branch:-HEAD}" | cut -f1 | head -n1); test -n "$ref" && echo "$ref"',
-    },
-    fetch:
-      'git clone --quiet ${source_branch:+--branch "$source_branch"} "$source_uri" artifact && git -C artifact checkout --quiet "$version"',
-    publish:
-      'git -C "$params_repository" push --quiet "$source_uri" "HEAD:refs/heads/${source_branch:-main}" >&2 && git -C "$params_repository" rev-parse HEAD',
-  },
-  time: {
-    check: { key: "time", script: "date -u +%Y-%m-%dT%H:%M:%SZ" },
-    fetch: 'printf "%s" "$version" > artifact/time',
-    publish: "date -u +%Y-%m-%dT%H:%M:%SZ",
-  },
-  mock: {
-    check: {
-      key: "version",
-      script: 'echo "${source_force_version:-${source_initial_version:-mock}}"',
-    },
-    fetch: 'printf "%s" "$version" > artifact/version',
-    publish: 'echo "${params_version:-mock}"',
-  },
-  file: {
-    check: { key: "path", script: 'test -d "$source_path" && echo "$source_path"' },
-    fetch: 'cp -R "$version"/. artifact/',
-    publish:
-      'mkdir -p "$source_path" && cp -R "$params_path"/. "$source_path"/ && echo "$source_path"',
-  },
-};
-
-function builtIn({ type, source = {} }: Resource, scope: Scope): ResourceDriver {
-  const scripts = SCRIPTS[type];
-  if (scripts === undefined) {
-    const known = Object.keys(SCRIPTS).map((name) => `\`${name}\``).join(", ");
-    throw new Error(`the ${pipelineContext.driverName} driver has no resource type \`${type}\`; it has ${known}`);
-  }
-  const { key } = scripts.check;
+  const program = pipelineContext.hasImages ? inImage(resource, scope) : builtIn(resource, scope);
+  const { source, image, privileged, fetched, published } = program;
   const run = async (
     name: string,
-    script: string,
-    env: Record<string, string>,
-    mounts: Record<string, Volume>,
-  ): Promise<string> => {
-    const command = { path: "sh", args: ["-c", script] };
-    const all = { ...variables("source", source), ...env };
-    const result = await execute(scope, { name, image: "busybox", command, env: all, mounts });
-    succeeded(name, result);
-    return result.stdout.trim();
-  };
-  return {
-    check: async (name) => ({ [key]: await run(name, scripts.check.script, {}, {}) }),
-    fetch: async (name, version, params, artifact) => {
-      const env = { ...variables("params", params), version: version[key] ?? "" };
-      await run(name, scripts.fetch, env, { artifact });
-    },
-    publish: async (name, params, mounts) => ({
-      [key]: await run(name, scripts.publish, variables("params", params), mounts),
-    }),
-  };
-}
-
-function inImage(resource: Resource, scope: Scope): ResourceDriver {
-  const type = scope.job.run.options.resource_types?.find(({ name }) => name === resource.type);
-  const image = type === undefined
-    ? `concourse/${resource.type}-resource`
-    : imageOf(type.source ?? {});
-  const source = { ...type?.defaults, ...resource.source };
-  const run = async (
-    name: string,
-    script: string,
-    input: Json,
+    command: Command,
+    request: Json,
     mounts: Record<string, Volume>,
   ): Promise<unknown> => {
-    const [, ...args] = script.split(" ");
-    const result = await execute(scope, {
-      name,
-      image,
-      command: { path: `/opt/resource/${script.split(" ")[0]}`, args },
-      stdin: JSON.stringify({ source, ...input }),
-      mounts,
-      privileged: type?.privileged ?? undefined,
-    });
-    succeeded(name, result);
-    return JSON.parse(result.stdout);
+    const stdin = JSON.stringify({ source, ...request });
+    const result = await execute(scope, { name, image, command, stdin, mounts, privileged });
+    if (result.code !== 0) {
+      throw new StepFailure(`\`${name}\`: ${result.message || `exit code ${result.code}`}`);
+    }
+    try {
+      return parseJson(result.stdout);
+    } catch {
+      throw new Error(`\`${name}\`: its answer is no JSON`);
+    }
   };
   return {
     check: async (name) => {
-      const versions = await run(name, "check", { version: null }, {}) as Version[];
-      const newest = versions.at(-1);
+      const command = program.command("check");
+      const versions = await run(name, command, { version: null }, {});
+      const newest = Array.isArray(versions) ? versions.at(-1) as unknown : undefined;
       if (newest === undefined) {
-        throw new Error(`the resource \`${name}\` has no version`);
+        throw new Error(`the resource \`${resource.name}\` has no version`);
       }
-      return newest;
+      return versionOf(newest);
     },
     fetch: async (name, version, params, volume) => {
-      await run(name, "in /tmp/build/get", { version, params }, { "/tmp/build/get": volume });
+      const command = program.command("in", fetched);
+      return foundIn(await run(name, command, { version, params }, { [fetched]: volume }), name);
     },
     publish: async (name, params, artifacts) => {
       const mounts = Object.fromEntries(
-        Object.entries(artifacts).map(([path, volume]) => [`/tmp/build/put/${path}`, volume]),
+        Object.entries(artifacts).map(([path, volume]) => [below(published, path), volume]),
       );
-      const { version } = await run(name, "out /tmp/build/put", { params }, mounts) as {
-        version: Version;
-      };
-      return version;
+      const command = program.command("out", published);
+      return foundIn(await run(name, command, { params }, mounts), name);
     },
     image: ({ digest }) => {
-      if (resource.type !== "registry-image" && resource.type !== "docker-image") {
+      const isImage = resource.type === "registry-image" || resource.type === "docker-image";
+      if (!isImage || !pipelineContext.hasImages) {
         return undefined;
       }
       return digest === undefined ? imageOf(source) : `${shown(source["repository"])}@${digest}`;
@@ -148,19 +84,59 @@ function inImage(resource: Resource, scope: Scope): ResourceDriver {
   };
 }
 
-function imageOf(source: Json): string {
+function builtIn({ type, source = {} }: Resource, scope: Scope): Program {
+  const path = scope.job.run.options.local?.program ?? "ci";
+  return {
+    source,
+    image: plainImage(),
+    fetched: "artifact",
+    published: ".",
+    command: (action, directory) => ({
+      path,
+      args: ["resource", type, action, ...(directory === undefined ? [] : [directory])],
+    }),
+  };
+}
+
+function inImage(resource: Resource, scope: Scope): Program {
+  const type = scope.job.run.options.resource_types?.find(({ name }) => name === resource.type);
+  return {
+    source: { ...type?.defaults, ...resource.source },
+    image: type === undefined
+      ? `concourse/${resource.type}-resource`
+      : imageOf(type.source ?? {}),
+    privileged: type?.privileged ?? undefined,
+    fetched: "/tmp/build/get",
+    published: "/tmp/build/put",
+    command: (action, directory) => ({
+      path: `/opt/resource/${action}`,
+      args: directory === undefined ? [] : [directory],
+    }),
+  };
+}
+
+function below(directory: string, path: string): string {
+  return directory === "." ? path : `${directory}/${path}`;
+}
+
+/** An image by the source of a `registry-image`. */
+export function imageOf(source: Json): string {
   const tag = source["tag"] === undefined ? "" : `:${shown(source["tag"])}`;
   return shown(source["repository"]) + tag;
 }
 
-function variables(prefix: string, values: Json): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(values).map(([name, value]) => [`${prefix}_${name}`, shown(value)]),
-  );
+/** What `in` and `out` answer. */
+function foundIn(answer: unknown, name: string): Found {
+  const { version, metadata } = (answer ?? {}) as { version?: unknown; metadata?: unknown };
+  if (version === null || typeof version !== "object") {
+    throw new Error(`\`${name}\`: its answer has no version`);
+  }
+  const entries = Array.isArray(metadata) ? metadata as Found["metadata"] : [];
+  return { version: versionOf(version), metadata: entries };
 }
 
-function succeeded(name: string, result: RunResult): void {
-  if (result.code !== 0) {
-    throw new StepFailure(`\`${name}\`: ${result.message || `exit code ${result.code}`}`);
-  }
+/** The fields of a version are text. */
+function versionOf(value: unknown): Version {
+  const fields = Object.entries((value ?? {}) as Json);
+  return Object.fromEntries(fields.map(([name, field]) => [name, shown(field)]));
 }

@@ -1,5 +1,6 @@
 // `get` and `put`.
 
+import { mounted } from "ext:ci/plan/files.ts";
 import { resourceDriver } from "ext:ci/plan/resource_types.ts";
 import { slotted } from "ext:ci/plan/slots.ts";
 import type {
@@ -44,7 +45,7 @@ export function put(given: Put): Step {
       const params = options.params ?? {};
       const driver = resourceDriver(resource, scope);
       const mounts = inputs(options, params, scope);
-      const version = await driver.publish(`${options.put}${scope.suffix}`, params, mounts);
+      const { version } = await driver.publish(`${options.put}${scope.suffix}`, params, mounts);
       scope.job.run.versions.set(resource.name, Promise.resolve(version));
       if (options.no_get !== true) {
         await fetch(options.put, resource, version, options.get_params ?? {}, scope);
@@ -62,8 +63,9 @@ async function fetch(
 ): Promise<void> {
   const driver = resourceDriver(resource, scope);
   const volume = await runtime.createVolume();
-  await driver.fetch(`${name}${scope.suffix}: get`, version, params, volume);
+  const found = await driver.fetch(`${name}${scope.suffix}: get`, version, params, volume);
   scope.artifacts.set(name, { volume, image: driver.image?.(version) });
+  scope.vars.set(name, Object.fromEntries(found.metadata.map(({ name, value }) => [name, value])));
 }
 
 function named(name: string, scope: Scope): Resource {
@@ -114,6 +116,6 @@ function inputs(options: Put, params: Json, scope: Scope): Record<string, Volume
   return Object.fromEntries(
     [...scope.artifacts]
       .filter(([name]) => wanted(name))
-      .map(([name, { volume }]) => [name, volume]),
+      .flatMap(([name, artifact]) => mounted(name, artifact)),
   );
 }

@@ -94,6 +94,8 @@ export interface Artifact {
   readonly volume: Volume;
   /** The image that it stands for, if it was fetched as one. */
   readonly image?: string | undefined;
+  /** Caches that lie within it, by their paths there. */
+  readonly caches?: readonly (readonly [path: string, volume: Volume])[] | undefined;
 }
 
 export interface PipelineOptions {
@@ -101,17 +103,23 @@ export interface PipelineOptions {
   readonly resource_types?: readonly ResourceType[];
   readonly max_in_flight?: number | null;
   readonly assert?: ExecutionAssert | null;
+  /** Values for the variables of tasks' files. */
+  readonly vars?: Json;
   readonly local?: Local;
 }
 
 /** Directories of this machine in the place of artifacts. */
 export interface Local {
+  /** The program that has the types of resources built in. */
+  readonly program: string;
   /** The artifact that a job gets from the command line, if there is one of this name. */
   input(name: string, job: JobRun): Promise<Artifact> | undefined;
   /** Writes the artifacts of a job that the command line asks for. */
   publish(scope: Scope): Promise<void>;
   /** What the command line asks for and no job has made. */
   missing(): readonly string[];
+  /** What is wrong with a pipeline, as `ci check` tells it; nothing if it is right. */
+  check(name: string, text: string, vars: Json): string | null;
 }
 
 export interface Job {
@@ -177,6 +185,8 @@ export interface Task {
   readonly input_mapping?: Readonly<Record<string, string>> | undefined;
   readonly output_mapping?: Readonly<Record<string, string>> | undefined;
   readonly privileged?: boolean | undefined;
+  /** Whether it reaches no network. */
+  readonly hermetic?: boolean | undefined;
   readonly container_limits?: Limits | undefined;
   readonly parallelism?: number | undefined;
   readonly assert?: TaskAssert | undefined;
@@ -190,12 +200,14 @@ export interface TaskAssert {
 
 export interface TaskConfig {
   readonly image?: string | undefined;
+  readonly image_resource?: ImageResource | undefined;
   readonly inputs?: readonly { name: string; path?: string; optional?: boolean }[] | undefined;
   readonly outputs?: readonly { name: string; path?: string }[] | undefined;
   readonly caches?: readonly Cache[] | undefined;
   readonly params?: Readonly<Record<string, string>> | undefined;
   readonly run: {
-    readonly path: string;
+    /** Without one the image's own command runs. */
+    readonly path?: string | undefined;
     readonly args?: readonly string[] | undefined;
     readonly dir?: string | undefined;
     readonly user?: string | undefined;
@@ -230,6 +242,22 @@ export interface Put {
   readonly get_params?: Json;
   readonly inputs?: "all" | "detect" | readonly string[];
   readonly no_get?: boolean;
+}
+
+/** An image as a resource. */
+export interface ImageResource {
+  readonly type: string;
+  readonly source?: Json | undefined;
+  readonly params?: Json | undefined;
+  readonly version?: unknown;
+}
+
+export interface SetPipeline {
+  readonly set_pipeline: string;
+  readonly file: string;
+  readonly vars?: Json;
+  readonly var_files?: readonly string[];
+  readonly instance_vars?: Json;
 }
 
 export interface LoadVar {

@@ -7,6 +7,7 @@ mod check;
 mod mistake;
 mod output;
 mod prune;
+mod resource;
 mod run;
 mod schema;
 mod secrets;
@@ -38,6 +39,8 @@ enum Command {
     Check(check::Check),
     Transpile(transpile::Transpile),
     Schema(schema::Schema),
+    #[command(hide = true)]
+    Resource(resource::Resource),
 }
 
 /// Does what the command line says, and returns how it went.
@@ -66,6 +69,7 @@ pub fn run() -> ExitCode {
         Command::Check(command) => command.execute(),
         Command::Transpile(command) => command.execute(),
         Command::Schema(command) => command.execute(),
+        Command::Resource(command) => command.execute(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +100,11 @@ impl Failure {
     /// The command line or the pipeline's file is wrong.
     fn invalid(diagnostic: Box<Diagnostic>) -> Self {
         Self { problem: Problem::Diagnostic(diagnostic), exit_code: 2 }
+    }
+
+    /// Several things are wrong with the pipeline's file.
+    fn all(diagnostics: Vec<Diagnostic>) -> Self {
+        Self { problem: Problem::Diagnostics(diagnostics), exit_code: 2 }
     }
 }
 

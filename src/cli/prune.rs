@@ -3,8 +3,11 @@ use clap::Args;
 
 use super::run::dsn;
 use super::{Failure, Problem, write_out};
+use crate::project;
 
 /// Removes what killed runs left behind: containers, volumes, networks, directories.
+///
+/// Copies of projects go too, which runs keep so that the next one copies only what has changed.
 ///
 /// Runs that are alive keep what they have, also those of other machines that use the same engine.
 #[derive(Args)]
@@ -38,10 +41,15 @@ impl Prune {
         // A name server that does not answer holds up a thread.
         runtime.shutdown_background();
         let pruned = pruned.map_err(|error| unavailable(error.to_string()))?;
+        let copies = match project::prune() {
+            0 => String::new(),
+            1 => "removed 1 copy of a project\n".to_owned(),
+            count => format!("removed {count} copies of projects\n"),
+        };
         let removed = match pruned.is_empty() {
-            true if pruned.waiting > 0 => String::new(),
+            true if pruned.waiting > 0 || !copies.is_empty() => copies,
             true => "nothing was left behind\n".to_owned(),
-            false => format!("removed {pruned}\n"),
+            false => format!("removed {pruned}\n{copies}"),
         };
         let waiting = match pruned.waiting {
             0 => String::new(),

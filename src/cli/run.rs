@@ -21,7 +21,7 @@ use crate::driver::dsn::{Dsn, DsnError};
 use crate::driver::{DRIVERS, DriverConfig, Interrupted};
 use crate::pipeline::{self, Language, Program, Source};
 use crate::process::{limits, masking};
-use crate::project::{ARTIFACTS, Directories};
+use crate::project::{ARTIFACTS, Directories, check_output};
 use crate::report::{Format, Output};
 use crate::run::{self, RunOptions};
 use crate::secret::{self, Secrets};
@@ -129,7 +129,6 @@ impl Run {
         limits::check().map_err(|reason| failed(format!("cannot start the run: {reason}")))?;
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let dsn = dsn(&self.driver)?;
-        let secrets = self.secrets.load()?;
         self.without_stdout()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -139,6 +138,12 @@ impl Run {
             .build()
             .map_err(|error| failed(format!("cannot start the run: {error}")))?;
         let asked = Instant::now();
+        let given = self.secrets.clone();
+        let secrets = match given.is_empty() {
+            true => Secrets::default(),
+            // One of the files may be a pipe to which nobody writes.
+            false => attended::run(&runtime, self.timeout, move || given.load())?,
+        };
         let directories = self.directories(&source)?;
         let cache = self.cache.choose(dsn.cache, directories.project.root())?;
         masking::add(cache.config.iter().flat_map(secret::of_store));
@@ -283,9 +288,14 @@ impl Run {
             let path = std::path::absolute(directory).map_err(|cause| {
                 invalid(format!("output `{name}`: cannot find `{}`: {cause}", directory.display()))
             })?;
-            if outputs.values().any(|other| *other == path) {
-                return Err(invalid(format!("two outputs go to `{}`", directory.display())));
+            if outputs
+                .values()
+                .any(|other: &PathBuf| other.starts_with(&path) || path.starts_with(other))
+            {
+                let message = format!("two outputs go to `{}` or below it", directory.display());
+                return Err(invalid(message));
             }
+            check_output(name, &path).map_err(|error| invalid(error.to_string()))?;
             if outputs.insert(name.to_owned(), path).is_some() {
                 return Err(invalid(format!("the output `{name}` is given twice")));
             }
@@ -359,6 +369,10 @@ impl Run {
                     .and_then(|()| checked.without_secret_addresses(|text| secrets.within(text))),
             };
             check.map_err(Failure::invalid)?;
+            if !images {
+                let notices = pipeline::check_built_in(&checked.plan);
+                checked.notices.extend(notices.map_err(Failure::all)?);
+            }
             Ok((Program::Plan(checked.to_json()), checked.notices))
         }
     }

@@ -29,6 +29,10 @@ impl SecretArgs {
         secret::variables(&self.secret)
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.secret.is_empty() && self.secrets_file.is_empty()
+    }
+
     /// Reads the secrets. From then on they are masked wherever something is shown.
     pub fn load(&self) -> Result<Secrets, Failure> {
         let secrets = Secrets::read(&self.secret, &self.secrets_file).map_err(|error| {

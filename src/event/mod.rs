@@ -46,7 +46,7 @@ pub enum RunEvent {
         volume: String,
         path: String,
     },
-    /// Files of the project were copied into a volume.
+    /// Files of the project are a volume.
     SourceImported {
         volume: String,
         /// Regular files and links.

@@ -1,5 +1,6 @@
 //! From what the user names on the command line to a pipeline that can be run.
 
+mod built_in;
 pub mod project;
 mod transpile;
 
@@ -8,6 +9,7 @@ use std::path::{Path, PathBuf};
 use concourse::{Document, STDIN};
 use diagnostic::Diagnostic;
 
+pub use built_in::check as check_built_in;
 pub use transpile::transpile;
 
 /// A pipeline's file, before anybody has read it.

@@ -1,18 +1,19 @@
 //! Results of a pipeline, out of volumes and to where the user looks.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
 
 use archive::OutsideLinks;
 use files::trust;
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{Access, FileType, access, fstat};
 use rustix::io::Errno;
 use source::{Options, Project, Selection};
 use transfer::{LocalDirectory, TransferError, VolumeAccess};
 
 use super::import::blocking;
-use super::publish::{Place, Published, Staged, publish};
+use super::publish::{Place, Published, Staged, check_place, publish};
 use super::read::{beside, open_below};
 use super::{FilesError, ProjectFiles};
 use crate::event::RunEvent;
@@ -49,7 +50,11 @@ impl ProjectFiles {
                 (fetched.content(), Some(fetched))
             }
         };
-        let staged = self.staged(&root, &path, &volume, &place.directory).await;
+        let called = match is_output {
+            true => format!("output `{}`", place.called),
+            false => format!("`{}` of volume `{volume}`", path.display()),
+        };
+        let staged = self.staged(&root, &path, &called, &volume, &place.directory).await;
         if let Some(fetched) = fetched {
             fetched.remove().await;
         }
@@ -76,17 +81,9 @@ impl ProjectFiles {
         let wanted = self.directories.outputs.get(name).ok_or_else(|| {
             FilesError::Refused(format!("there is no `--output` with the name `{name}`"))
         })?;
-        let (Some(parent), Some(file)) = (wanted.parent(), wanted.file_name()) else {
-            let path = wanted.display();
-            return Err(FilesError::Refused(format!("`{path}` cannot be replaced")));
-        };
+        let (parent, _) = parts(wanted)?;
         std::fs::create_dir_all(parent).map_err(FilesError::io("make", parent))?;
-        // Links on the way are the user's own.
-        let directory = parent.canonicalize().map_err(FilesError::io("find", parent))?;
-        let records = state::directory().join(OUTPUTS).join(path_hash(&directory));
-        trust::make(&records).map_err(FilesError::io("make", &records))?;
-        let (name, called) = (file.to_string_lossy().into_owned(), name.to_owned());
-        Ok(Place { directory, name, records, called })
+        output_place(name, wanted)
     }
 
     /// A copy of what is at a path below a directory, beside its later place.
@@ -94,12 +91,11 @@ impl ProjectFiles {
         &self,
         root: &Path,
         path: &Path,
+        called: &str,
         volume: &VolumeName,
         near: &Path,
     ) -> Result<Staged, FilesError> {
-        let refused = |reason: String| {
-            FilesError::Refused(format!("`{}` of volume `{volume}`: {reason}", path.display()))
-        };
+        let refused = |reason: String| FilesError::Refused(format!("{called}: {reason}"));
         let opened = open_below(root, path).map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR => {
                 refused(format!("there is nothing{}", beside(root, path)))
@@ -153,6 +149,40 @@ impl ProjectFiles {
         let path = only.map_err(FilesError::io("read", &content))?;
         Ok(Staged { scratch, path })
     }
+}
+
+/// Refuses a place for an `--output` that could not be taken at the end of a run: one where something is that no
+/// run has made, or where nothing can be made.
+pub fn check_output(name: &str, wanted: &Path) -> Result<(), FilesError> {
+    let (parent, _) = parts(wanted)?;
+    if parent.is_dir() {
+        check_place(&output_place(name, wanted)?)?;
+    }
+    let there = wanted.ancestors().skip(1).find(|path| path.exists()).unwrap_or(parent);
+    let usable = match there.is_dir() {
+        true => access(there, Access::WRITE_OK | Access::EXEC_OK).map_err(io::Error::from),
+        false => Err(io::ErrorKind::NotADirectory.into()),
+    };
+    usable.map_err(FilesError::io("make a directory in", there))
+}
+
+/// The directory that an output is in, and its name there.
+fn parts(wanted: &Path) -> Result<(&Path, &OsStr), FilesError> {
+    wanted
+        .parent()
+        .zip(wanted.file_name())
+        .ok_or_else(|| FilesError::Refused(format!("`{}` cannot be replaced", wanted.display())))
+}
+
+/// Where an output belongs whose parent directory is there.
+fn output_place(name: &str, wanted: &Path) -> Result<Place, FilesError> {
+    let (parent, file) = parts(wanted)?;
+    // Links on the way are the user's own.
+    let directory = parent.canonicalize().map_err(FilesError::io("find", parent))?;
+    let records = state::directory().join(OUTPUTS).join(path_hash(&directory));
+    trust::make(&records).map_err(FilesError::io("make", &records))?;
+    let (name, called) = (file.to_string_lossy().into_owned(), name.to_owned());
+    Ok(Place { directory, name, records, called })
 }
 
 /// A name for what belongs to a path.

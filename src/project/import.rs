@@ -1,12 +1,14 @@
 //! Files of the project as a volume.
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use source::{Imported, Progress, Project, Selection};
 use tokio_util::sync::CancellationToken;
 use transfer::VolumeAccess;
 
+use super::kept::{self, Wanted};
 use super::{FilesError, ProjectFiles};
 use crate::driver::Volume;
 use crate::event::RunEvent;
@@ -24,7 +26,7 @@ impl ProjectFiles {
         let volume = self.volumes.create(None, None).await?;
         let imported = match &volume.access {
             VolumeAccess::Local(directory) => {
-                let copied = self.copy(project, selection, directory.path.clone()).await;
+                let copied = self.fill(project, selection, directory.path.clone()).await;
                 if copied.is_err() {
                     // Nobody gets the volume, which would hold a part of the project until the run ends.
                     let path = directory.path.clone();
@@ -54,8 +56,8 @@ impl ProjectFiles {
         self.events
             .send(RunEvent::SourceImported {
                 volume: volume.name.to_string(),
-                files: imported.files,
-                bytes: imported.bytes,
+                files: imported.files + imported.kept,
+                bytes: imported.size,
                 duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             })
             .await;
@@ -77,11 +79,25 @@ impl ProjectFiles {
         })
     }
 
+    /// Fills the directory of a volume.
+    async fn fill(
+        &self,
+        project: Project,
+        selection: Selection,
+        to: PathBuf,
+    ) -> Result<Imported, FilesError> {
+        let wanted = Wanted { project, selection, options: self.options.clone() };
+        let filled = blocking(self.cancel(), move |progress| kept::fill(&wanted, &to, progress));
+        let (imported, lent) = filled.await??;
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner).extend(lent);
+        Ok(imported)
+    }
+
     async fn copy(
         &self,
         project: Project,
         selection: Selection,
-        to: std::path::PathBuf,
+        to: PathBuf,
     ) -> Result<Imported, FilesError> {
         let options = self.options.clone();
         let imported = blocking(self.cancel(), move |progress| {
@@ -92,7 +108,7 @@ impl ProjectFiles {
 }
 
 /// Removes what is in a directory, as far as that is possible.
-fn clear(directory: &std::path::Path) {
+fn clear(directory: &Path) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         _ = files::remove::remove(&entry.path());
     }

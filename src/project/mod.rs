@@ -5,13 +5,14 @@
 
 mod artifact;
 mod import;
+mod kept;
 mod publish;
 mod read;
 mod record;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use archive::Budget;
 use source::{Options, Project, SourceError};
@@ -20,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use transfer::TransferError;
 
-pub use self::artifact::ArtifactRequest;
+pub use self::artifact::{ArtifactRequest, check_output};
+use self::kept::Lent;
+pub use self::kept::prune;
 use crate::driver::DriverError;
 use crate::event::EventSink;
 use crate::process::state;
@@ -62,6 +65,8 @@ pub struct ProjectFiles {
     reads: Semaphore,
     /// What is under way.
     work: TaskTracker,
+    /// Trees that go back to their places.
+    lent: Mutex<Vec<Lent>>,
 }
 
 /// Why files cannot be had.
@@ -109,6 +114,7 @@ impl ProjectFiles {
             budget: Budget::new(MEMORY),
             reads: Semaphore::new(READS),
             work: TaskTracker::new(),
+            lent: Mutex::default(),
         }
     }
 
@@ -135,6 +141,20 @@ impl ProjectFiles {
     pub async fn settle(&self) {
         self.work.close();
         self.work.wait().await;
+    }
+
+    /// Keeps copies of the project for the next run. To be called when no task runs any more, and before the driver
+    /// removes its volumes.
+    pub async fn take_back(&self) {
+        let lent = std::mem::take(&mut *self.lent.lock().unwrap_or_else(PoisonError::into_inner));
+        if lent.is_empty() {
+            return;
+        }
+        let taken = import::blocking(self.stop.outside(), move |progress| {
+            lent.into_iter().for_each(|lent| lent.take_back(progress));
+        });
+        // Who is stopped keeps nothing.
+        _ = taken.await;
     }
 
     fn cancel(&self) -> &CancellationToken {

@@ -49,12 +49,7 @@ pub fn publish(place: &Place, staged: &Staged) -> Result<Published, FilesError> 
     turn.lock().map_err(failed)?;
 
     let mut record = Record::read(records).map_err(failed)?;
-    let old = match Identity::of(&path) {
-        Ok(old) if record.has(name, &old) => Some(old),
-        Ok(_) => return Err(foreign(called, &path)),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(failed(error)),
-    };
+    let old = replaceable(place, &record)?;
     let new = Identity::of(&staged.path).map_err(failed)?;
     record.add(name, new.clone());
     record.write(records).map_err(failed)?;
@@ -72,6 +67,25 @@ pub fn publish(place: &Place, staged: &Staged) -> Result<Published, FilesError> 
     record.keep(name, new);
     record.write(records).map_err(failed)?;
     Ok(Published { path, files, bytes })
+}
+
+/// Refuses a place where something is that is not an artifact of ours.
+pub fn check_place(place: &Place) -> Result<(), FilesError> {
+    let path = place.directory.join(&place.name);
+    let record =
+        Record::read(&place.records).map_err(FilesError::io("write the artifact", &path))?;
+    replaceable(place, &record).map(|_| ())
+}
+
+/// The older artifact that a new one replaces.
+fn replaceable(place: &Place, record: &Record) -> Result<Option<Identity>, FilesError> {
+    let path = place.directory.join(&place.name);
+    match Identity::of(&path) {
+        Ok(old) if record.has(&place.name, &old) => Ok(Some(old)),
+        Ok(_) => Err(foreign(&place.called, &path)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(FilesError::io("write the artifact", &path)(error)),
+    }
 }
 
 fn foreign(name: &str, path: &Path) -> FilesError {

@@ -294,6 +294,10 @@ async fn execute(
     let outcome = outcome.unwrap_or(Err(RunError::Stopped(StopReason::Broken)));
     // As `live` does it, unless that has panicked.
     settle_volumes(stop, &context).await;
+    if !stop.outside().is_cancelled() {
+        driver.end_tasks().await;
+        context.files.take_back().await;
+    }
     let closed = close(&*driver, stop, events, CLEANUP).await;
     match outcome {
         Err(RunError::Script(ScriptError::Failed(diagnostic)))

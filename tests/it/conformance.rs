@@ -378,7 +378,7 @@ pub async fn a_volume_is_created_once(driver: &dyn Driver) {
 }
 
 pub async fn a_command_that_does_not_exist_is_named(driver: &dyn Driver) {
-    for path in ["no-such-command", "/no/such/command", "./no-such-command", ""] {
+    for path in ["no-such-command", "/no/such/command", "./no-such-command"] {
         let error = finish(driver, &task("test", path, &["x"])).await.unwrap_err();
         assert!(matches!(error, DriverError::CannotStart { .. }), "{error:?}");
         assert!(error.to_string().contains(&format!("`{path}`")), "{error}");
@@ -397,6 +397,13 @@ pub async fn many_tasks_run_at_the_same_time(driver: &dyn Driver) {
     for (i, text) in futures_util::future::join_all(tasks).await {
         assert_eq!(text, format!("{i}\nfile\n"));
     }
+}
+
+pub async fn a_task_without_a_network_has_its_loopback_alone(driver: &dyn Driver) {
+    let script = "grep -c : /proc/net/dev; grep -o lo: /proc/net/dev\n\
+                  bash -c ': < /dev/tcp/127.0.0.1/9' 2>&1 | grep -o 'Connection refused'";
+    let offline = edit(sh(script), |spec| spec.container.offline = true);
+    assert_eq!(succeed(driver, &offline).await, "1\nlo:\nConnection refused\n");
 }
 
 pub async fn names_may_be_any_text(driver: &dyn Driver) {

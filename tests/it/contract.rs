@@ -37,6 +37,7 @@ macro_rules! contract {
             volumes_keep_modes_links_and_times
             a_volume_is_created_once
             many_tasks_run_at_the_same_time
+            a_task_without_a_network_has_its_loopback_alone
         }
     };
     // Of `mounts`: what holds for every command.

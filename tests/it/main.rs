@@ -26,6 +26,7 @@ mod isolate;
 mod isolate_limits;
 mod json;
 mod json_run;
+mod kept_sources;
 mod local_cache;
 mod local_cache_size;
 mod log;

@@ -96,8 +96,22 @@ jobs:
 #[test]
 fn what_is_not_ours_is_not_replaced() {
     let ci = project(&["--input", "repo=p", "--output", "dist=mine"]).file("mine/keep", "kept\n");
-    let outcome = ci.run().exits(1).stderr_has("is there already and is none of `ci`");
+    let outcome = ci.run().exits(2).stderr_has("is there already and is none of `ci`");
     assert_eq!(read(&outcome, "mine/keep"), "kept\n");
+    // Nothing has run.
+    assert_eq!(outcome.stdout, "");
+}
+
+#[test]
+fn outputs_that_cannot_be_written_are_told_before_anything_runs() {
+    for (outputs, why) in [
+        (["dist=out", "other=out/deep"], "two outputs go to `out/deep`"),
+        (["dist=out", "other=p/ci/task.yml/deep"], "cannot make a directory in"),
+    ] {
+        let args = ["--input", "repo=p", "--output", outputs[0], "--output", outputs[1]];
+        let outcome = project(&args).run().exits(2).stderr_has(why);
+        assert_eq!(outcome.stdout, "");
+    }
 }
 
 #[test]

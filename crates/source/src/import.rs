@@ -23,6 +23,8 @@ pub struct Imported {
     pub files: u64,
     /// Of the content of these files, without holes.
     pub bytes: u64,
+    /// The length of all regular files, of those too that an earlier import had copied.
+    pub size: u64,
     /// Regular files and links that an earlier import had copied, and that are still equal.
     pub kept: u64,
     /// What people should know, such as entries that were skipped.
@@ -69,6 +71,6 @@ pub fn whole(
         copy.finish(pool, &listing.directories)
     })??;
     let (files, bytes) = copy.counted();
-    let notices = std::mem::take(&mut listing.notices);
-    Ok((Imported { files, bytes, kept: 0, notices }, listing))
+    let (size, notices) = (listing.size(), std::mem::take(&mut listing.notices));
+    Ok((Imported { files, bytes, size, kept: 0, notices }, listing))
 }

@@ -25,6 +25,15 @@ pub struct Listing {
     pub(crate) repositories_at: usize,
 }
 
+impl Listing {
+    /// The length of all regular files, in bytes.
+    pub fn size(&self) -> u64 {
+        let entries = self.directories.iter().flat_map(|directory| &directory.entries);
+        let files = entries.filter(|entry| entry.kind == Kind::File);
+        files.map(|entry| entry.stamp.size).sum()
+    }
+}
+
 /// A directory and what is directly in it, but for other directories.
 #[derive(Debug)]
 pub struct Directory {

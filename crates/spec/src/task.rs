@@ -30,6 +30,8 @@ pub struct ContainerSpec {
     pub mounts: Vec<Mount>,
     pub secrets: Vec<SecretFile>,
     pub privileged: bool,
+    /// Whether commands reach no network but their own loopback interface.
+    pub offline: bool,
     pub limits: Limits,
 }
 

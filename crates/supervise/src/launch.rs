@@ -57,7 +57,7 @@ impl Launcher {
                 .write_all(&packed(failure));
             exit(127)
         };
-        let child = if launch.has_own_mounts() {
+        let child = if launch.is_isolated() {
             // SAFETY: this process has a single thread, so the child finds every lock free.
             match unsafe { fork() } {
                 // A user namespace can only be entered by a process with a memory of its own.
@@ -211,8 +211,8 @@ fn begin(
             failed("cannot use the terminal", Errno::from_raw(error.raw_os_error()))
         })?;
     }
-    if launch.has_own_mounts() {
-        mount::enter(&launch.mounts_at, &launch.binds)?;
+    if launch.is_isolated() {
+        mount::enter(launch)?;
         secrets::place(launch)?;
     }
     if let Some(credentials) = &launch.credentials {
@@ -272,7 +272,9 @@ fn execute(launch: &Launch, image: &Image) -> String {
         None if by_path => {
             format!("there is no such file in the working directory `{}`", launch.directory)
         }
-        None if launch.command.is_empty() => "the command is empty".into(),
+        None if launch.command.is_empty() => {
+            "the command is empty, and there is no image that has one of its own".into()
+        }
         None => format!(
             "there is no such command in the task's PATH `{}`; install it or give its path",
             launch.search

@@ -4,17 +4,20 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags, fstatvfs, openat};
 use rustix::process::{getegid, geteuid};
 
-use crate::wire::{Bind, Failure};
+use crate::wire::{Failure, Launch};
 
-/// Gives this process a mount namespace in which every bind is done.
-pub fn enter(directory: &str, binds: &[Bind]) -> Result<(), Failure> {
-    isolate()?;
-    for bind in binds {
+/// Gives this process a mount namespace in which every bind is done, and a network namespace if it is to have one.
+pub fn enter(launch: &Launch) -> Result<(), Failure> {
+    let directory = &launch.mounts_at;
+    isolate(launch.offline)?;
+    for bind in &launch.binds {
         let failed = |error: Errno| {
             format!("cannot mount a volume at `{}`: {}", bind.target, error.desc().to_lowercase())
         };
@@ -38,14 +41,15 @@ pub fn enter(directory: &str, binds: &[Bind]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn isolate() -> Result<(), Failure> {
+fn isolate(offline: bool) -> Result<(), Failure> {
+    let network = if offline { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
     let failed = |what: &str, error: std::io::Error| Failure::NoMounts(format!("{what}: {error}"));
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     if uid == 0 {
-        unshare(CloneFlags::CLONE_NEWNS)
+        unshare(CloneFlags::CLONE_NEWNS | network)
             .map_err(|error| failed("cannot make a mount namespace", error.into()))?;
     } else {
-        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | network)
             .map_err(|error| failed("cannot make a user namespace", error.into()))?;
         // The same ids inside as outside. Supplementary groups stay in force, without a name.
         for (file, line) in [
@@ -57,9 +61,31 @@ fn isolate() -> Result<(), Failure> {
                 .map_err(|error| failed("cannot set up a user namespace", error))?;
         }
     }
+    if offline {
+        raise_loopback().map_err(|error| {
+            Failure::Start(format!(
+                "cannot start the loopback interface: {}",
+                error.desc().to_lowercase()
+            ))
+        })?;
+    }
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
         .map_err(|error| failed("cannot make mounts private", error.into()))
+}
+
+/// Starts the loopback interface of a new network namespace, which is down at first.
+fn raise_loopback() -> Result<(), Errno> {
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: all of its fields are plain numbers, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    // SAFETY: the kernel reads one `ifreq`, whose name ends with a NUL and whose flags are set.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &request) };
+    Errno::result(result).map(drop)
 }
 
 fn attach(source: &OwnedFd, target: &OwnedFd) -> Result<(), Errno> {

@@ -42,13 +42,15 @@ pub struct Launch {
     /// What was made for the task in directories of the user's, and goes if the driver does. Those below others
     /// come later.
     pub fixtures: Vec<Fixture>,
+    /// Whether the command reaches no network but a loopback interface of its own.
+    pub offline: bool,
     pub credentials: Option<Credentials>,
 }
 
 impl Launch {
-    /// Whether the command needs a mount namespace.
-    pub fn has_own_mounts(&self) -> bool {
-        !self.binds.is_empty() || !self.secrets.is_empty()
+    /// Whether the command needs namespaces of its own.
+    pub fn is_isolated(&self) -> bool {
+        !self.binds.is_empty() || !self.secrets.is_empty() || self.offline
     }
 }
 
@@ -133,7 +135,7 @@ pub struct ProcessId {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Failure {
-    /// This machine does not let the task have a mount namespace of its own.
+    /// This machine does not let the task have namespaces of its own, or mounts in them.
     NoMounts(String),
     /// Anything else, in words.
     Start(String),

@@ -60,7 +60,7 @@ pub async fn start(
             let image = shared.images.ensure(&spec.container.image, updates).await?;
             let turn = shared.starts.acquire().await;
             // A pull and a turn may take long.
-            let network = shared.network().await?;
+            let network = shared.network(&spec.container).await?;
             Ok::<_, DriverError>((image, network, turn.ok()))
         };
         let lost = || format!("cannot create a container for `{}`", spec.name);

@@ -80,6 +80,8 @@ struct Known {
 pub struct Image {
     /// The user of its commands, if that is not root.
     pub user: Option<String>,
+    /// What it runs itself: its entrypoint and the arguments of that.
+    pub command: Vec<String>,
 }
 
 impl Images {
@@ -291,9 +293,10 @@ fn refused(reference: &Reference, login: &str, error: Error) -> DriverError {
 
 impl Image {
     fn new(found: ImageInspect) -> Self {
-        let user = found.config.and_then(|config| config.user);
+        let config = found.config.unwrap_or_default();
         let is_root = |user: &str| matches!(user.split(':').next(), Some("" | "root" | "0"));
-        Self { user: user.filter(|user| !is_root(user)) }
+        let command = [config.entrypoint, config.cmd].into_iter().flatten().flatten().collect();
+        Self { user: config.user.filter(|user| !is_root(user)), command }
     }
 }
 

@@ -12,7 +12,7 @@ use bollard::models::{
 use super::diagnosis::check_length;
 use super::labels::{self, Labels};
 use crate::driver::{DriverError, check};
-use crate::task::{SandboxSpec, SecretFile, TaskSpec};
+use crate::task::{Command, SandboxSpec, SecretFile, TaskSpec};
 use crate::volume::VolumeName;
 
 /// The directory of a task, the same for all tasks of all runs: tools keep absolute paths in what they make.
@@ -27,6 +27,8 @@ const LEAST_CPU: f64 = 0.01;
 /// What a container is connected to.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Network {
+    /// Nothing but a loopback interface.
+    None,
     /// The engine's own.
     Default,
     /// One that the user has named.
@@ -156,6 +158,7 @@ impl ContainerPlan {
         let mut labels = labels.clone();
         labels.insert(labels::NAME.to_owned(), spec.name.replace('\0', ""));
         let (network_mode, networking_config) = match network {
+            Network::None => (Some("none".to_owned()), None),
             Network::Default => (None, None),
             Network::Named(name) => (Some(name), None),
             Network::Own(id) => {
@@ -263,17 +266,12 @@ pub fn mount(labels: &Labels, volume: &str, target: &str) -> Mount {
     }
 }
 
-/// The words of a command that has been checked.
+/// The words of a command that has been checked. Without a path these are arguments of the image's own command.
 pub fn command(spec: &TaskSpec) -> Result<Vec<String>, DriverError> {
     check::command(spec)?;
     check_length(spec)?;
-    if spec.exec.command.path.is_empty() {
-        return Err(DriverError::CannotStart {
-            command: String::new(),
-            reason: "the command is empty".into(),
-        });
-    }
-    Ok(std::iter::once(&spec.exec.command.path).chain(&spec.exec.command.args).cloned().collect())
+    let Command { path, args, .. } = &spec.exec.command;
+    Ok([path].into_iter().filter(|path| !path.is_empty()).chain(args).cloned().collect())
 }
 
 /// A task's name as one of a machine, if anything of it can be part of that.

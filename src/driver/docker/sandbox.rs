@@ -434,7 +434,7 @@ impl Sandbox for DockerSandbox {
         updates: UpdateSink,
         cancel: CancellationToken,
     ) -> TaskEnd {
-        let planned = plan::command(spec).and_then(|command| {
+        let planned = own_path(spec).and_then(|()| plan::command(spec)).and_then(|command| {
             self.inner.check_user(spec)?;
             Ok((command, self.inner.plan.start(spec.exec.work_dir.as_deref())?))
         });
@@ -460,5 +460,16 @@ impl Sandbox for DockerSandbox {
     async fn close(&self) {
         self.inner.closing.cancel();
         self.inner.closed.cancelled().await;
+    }
+}
+
+/// Refuses a command without a path: what the image runs itself would be a second container.
+fn own_path(spec: &TaskSpec) -> Result<(), DriverError> {
+    match spec.exec.command.path.is_empty() {
+        true => Err(DriverError::Refused(
+            "a command in a sandbox needs a path: the command of the image runs in a task of its own"
+                .to_owned(),
+        )),
+        false => Ok(()),
     }
 }

@@ -41,6 +41,7 @@ use super::removal::remove_container;
 use super::users::Users;
 use crate::driver::name::encoded;
 use crate::driver::{DriverError, NoticeSink};
+use crate::task::ContainerSpec;
 use crate::volume::VolumeName;
 
 /// What tasks are connected to, or why there is nothing.
@@ -232,8 +233,12 @@ impl Shared {
         users.map_err(|error| failed("cannot find out how the engine maps users", error))
     }
 
-    /// The network of the run's tasks, which see each other and no other run's.
-    pub async fn network(self: &Arc<Self>) -> Result<Network, DriverError> {
+    /// The network of a container: that of the run's tasks, which see each other and no other run's, unless the user
+    /// has named another one or the container is to have none.
+    pub async fn network(self: &Arc<Self>, spec: &ContainerSpec) -> Result<Network, DriverError> {
+        if spec.offline {
+            return Ok(Network::None);
+        }
         if let Some(network) = &self.config.network {
             return Ok(Network::Named(network.clone()));
         }

@@ -190,7 +190,7 @@ async fn in_image(
     image: &str,
     terminal: Terminal,
 ) -> Result<(), DriverError> {
-    let network = shared.network().await?;
+    let network = shared.network(&kept.plan.spec.container).await?;
     let mut body =
         kept.plan.container(&shared.labels, network, SHELL.map(str::to_owned).into(), true);
     body.image = Some(image.to_owned());

@@ -42,6 +42,18 @@ impl TaskSupervisor {
         let Self { shared, spec, plan, command, updates, cancel, mut abandoned } = self;
         let mut stop =
             Stop { cancel: &cancel, closing: &shared.closing, abandoned: &mut abandoned };
+        let command = match spec.exec.command.path.is_empty() {
+            false => command,
+            true => {
+                let own = own_command(&shared, &spec, &updates);
+                let own = tokio::select! {
+                    biased;
+                    () = stop.requested() => return Ok((Ok(TaskExit::Cancelled), None)),
+                    own = own => own?,
+                };
+                own.into_iter().chain(command).collect()
+            }
+        };
         let has_secrets = plan.has_secrets();
         let with_stdin = has_secrets || spec.exec.stdin.is_some();
         let reports = shared.engine.has_reports;
@@ -149,5 +161,22 @@ impl Main<'_> {
     async fn was_out_of_memory(&self) -> bool {
         let found = self.docker.inspect_container(self.id, None::<InspectContainerOptions>).await;
         found.ok().and_then(|found| found.state?.oom_killed).unwrap_or(false)
+    }
+}
+
+/// What a task's image runs itself.
+async fn own_command(
+    shared: &Shared,
+    spec: &TaskSpec,
+    updates: &UpdateSink,
+) -> Result<Vec<String>, DriverError> {
+    let image = &spec.container.image;
+    let lost = || format!("cannot create a container for `{}`", spec.name);
+    let found = shared.unless_lost(lost, shared.images.ensure(image, Some(updates))).await?;
+    match found.command.is_empty() {
+        true => Err(DriverError::Refused(format!(
+            "the image `{image}` has no command of its own, say with `path` what to run"
+        ))),
+        false => Ok(found.command),
     }
 }

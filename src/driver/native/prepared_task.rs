@@ -288,6 +288,13 @@ impl PreparedTask {
                 make_directories(base, below, owner)?;
             }
         }
+        if plan.spec.container.offline && shared.has_no_namespaces() {
+            return Err(DriverError::Refused(
+                "a task without a network needs a network namespace, which this system forbids; leave \
+                 `network: false` out, or run as root or where user namespaces are allowed"
+                    .to_owned(),
+            ));
+        }
         if !plan.secrets.is_empty() {
             if shared.links() {
                 return Err(DriverError::Refused(
@@ -323,6 +330,7 @@ impl PreparedTask {
             secrets_at,
             secrets: plan.secrets.files(),
             fixtures: shared.fixtures.of(&self.held),
+            offline: plan.spec.container.offline,
             credentials: owner.map(Owner::credentials),
         };
         refuse_too_long(&launch)?;

@@ -78,6 +78,11 @@ impl Shared {
         self.config.mounts == MountMode::Link || self.no_mounts.load(Ordering::Relaxed)
     }
 
+    /// Whether a task has found that this system gives it no namespaces.
+    pub fn has_no_namespaces(&self) -> bool {
+        self.no_mounts.load(Ordering::Relaxed)
+    }
+
     /// Goes over to links, if the user lets the driver choose.
     pub fn give_up_mounts(&self, reason: &str) -> Result<(), DriverError> {
         if self.config.mounts == MountMode::Bind {

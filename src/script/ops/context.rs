@@ -17,6 +17,15 @@ pub struct PipelineContext {
     args: Vec<String>,
 }
 
+/// The path of this program, which has types of resources built in.
+#[op2]
+#[string]
+pub fn op_program() -> String {
+    let program =
+        std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok());
+    program.unwrap_or_else(|| "ci".to_owned())
+}
+
 /// The time by the clock of timeouts, in whole ms, of which timeouts are made.
 #[op2(fast)]
 pub fn op_run_clock(state: &mut OpState) -> f64 {

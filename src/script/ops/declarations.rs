@@ -21,6 +21,7 @@ const OPS: &[(&str, &[&str], &str)] = &[
     ("op_console_write", &["stream: \"stdout\" | \"stderr\"", "text: string"], "void"),
     ("op_pipeline_context", &[], "PipelineContext"),
     ("op_default_image", &[], "string | null"),
+    ("op_program", &[], "string"),
     ("op_run_clock", &[], "number"),
     ("op_plan_event", &["event: PlanEvent"], "void"),
     ("op_random_fill", &["buffer: Uint8Array"], "void"),

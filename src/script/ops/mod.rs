@@ -31,6 +31,7 @@ deno_core::extension!(
         console::op_console_write,
         context::op_pipeline_context,
         context::op_default_image,
+        context::op_program,
         context::op_run_clock,
         plan::op_plan_event,
         random::op_random_fill,

@@ -45,6 +45,8 @@ pub struct ContainerRequest {
     secrets: Vec<(String, String)>,
     work_dir: Option<String>,
     privileged: bool,
+    /// Whether it reaches no network.
+    offline: bool,
     limits: LimitsRequest,
 }
 
@@ -332,8 +334,9 @@ impl ContainerRequest {
             .map_err(|error| JsErrorBox::type_error(format!("mounts: {error}")))?;
         let limits =
             Limits { cpu: self.limits.cpu, memory: self.limits.memory.map(|bytes| bytes as u64) };
-        let (image, privileged) = (self.image, self.privileged);
-        let container = ContainerSpec { image, mounts, secrets: files, privileged, limits };
+        let (image, privileged, offline) = (self.image, self.privileged, self.offline);
+        let container =
+            ContainerSpec { image, mounts, secrets: files, privileged, offline, limits };
         Ok(SandboxSpec { name, container, user, env, secret_env, work_dir: self.work_dir })
     }
 }

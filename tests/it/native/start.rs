@@ -50,7 +50,7 @@ async fn each_reason_is_told() {
             "there is no such command in the task's PATH `/a:/b`; install it or give its path"
                 .into(),
         ),
-        (String::new(), "the command is empty".into()),
+        (String::new(), "the command is empty, and there is no image that has one of its own".into()),
         ("/usr".into(), "is a directory".into()),
         (text.clone(), "is not executable, make it so with `chmod +x`".into()),
         (dangling, "is a link to a file that does not exist".into()),

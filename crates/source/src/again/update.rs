@@ -70,8 +70,8 @@ pub fn update(
     // Without an index the next import is a whole one.
     let targets = Targets::of(&listing);
     _ = write(destination.root(), kept.index, digest, &targets, &old, made);
-    let notices = std::mem::take(&mut listing.notices);
-    Ok(Imported { files, bytes, kept: kept_files, notices })
+    let (size, notices) = (listing.size(), std::mem::take(&mut listing.notices));
+    Ok(Imported { files, bytes, size, kept: kept_files, notices })
 }
 
 /// Changes the tree. Returns what stayed in it.

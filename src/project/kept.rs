@@ -1,0 +1,286 @@
+//! The copy of the project that the last run has left, brought up to date instead of made again.
+//!
+//! Each project, and each part of it that pipelines ask for, has a place in the state directory. A run that
+//! asks for the files takes that place, with a lock that it holds to its end, brings the tree in it up to date and
+//! moves it to where its volume is. At the end of the run the tree moves back, after it was brought up to date
+//! again: what tasks have written does not outlive the run. Runs that find the place taken copy the project as a
+//! whole, and so does one that cannot move a directory from here to there, since they are on different file systems.
+//!
+//! A run that is interrupted or killed leaves no tree, which its driver or the next run removes with the rest. Trees
+//! that nobody has used for [`KEPT_FOR`] are removed, and the oldest where all have more than [`MOST_BYTES`].
+
+use std::fs::{self, File, FileTimes};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use files::remove::remove;
+use files::trust;
+use nix::libc;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use source::{
+    Again, Imported, Kept, Options, Progress, Project, Selection, SourceError, import,
+    import_again, import_indexed,
+};
+
+use crate::process::state;
+
+/// Where the trees are, in the state directory.
+const PROJECTS: &str = "projects";
+const LOCK: &str = "lock";
+const INDEX: &str = "index";
+const TREE: &str = "tree";
+const TRASH: &str = "trash";
+
+/// How long a tree is kept that nobody uses.
+const KEPT_FOR: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// The most bytes of all trees together.
+const MOST_BYTES: u64 = 8 << 30;
+
+/// A tree of files, and what says which ones to take.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    pub project: Project,
+    pub selection: Selection,
+    pub options: Options,
+}
+
+/// A tree that is a volume until the run ends.
+#[derive(Debug)]
+pub struct Lent {
+    place: Place,
+    wanted: Wanted,
+    /// Where the volume is.
+    volume: PathBuf,
+}
+
+/// A place for a tree, which is ours for as long as this lives.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    lock: File,
+}
+
+/// Fills the empty directory of a volume with files of a project, by way of the tree that was kept if there is one.
+/// What is lent is [taken back](Lent::take_back) at the end of the run.
+pub fn fill(
+    wanted: &Wanted,
+    volume: &Path,
+    progress: &Progress,
+) -> Result<(Imported, Option<Lent>), SourceError> {
+    let Wanted { project, selection, options } = wanted;
+    if let Some(place) = Place::of(wanted, volume) {
+        let imported = place.up_to_date(wanted, volume, progress)?;
+        if let Some(imported) = imported
+            && swap(&place.tree(), volume).is_ok()
+        {
+            // What was swapped is the empty directory of the volume.
+            _ = fs::remove_dir(place.tree());
+            let (wanted, volume) = (wanted.clone(), volume.to_owned());
+            return Ok((imported, Some(Lent { place, wanted, volume })));
+        }
+    }
+    Ok((import(project, selection, options, volume, progress)?, None))
+}
+
+impl Lent {
+    /// Moves the tree back, without what tasks have made of it. Whatever goes wrong, the volume is still the driver's to
+    /// remove then.
+    pub fn take_back(self, progress: &Progress) {
+        let Self { mut place, wanted, volume } = self;
+        let Some(imported) = place.again(&volume, &wanted, progress).ok().flatten() else {
+            return place.empty();
+        };
+        let tree = place.tree();
+        let moved = imported.size <= MOST_BYTES
+            && renameat_with(CWD, &volume, CWD, &tree, RenameFlags::NOREPLACE).is_ok();
+        if !moved || place.note(imported.size).is_err() {
+            return place.empty();
+        }
+        remove_old(&place.path);
+    }
+}
+
+impl Place {
+    /// The place of these files, if it is free and on the file system of the volume.
+    fn of(wanted: &Wanted, volume: &Path) -> Option<Self> {
+        let all = state::directory().join(PROJECTS);
+        let Wanted { project, selection, .. } = wanted;
+        let Selection { path, include, exclude, ignored, git } = selection;
+        let named = format!("{path:?} {include:?} {exclude:?} {ignored} {git}");
+        let mut hasher = blake3::Hasher::new();
+        hasher
+            .update(project.root().as_os_str().as_encoded_bytes())
+            .update(b"\0")
+            .update(named.as_bytes());
+        let path = all.join(&hasher.finalize().to_hex()[..32]);
+        trust::make(&path).ok()?;
+        let volume = fs::metadata(volume).ok()?;
+        if fs::metadata(&path).ok()?.dev() != volume.dev() {
+            return None;
+        }
+        // The files of a project may be nobody else's to read.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).ok()?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true);
+        let lock = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path.join(LOCK));
+        Self::locked(path, lock.ok()?)
+    }
+
+    /// `None` if a run holds it, or has removed it since.
+    fn locked(path: PathBuf, lock: File) -> Option<Self> {
+        lock.try_lock().ok()?;
+        let (held, there) = (lock.metadata().ok()?, fs::symlink_metadata(path.join(LOCK)).ok()?);
+        let is_same = (held.dev(), held.ino()) == (there.dev(), there.ino());
+        (held.is_file() && is_same).then_some(Self { path, lock })
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.path.join(TREE)
+    }
+
+    /// Makes the tree what the project is now. `None` if there can be none here.
+    fn up_to_date(
+        &self,
+        wanted: &Wanted,
+        volume: &Path,
+        progress: &Progress,
+    ) -> Result<Option<Imported>, SourceError> {
+        let tree = self.tree();
+        if tree.exists()
+            && let Some(imported) = self.again(&tree, wanted, progress)?
+        {
+            return Ok(Some(imported));
+        }
+        self.empty();
+        if like(volume, &tree).is_err() {
+            return Ok(None);
+        }
+        let Wanted { project, selection, options } = wanted;
+        let imported =
+            import_indexed(project, selection, options, &tree, &self.path.join(INDEX), progress);
+        // A part of a project is of no use to anybody.
+        imported.inspect_err(|_| self.empty()).map(Some)
+    }
+
+    /// Brings a tree up to date, here or where it is lent to. `None` if it is of no use any more.
+    fn again(
+        &self,
+        tree: &Path,
+        wanted: &Wanted,
+        progress: &Progress,
+    ) -> Result<Option<Imported>, SourceError> {
+        let (index, trash) = (self.path.join(INDEX), self.path.join(TRASH));
+        if !trash.exists() && fs::create_dir(&trash).is_err() {
+            return Ok(None);
+        }
+        let kept = Kept { tree, index: &index, trash: &trash };
+        let Wanted { project, selection, options } = wanted;
+        let again = import_again(project, selection, options, &kept, progress);
+        _ = remove(&trash);
+        match again? {
+            Again::Imported(imported) => Ok(Some(imported)),
+            Again::Unusable { reason } => {
+                tracing::debug!(%reason, tree = %tree.display(), "the kept copy of the project is of no use");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Removes what is here but the lock.
+    fn empty(&self) {
+        for name in [INDEX, TREE, TRASH] {
+            _ = remove(&self.path.join(name));
+        }
+    }
+
+    /// Notes the size of the tree, and that it was used now.
+    fn note(&mut self, bytes: u64) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        self.lock.rewind()?;
+        writeln!(self.lock, "{bytes}")?;
+        self.lock.set_times(FileTimes::new().set_modified(SystemTime::now()))
+    }
+
+    /// The size of the tree in bytes, and when it was used last.
+    fn noted(&mut self) -> io::Result<(u64, SystemTime)> {
+        let mut text = String::new();
+        self.lock.rewind()?;
+        (&self.lock).take(32).read_to_string(&mut text)?;
+        Ok((text.trim().parse().unwrap_or(0), self.lock.metadata()?.modified()?))
+    }
+
+    /// Removes all of it.
+    fn remove(self) -> bool {
+        self.empty();
+        fs::remove_file(self.path.join(LOCK)).and_then(|()| fs::remove_dir(&self.path)).is_ok()
+    }
+}
+
+/// A new directory with the mode and the owner of another one.
+fn like(model: &Path, path: &Path) -> io::Result<()> {
+    let found = fs::metadata(model)?;
+    fs::create_dir(path)?;
+    if (found.uid(), found.gid()) != owner(path)? {
+        std::os::unix::fs::chown(path, Some(found.uid()), Some(found.gid()))?;
+    }
+    fs::set_permissions(path, found.permissions())
+}
+
+fn owner(path: &Path) -> io::Result<(u32, u32)> {
+    fs::metadata(path).map(|found| (found.uid(), found.gid()))
+}
+
+/// Exchanges two directories.
+fn swap(one: &Path, other: &Path) -> io::Result<()> {
+    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
+}
+
+/// Removes every tree that no run uses, and returns how many these were.
+pub fn prune() -> usize {
+    places().filter_map(|path| open(&path)).filter_map(|place| place.remove().then_some(())).count()
+}
+
+/// Removes trees that nobody has used for long, and the oldest where all of them are too large.
+fn remove_old(own: &Path) {
+    let places = places().filter(|path| path != own).filter_map(|path| open(&path));
+    let mut found: Vec<(SystemTime, u64, Place)> = places
+        .filter_map(|mut place| place.noted().ok().map(|(bytes, used)| (used, bytes, place)))
+        .collect();
+    found.sort_by_key(|(used, ..)| std::cmp::Reverse(*used));
+    let mut all = open_size(own);
+    for (used, bytes, place) in found {
+        all += bytes;
+        let is_old = used.elapsed().is_ok_and(|age| age > KEPT_FOR);
+        if is_old || all > MOST_BYTES {
+            place.remove();
+        }
+    }
+}
+
+/// The size that is noted of a tree.
+fn open_size(path: &Path) -> u64 {
+    let text = fs::read_to_string(path.join(LOCK)).unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+/// What may be places.
+fn places() -> impl Iterator<Item = PathBuf> {
+    let all = state::directory().join(PROJECTS);
+    let is_ours = trust::exists(&all).unwrap_or(false);
+    let entries = is_ours.then(|| fs::read_dir(all).ok()).flatten();
+    entries.into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+/// A place that no run holds. What has another name, or no lock, is none.
+fn open(path: &Path) -> Option<Place> {
+    let name = path.file_name()?.to_str()?;
+    if name.len() != 32 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    Place::locked(path.to_owned(), options.open(path.join(LOCK)).ok()?)
+}
