@@ -33,8 +33,13 @@ fn scenarios_and_examples_do_the_same_transpiled() {
         let ci = || Ci::new().file("values.yml", &values).file("pipeline.yml", &yaml);
         let interpreted = executed(ci().args(["run", "pipeline.yml"]).args(&args), &yaml);
         let script = ci().args(["transpile", "pipeline.yml"]).args(&args).run().exits(0).stdout;
-        let transpiled =
-            executed(Ci::new().file("pipeline.ts", script).args(["run", "pipeline.ts"]), &yaml);
+        let transpiled = executed(
+            Ci::new()
+                .file("pipeline.ts", script)
+                .args(["run", "pipeline.ts"])
+                .env("PATH", search_path()),
+            &yaml,
+        );
         assert_eq!(interpreted, transpiled, "{}", file.display());
         count += 1;
     }
@@ -144,10 +149,17 @@ fn random_plans_do_the_same_transpiled() {
             let ci = |file: &str, text: &str| Ci::new().file(file, text);
             let interpreted = executed(ci("p.yml", &yaml).args(["run", "p.yml"]), &yaml);
             let script = ci("p.yml", &yaml).args(["transpile", "p.yml"]).run().exits(0).stdout;
-            let transpiled = executed(ci("p.ts", &script).args(["run", "p.ts"]), &yaml);
+            let transpiled = ci("p.ts", &script).args(["run", "p.ts"]).env("PATH", search_path());
+            let transpiled = executed(transpiled, &yaml);
             prop_assert!(interpreted.0 == 0 || interpreted.0 == 1, "{}", yaml);
             prop_assert_eq!(interpreted, transpiled, "{}", yaml);
             Ok(())
         })
         .unwrap();
+}
+
+/// A `PATH` with the program, by which a script finds the resource types that it has built in.
+fn search_path() -> String {
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_ci")).parent().unwrap();
+    format!("{}:/usr/local/bin:/usr/bin:/bin", program.display())
 }

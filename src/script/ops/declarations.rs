@@ -20,6 +20,7 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js/ops.gen.ts");
 const OPS: &[(&str, &[&str], &str)] = &[
     ("op_console_write", &["stream: \"stdout\" | \"stderr\"", "text: string"], "void"),
     ("op_pipeline_context", &[], "PipelineContext"),
+    ("op_pipeline_check", &["name: string", "text: string", "vars: string"], "string | null"),
     ("op_default_image", &[], "string | null"),
     ("op_program", &[], "string"),
     ("op_run_clock", &[], "number"),

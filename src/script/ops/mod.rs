@@ -33,6 +33,7 @@ deno_core::extension!(
         context::op_default_image,
         context::op_program,
         context::op_run_clock,
+        plan::op_pipeline_check,
         plan::op_plan_event,
         random::op_random_fill,
         random::op_random_uuid,

@@ -65,3 +65,17 @@ impl From<PlanEvent> for RunEvent {
 pub fn op_plan_event(state: &mut OpState, #[serde] event: PlanEvent) {
     state.borrow::<Arc<RunContext>>().events.send_blocking(event.into());
 }
+
+/// What is wrong with a pipeline in YAML that stands in a file of this name, as `ci check` tells it. `vars` are the
+/// values of its variables as JSON.
+#[op2]
+#[string]
+pub fn op_pipeline_check(
+    #[string] name: &str,
+    #[string] text: &str,
+    #[string] vars: &str,
+) -> Option<String> {
+    let problems = concourse::check_text(name, text, vars).err()?;
+    let shown: Vec<String> = problems.iter().map(|problem| problem.render(false)).collect();
+    Some(shown.join("\n"))
+}
