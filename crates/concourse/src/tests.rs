@@ -2,10 +2,30 @@
 
 use std::fmt::Write as _;
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::rc::Rc;
+
 use super::*;
+use crate::load::{Text, parse, variables};
+use crate::vars::Vars;
+
+thread_local! {
+    static FIELDS: RefCell<BTreeMap<&'static str, BTreeSet<&'static str>>> = RefCell::default();
+}
+
+/// Notes which fields the decoder asks for.
+pub fn record(what: &'static str, asked: &[&'static str]) {
+    FIELDS.with_borrow_mut(|fields| fields.entry(what).or_default().extend(asked));
+}
+
+fn read(text: &str, vars: Vars) -> Result<Checked, Vec<Diagnostic>> {
+    parse(Text { given: "ci.yml", text, directory: Path::new(".") }, vars, &[])
+}
 
 fn problems(text: &str) -> String {
-    match parse("ci.yml", text, &Vars::default(), &[]) {
+    match read(text, Vars::default()) {
         Ok(_) => "no problems".to_owned(),
         Err(diagnostics) => diagnostics.iter().fold(String::new(), |mut text, diagnostic| {
             _ = writeln!(text, "{diagnostic}");
@@ -20,8 +40,7 @@ fn vars(pairs: &[(&str, &str)]) -> Vars {
 }
 
 fn json(text: &str, vars: &Vars) -> serde_json::Value {
-    let checked =
-        parse("ci.yml", text, vars, &[]).map_err(|problems| format!("{problems:?}")).unwrap();
+    let checked = read(text, vars.clone()).map_err(|problems| format!("{problems:?}")).unwrap();
     serde_json::to_value(checked.plan).unwrap()
 }
 
@@ -58,7 +77,7 @@ fn tabs_and_circles_are_found() {
 fn variables_keep_their_type_and_have_fields_and_defaults() {
     let mut vars = vars(&[("times", "3"), ("db.user", "ada")]);
     let mut none = Problems::default();
-    vars.add_all(&read::read("db: { host: pg, port: 5432 }", &mut none).unwrap()).unwrap();
+    vars.add_all(&crate::read::read("db: { host: pg, port: 5432 }", &mut none).unwrap()).unwrap();
     let plan = json(
         "jobs: [{ name: a, plan: [{ task: t, across: [{ var: later, values: [1] }], attempts: ((times)), config: { run: { path: sh, \
          args: ['((db.user))@((db.host)):((db.port))', '((none || x))', '((.:later))', '$((1 + 2))'] } } }] }]",
@@ -75,7 +94,7 @@ fn variables_keep_their_type_and_have_fields_and_defaults() {
 #[test]
 fn a_value_of_a_variable_is_not_repeated() {
     let text = "jobs: [{ name: a, plan: [{ task: t, timeout: ((secret)), config: { run: { path: x } } }] }]";
-    let Err(problems) = parse("ci.yml", text, &vars(&[("secret", "hunter2")]), &[]) else {
+    let Err(problems) = read(text, vars(&[("secret", "hunter2")])) else {
         panic!("not refused")
     };
     assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
