@@ -359,7 +359,8 @@ impl Run {
                     .and_then(|()| checked.without_secret_addresses(|text| secrets.within(text))),
             };
             check.map_err(Failure::invalid)?;
-            Ok((Program::Plan(checked.to_json()), checked.notices))
+            let plan = checked.to_json().map_err(Failure::diagnostics)?;
+            Ok((Program::Plan(plan), checked.notices))
         }
     }
 }

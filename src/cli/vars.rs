@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use clap::Args;
 use concourse::{Checked, VarOptions};
 
-use super::{Failure, Problem};
+use super::Failure;
 use crate::pipeline::Source;
 use crate::secret::{Secrets, as_text};
 
@@ -38,10 +38,7 @@ impl VarArgs {
         let text = |(name, value): (&str, _)| Some((name.to_owned(), as_text(value)?.to_owned()));
         let (inputs, secrets) = (inputs.to_vec(), secrets.iter().filter_map(text).collect());
         let options = VarOptions { vars, files, inputs, secrets };
-        concourse::load(source.document(), &options).map_err(|diagnostics| Failure {
-            problem: Problem::Diagnostics(diagnostics),
-            exit_code: 2,
-        })
+        concourse::load(source.document(), &options).map_err(Failure::diagnostics)
     }
 }
 

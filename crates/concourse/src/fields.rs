@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use crate::json::{Json, JsonMap};
-use crate::node::{Entry, Node, Value};
+use crate::node::{Entry, Mark, Node, Value};
 use crate::problem::{Problem, Problems};
 use crate::suggest::did_you_mean;
 
@@ -22,6 +22,15 @@ impl<'a> Fields<'a> {
             Value::Map(entries) => Some(Self { node, entries, asked: Vec::new(), what }),
             _ => wrong(node, &format!("{what} as a mapping"), problems),
         }
+    }
+
+    /// Says what the mapping has turned out to be.
+    pub fn call(&mut self, what: &'static str) {
+        self.what = what;
+    }
+
+    pub fn mark(&self) -> Mark {
+        self.node.mark
     }
 
     pub fn has(&self, name: &str) -> bool {

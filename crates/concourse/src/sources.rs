@@ -171,7 +171,7 @@ fn values(config: Option<&Rc<Node>>, problems: &mut Problems) -> Option<Rc<Node>
     let Some(config) = config else { return Some(empty()) };
     let mut fields = Fields::new(config, "the `config` of a `dummy` source", problems)?;
     let values = fields.get("vars").cloned().unwrap_or_else(empty);
-    fields.finish(problems);
+    fields.finish_loosely(problems);
     Fields::new(&values, "`vars`", problems).map(|_| values.clone())
 }
 

@@ -21,7 +21,7 @@ const OPERATORS: [&str; 26] = [
 impl Template {
     /// Finds out whether a file is meant for another program first. `root` is missing if it is no YAML.
     pub fn of(text: &str, root: Option<&Node>) -> Option<Self> {
-        ytt(text).or_else(|| spruce(root?))
+        ytt(text).or_else(|| root.filter(|_| text.contains("(( ")).and_then(spruce))
     }
 
     /// Instead of all the problems that such a file has.

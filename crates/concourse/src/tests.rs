@@ -5,11 +5,16 @@ use std::fmt::Write as _;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::rc::Rc;
 
 use super::*;
 use crate::load::{Text, parse, variables};
 use crate::vars::Vars;
+
+mod fields;
+mod robust;
+mod steps;
+mod variables;
+mod warnings;
 
 thread_local! {
     static FIELDS: RefCell<BTreeMap<&'static str, BTreeSet<&'static str>>> = RefCell::default();
@@ -37,6 +42,25 @@ fn problems(text: &str) -> String {
 fn vars(pairs: &[(&str, &str)]) -> Vars {
     let vars = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
     variables(&VarOptions { vars, ..VarOptions::default() }).unwrap()
+}
+
+/// Warnings and notices, one a line, each warning with its line in the document.
+fn remarks(text: &str) -> String {
+    let checked = read(text, Vars::default()).map_err(|problems| format!("{problems:?}")).unwrap();
+    let warning = |warning: &Diagnostic| {
+        let line = warning.place.as_ref().map_or(0, |place| place.line);
+        format!("{line}: {}", warning.message)
+    };
+    let warnings = checked.warnings.iter().map(warning);
+    let notices = checked.notices.iter().cloned();
+    warnings.chain(notices).collect::<Vec<_>>().join("\n")
+}
+
+/// What the plan has of the only step of a job.
+fn step(step: &str) -> serde_json::Value {
+    let rest = "resources: [{ name: r, type: mock }]\nprototypes: [{ name: p, type: mock }]";
+    let text = format!("jobs: [{{ name: a, plan: [{step}] }}]\n{rest}");
+    json(&text, &Vars::default())["jobs"][0]["plan"][0].take()
 }
 
 fn json(text: &str, vars: &Vars) -> serde_json::Value {
@@ -123,7 +147,7 @@ fn the_schema_is_current() {
 fn a_key_is_found_twice_among_many() {
     let fields: String = (0..40).map(|n| format!("  f{n}: 1\n")).collect();
     let text = format!("jobs: []\nx:\n{fields}  f3: 2\n  f39: 2\n");
-    let problems = problems(&text);
-    assert!(problems.contains("duplicate key `f3`"), "{problems}");
-    assert!(problems.contains("duplicate key `f39`"), "{problems}");
+    let remarks = remarks(&text);
+    assert!(remarks.contains("duplicate key `f3`"), "{remarks}");
+    assert!(remarks.contains("duplicate key `f39`"), "{remarks}");
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::json::JsonMap;
-use crate::node::{Mark, Node, Value};
+use crate::node::{Node, Value};
 use crate::problem::Problem;
 use crate::sources::Source;
 
@@ -127,6 +127,7 @@ impl Size {
 #[cfg(test)]
 mod tests {
     use super::super::reference;
+    use crate::node::Mark;
     use super::*;
 
     #[test]

@@ -21,7 +21,8 @@ pub fn task_config(
     match (&platform, fields.get("platform")) {
         (Some(platform), Some(node)) if platform != "linux" && !node.is_open() => {
             let platform = node.quoted();
-            refusal.say(format!("tasks of the platform {platform} cannot be run: only `linux` can"));
+            let reason = format!("tasks of the platform {platform} cannot be run: only `linux` can");
+            refusal.say(node.mark, reason, problems);
         }
         (None, None) if !problems.is_full_of_warnings() => {
             let problem = Problem::new(node.mark, "a task's `config` has no `platform`");
@@ -80,7 +81,8 @@ fn own_paths(
             path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
         if parts.contains(&"..") {
             let path = node.quoted();
-            refusal.say(format!("the path {path} leads out of the working directory"));
+            let reason = format!("the path {path} leads out of the working directory");
+            refusal.say(node.mark, reason, problems);
         }
         let root = if path.starts_with('/') { "/" } else { "" };
         if !seen.insert(format!("{root}{}", parts.join("/"))) && !problems.is_full_of_warnings() {

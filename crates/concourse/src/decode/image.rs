@@ -37,8 +37,7 @@ pub fn image_resource(node: &Node, problems: &mut Problems) -> Option<Image> {
 
 /// `repository:tag`, or `repository@digest` of a version.
 fn name(source: &Node, version: Option<&Rc<Node>>, problems: &mut Problems) -> Option<String> {
-    let repository = source.get("repository")?;
-    let repository = text(repository, problems)?;
+    let repository = source.get("repository")?.scalar().filter(|name| !name.is_empty())?;
     if source.get("username").or_else(|| source.get("password")).is_some() {
         problems.notice(
             "`username` and `password` of an `image_resource` are not used: the driver pulls images with the \
@@ -62,7 +61,8 @@ pub fn rootfs(node: &Node, refusal: &mut Refusal, problems: &mut Problems) -> Op
         None if node.is_open() => None,
         None => {
             let uri = node.quoted();
-            refusal.say(format!("the file system {uri} is not on this machine: name an image"));
+            let reason = format!("the file system {uri} is not on this machine: name an image");
+            refusal.say(node.mark, reason, problems);
             None
         }
     }

@@ -116,7 +116,8 @@ pub fn load_var(
         && format.is_some_and(|format| !format.is_empty())
     {
         let known = "`json`, `yaml`, `yml`, `trim`, `raw`";
-        refusal.say(format!("expected {known} as `format`, got {}", node.quoted()));
+        let reason = format!("expected {known} as `format`, got {}", node.quoted());
+        refusal.say(node.mark, reason, problems);
     }
     LoadVar {
         load_var: fields.required_text("load_var", problems),
@@ -139,8 +140,8 @@ pub fn set_pipeline(fields: &mut Fields<'_>, problems: &mut Problems) -> SetPipe
 }
 
 pub fn run(fields: &mut Fields<'_>, refusal: &mut Refusal, problems: &mut Problems) -> RunMessage {
-    refusal.say("prototypes cannot be run: write a task that does the same");
-    problems.notice("`run` steps are refused when they are reached: prototypes cannot be run here");
+    let mark = fields.mark();
+    refusal.say(mark, "prototypes cannot be run: write a task that does the same", problems);
     RunMessage {
         run: fields.required_text("run", problems),
         r#type: fields.required_text("type", problems),

@@ -11,7 +11,7 @@ mod task;
 mod units;
 
 use crate::fields::{Fields, list_of};
-use crate::node::{Node, Value};
+use crate::node::{Mark, Node, Value};
 use crate::plan::{ExecutionAssert, Plan};
 use crate::problem::{Problem, Problems};
 use crate::suggest::did_you_mean;
@@ -73,9 +73,14 @@ fn near_misses(root: &Node, problems: &mut Problems) {
 pub struct Refusal(Option<String>);
 
 impl Refusal {
-    /// The first reason counts.
-    fn say(&mut self, reason: impl Into<String>) {
-        self.0.get_or_insert_with(|| reason.into());
+    /// The first reason counts. A check tells all of them as warnings.
+    fn say(&mut self, mark: Mark, reason: impl Into<String>, problems: &mut Problems) {
+        let reason = reason.into();
+        if !problems.is_full_of_warnings() {
+            let help = "a run that reaches the step refuses it";
+            problems.warn(Problem::new(mark, &*reason).help(help));
+        }
+        self.0.get_or_insert(reason);
     }
 }
 

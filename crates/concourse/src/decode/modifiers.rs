@@ -10,7 +10,6 @@ use crate::json::Json;
 use crate::node::{Node, Value};
 use crate::plan::{Across, Modifiers};
 use crate::problem::{Problem, Problems};
-use crate::reference;
 
 pub fn modifiers(
     fields: &mut Fields<'_>,
@@ -48,30 +47,35 @@ pub fn modifiers(
     }
 }
 
-/// Concourse looks at the timeout of a step with a container no earlier than the step runs.
+/// The timeout of a step with a container is read no earlier than the step runs, as in Concourse.
 fn timeout(
     node: &Node,
     has_own_timeout: bool,
     refusal: &mut Refusal,
     problems: &mut Problems,
 ) -> Option<u64> {
-    if has_own_timeout
-        && let Value::Text(text) = &node.value
-        && reference::has_local(text)
-    {
-        refusal.say(format!("the timeout {} is no duration", node.quoted()));
-        return None;
+    if !has_own_timeout || node.missing || !matches!(node.value, Value::Text(_)) {
+        return duration(node, problems);
     }
-    duration(node, problems)
+    let mut inner = Problems::default();
+    let found = duration(node, &mut inner);
+    if let Some(problem) = inner.first() {
+        refusal.say(node.mark, &*problem.message, problems);
+    }
+    found
 }
 
 fn across(node: &Rc<Node>, refusal: &mut Refusal, problems: &mut Problems) -> Option<Across> {
     let mut fields = Fields::new(node, "a variable of `across`", problems)?;
-    let var = fields.required_text("var", problems);
+    let var = fields.text("var", problems).unwrap_or_default();
+    if var.is_empty() {
+        refusal.say(node.mark, "a variable of `across` has no name", problems);
+    }
     let values = fields.get("values");
     let is_list = values.is_some_and(|node| matches!(node.value, Value::List(_)) || node.is_open());
     if !is_list {
-        refusal.say(format!("the values of `{var}` in `across` are no list"));
+        let mark = values.map_or(node.mark, |values| values.mark);
+        refusal.say(mark, "the values of a variable of `across` are no list", problems);
     }
     let values = values.filter(|_| is_list).map_or(Json::List(Vec::new()), |node| node.to_json());
     let limit = fields.get("max_in_flight");

@@ -17,10 +17,9 @@ const KINDS: [&str; 9] =
 
 pub fn step(node: &Rc<Node>, problems: &mut Problems) -> Option<Step> {
     let mut fields = Fields::new(node, "a step", problems)?;
-    if let Some(steps) = fields.get("aggregate") {
+    if fields.has("aggregate") {
         let problem = Problem::new(node.mark, "`aggregate` was removed in Concourse 7");
         problems.add(problem.help("write `in_parallel`, which takes the same list of steps"));
-        _ = steps;
         return None;
     }
     let kinds: Vec<&str> = KINDS.into_iter().filter(|kind| fields.has(kind)).collect();
@@ -36,6 +35,17 @@ pub fn step(node: &Rc<Node>, problems: &mut Problems) -> Option<Step> {
             return None;
         }
     };
+    fields.call(match kind {
+        "task" => "a `task` step",
+        "get" => "a `get` step",
+        "put" => "a `put` step",
+        "do" => "a `do` step",
+        "in_parallel" => "an `in_parallel` step",
+        "try" => "a `try` step",
+        "load_var" => "a `load_var` step",
+        "set_pipeline" => "a `set_pipeline` step",
+        _ => "a `run` step",
+    });
     let mut refusal = Refusal::default();
     let action = match kind {
         "task" => {
