@@ -9,7 +9,7 @@ import { local } from "ext:ci/plan/local.ts";
 import { across, hooked, timeout } from "ext:ci/plan/modifiers.ts";
 import { countedAttempts, Reporter } from "ext:ci/plan/reports.ts";
 import { get, put } from "ext:ci/plan/resources.ts";
-import { attempt, inParallel, sequence } from "ext:ci/plan/steps.ts";
+import { attempt, inParallel, refused, runMessage, sequence } from "ext:ci/plan/steps.ts";
 import { task } from "ext:ci/plan/task.ts";
 import { parseJson } from "ext:ci/plan/vars.ts";
 import type {
@@ -22,6 +22,8 @@ import type {
   Parallel,
   PipelineOptions,
   Put,
+  Refusable,
+  RunMessage,
   SetPipeline,
   Step,
   Task,
@@ -60,16 +62,11 @@ type PlanAction =
   | Put
   | LoadVar
   | SetPipeline
-  | { readonly run: string; readonly type: string }
+  | RunMessage
   | { readonly do: readonly PlanStep[] }
   | { readonly try: readonly PlanStep[] }
   | { readonly in_parallel: Parallel & { readonly steps: readonly PlanStep[] } };
-/** Why a step cannot be run. */
-interface Refused {
-  readonly refused?: string;
-}
-
-type PlanStep = PlanAction & PlanModifiers & Refused;
+type PlanStep = PlanAction & PlanModifiers & Refusable;
 type ToStep = (plan: PlanStep) => Step;
 
 /** The pipeline that a plan describes. */
@@ -96,11 +93,14 @@ export function interpret(text: string): Pipeline {
   };
 }
 
+/** The keys of steps whose value is a name. */
+const NAMED: ReadonlySet<string> = new Set(["task", "get", "put", "load_var", "set_pipeline", "run"]);
+
 function toStep(plan: PlanStep, reporter: Reporter): Step {
   const step = (plan: PlanStep) => toStep(plan, reporter);
   const { across: variables = [], fail_fast, attempts: count = 1, timeout: after, ...rest } = plan;
   const { ensure, on_success, on_failure, on_error, on_abort, ...own } = rest;
-  let made = own.refused === undefined ? action(own, step, reporter) : refused(own, reporter);
+  let made = action(own, step, reporter);
   if (after !== undefined) {
     made = timeout(after, made);
   }
@@ -114,7 +114,11 @@ function toStep(plan: PlanStep, reporter: Reporter): Step {
   return "try" in own ? attempt(made) : made;
 }
 
-function action(plan: PlanAction, step: ToStep, reporter: Reporter): Step {
+function action(plan: PlanAction & Refusable, step: ToStep, reporter: Reporter): Step {
+  if (plan.refused !== undefined) {
+    const [kind = "do", name = "do"] = Object.entries(plan).find(([key]) => NAMED.has(key)) ?? [];
+    return reporter.step(kind, String(name), refused(`\`${name}\`: ${plan.refused}`));
+  }
   if ("task" in plan) {
     const { config, file = "", ...options } = plan;
     return reporter.step("task", options.task, task(options, config ?? fromFile(file)));
@@ -132,7 +136,7 @@ function action(plan: PlanAction, step: ToStep, reporter: Reporter): Step {
     return reporter.step("set_pipeline", plan.set_pipeline, setPipeline(plan));
   }
   if ("run" in plan) {
-    return refused({ ...plan, refused: "prototypes cannot be run here" }, reporter);
+    return reporter.step("run", plan.run, runMessage(plan));
   }
   if ("do" in plan) {
     return sequence(plan.do.map(step));
@@ -142,20 +146,6 @@ function action(plan: PlanAction, step: ToStep, reporter: Reporter): Step {
   }
   const { steps, ...options } = plan.in_parallel;
   return inParallel(steps.map(step), options);
-}
-
-/** A step that cannot be run, which is an error when it is reached. */
-function refused(plan: PlanAction & Refused, reporter: Reporter): Step {
-  const kinds = ["task", "get", "put", "load_var", "set_pipeline", "run"] as const;
-  const fields = plan as { readonly [Name in typeof kinds[number]]?: string };
-  const kind = kinds.find((kind) => fields[kind] !== undefined) ?? "do";
-  const name = fields[kind as keyof typeof fields] ?? kind;
-  return reporter.step(kind, name, (scope) => {
-    if (kind === "task") {
-      scope.job.execution.add({ name: name + scope.suffix });
-    }
-    throw new Error(`\`${name}\`: ${plan.refused}`);
-  });
 }
 
 function withHooks(made: Step, plan: PlanHooks, step: ToStep): Step {

@@ -2,7 +2,7 @@
 
 import { addReport, caught, newReport } from "ext:ci/plan/outcomes.ts";
 import { together } from "ext:ci/plan/slots.ts";
-import type { Parallel, Step } from "ext:ci/plan/types.ts";
+import type { Parallel, RunMessage, Step } from "ext:ci/plan/types.ts";
 
 /** One after the other, until one does not succeed. */
 export function sequence(steps: readonly Step[]): Step {
@@ -23,6 +23,16 @@ export function sequence(steps: readonly Step[]): Step {
 /** All at the same time. */
 export function inParallel(steps: readonly Step[], { limit, fail_fast }: Parallel = {}): Step {
   return (scope) => together(scope, steps, limit ?? Infinity, fail_fast ?? false, caught);
+}
+
+/** A step that cannot be run, which is an error when it is reached. */
+export function refused(reason: string): Step {
+  return () => Promise.reject(new Error(reason));
+}
+
+/** A message to a prototype. There are none. */
+export function runMessage({ run, type }: RunMessage): Step {
+  return refused(`\`${run}\`: the prototype \`${type}\` cannot be run here`);
 }
 
 /** Succeeds whatever the step does, unless it was ended early. Hooks of the step see what it did. */

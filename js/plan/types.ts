@@ -103,7 +103,7 @@ export interface PipelineOptions {
   readonly resource_types?: readonly ResourceType[];
   readonly max_in_flight?: number | null;
   readonly assert?: ExecutionAssert | null;
-  /** Values for the variables of tasks' files. */
+  /** Values of the command line, for the variables of tasks' files. A name may have points. */
   readonly vars?: Json;
   readonly local?: Local;
 }
@@ -149,6 +149,7 @@ export interface ResourceType {
   readonly name: string;
   readonly type: string;
   readonly source?: Json;
+  readonly params?: Json;
   readonly privileged?: boolean | null;
   readonly defaults?: Json;
 }
@@ -185,7 +186,7 @@ export interface Task {
   readonly input_mapping?: Readonly<Record<string, string>> | undefined;
   readonly output_mapping?: Readonly<Record<string, string>> | undefined;
   readonly privileged?: boolean | undefined;
-  /** Whether it reaches no network. */
+  /** Whether the task has no network. */
   readonly hermetic?: boolean | undefined;
   readonly container_limits?: Limits | undefined;
   readonly parallelism?: number | undefined;
@@ -198,6 +199,14 @@ export interface TaskAssert {
   readonly stderr?: string;
 }
 
+/** An image that is more than a name: it is fetched as a resource of this type. */
+export interface ImageResource {
+  readonly type: string;
+  readonly source?: Json | undefined;
+  readonly params?: Json | undefined;
+  readonly version?: Version | undefined;
+}
+
 export interface TaskConfig {
   readonly image?: string | undefined;
   readonly image_resource?: ImageResource | undefined;
@@ -206,7 +215,7 @@ export interface TaskConfig {
   readonly caches?: readonly Cache[] | undefined;
   readonly params?: Readonly<Record<string, string>> | undefined;
   readonly run: {
-    /** Without one the image's own command runs. */
+    /** Without a program, the image's own command runs, with these arguments after its own. */
     readonly path?: string | undefined;
     readonly args?: readonly string[] | undefined;
     readonly dir?: string | undefined;
@@ -244,20 +253,26 @@ export interface Put {
   readonly no_get?: boolean;
 }
 
-/** An image as a resource. */
-export interface ImageResource {
-  readonly type: string;
-  readonly source?: Json | undefined;
-  readonly params?: Json | undefined;
-  readonly version?: unknown;
-}
-
+/** Checks a pipeline's file, and succeeds if `ci check` would. */
 export interface SetPipeline {
   readonly set_pipeline: string;
   readonly file: string;
   readonly vars?: Json;
   readonly var_files?: readonly string[];
+  readonly team?: string;
   readonly instance_vars?: Json;
+}
+
+/** A message to a prototype. Such a step is always refused. */
+export interface RunMessage {
+  readonly run: string;
+  readonly type: string;
+}
+
+/** What every step of a plan may have. */
+export interface Refusable {
+  /** Why the step cannot be run: an error of the step when it is reached. */
+  readonly refused?: string;
 }
 
 export interface LoadVar {

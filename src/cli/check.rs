@@ -27,6 +27,10 @@ pub struct Check {
     #[arg(long)]
     json: bool,
 
+    /// Fail if a `((variable))` of a YAML pipeline has no value, as `ci run` does
+    #[arg(long)]
+    strict: bool,
+
     #[command(flatten)]
     vars: VarArgs,
 
@@ -43,36 +47,62 @@ impl Check {
     pub fn execute(self) -> Result<(), Failure> {
         let result = self.check();
         if !self.json {
-            return result;
+            return result.map(|Remarks { warnings, notices }| super::remark(warnings, &notices));
         }
-        let (told, result) = match result {
-            Ok(()) => (Vec::new(), Ok(())),
+        let (told, remarks, result) = match result {
+            Ok(remarks) => (Vec::new(), remarks, Ok(())),
             Err(Failure { problem, exit_code }) => {
-                (problems(problem), Err(Failure { problem: Problem::Told, exit_code }))
+                let failure = Failure { problem: Problem::Told, exit_code };
+                (problems(problem), Remarks::default(), Err(failure))
             }
         };
         let file = self.file.display().to_string();
-        let report = json!({ "file": file, "ok": result.is_ok(), "problems": told });
+        let warnings: Vec<_> = remarks.warnings.iter().map(describe).collect();
+        let report = json!({
+            "file": file,
+            "ok": result.is_ok(),
+            "problems": told,
+            "warnings": warnings,
+            "notices": remarks.notices,
+        });
         // What is wrong with the file decides how this ends, not who reads about it.
         let written = write_out(&masking::text(&format!("{}\n", json_text(&report))));
         result.and(written)
     }
 
-    fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<Remarks, Failure> {
         let source = pipeline::locate(&self.file).map_err(Failure::invalid)?;
         let secrets = self.secrets.load()?;
         match source.language {
-            Language::Yaml => self.vars.load(&source, &[], &secrets).map(|_| ()),
-            Language::Script => script::check(&source.file).map_err(|error| match error {
-                ScriptError::Invalid(diagnostic) | ScriptError::Failed(diagnostic) => {
-                    Failure::invalid(diagnostic)
+            Language::Yaml => {
+                let checked = self.vars.load(&source, &[], &secrets)?;
+                if self.strict {
+                    checked.require_vars().map_err(Failure::diagnostics)?;
                 }
-                ScriptError::Terminated => {
-                    Failure { problem: Problem::Other(anyhow!("{error}")), exit_code: 2 }
-                }
-            }),
+                let missing = checked.missing_notice();
+                let notices = checked.notices.into_iter().chain(missing).collect();
+                Ok(Remarks { warnings: checked.warnings, notices })
+            }
+            Language::Script => {
+                script::check(&source.file).map(|_| Remarks::default()).map_err(|error| match error
+                {
+                    ScriptError::Invalid(diagnostic) | ScriptError::Failed(diagnostic) => {
+                        Failure::invalid(diagnostic)
+                    }
+                    ScriptError::Terminated => {
+                        Failure { problem: Problem::Other(anyhow!("{error}")), exit_code: 2 }
+                    }
+                })
+            }
         }
     }
+}
+
+/// What there is to say about a pipeline that can be run.
+#[derive(Default)]
+struct Remarks {
+    warnings: Vec<Diagnostic>,
+    notices: Vec<String>,
 }
 
 fn problems(problem: Problem) -> Vec<serde_json::Value> {

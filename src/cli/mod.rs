@@ -102,8 +102,8 @@ impl Failure {
         Self { problem: Problem::Diagnostic(diagnostic), exit_code: 2 }
     }
 
-    /// Several things are wrong with the pipeline's file.
-    fn all(diagnostics: Vec<Diagnostic>) -> Self {
+    /// The same, with everything that is wrong.
+    fn diagnostics(diagnostics: Vec<Diagnostic>) -> Self {
         Self { problem: Problem::Diagnostics(diagnostics), exit_code: 2 }
     }
 }
@@ -143,6 +143,19 @@ fn print(problem: Problem) {
     _ = std::io::Write::write_all(
         &mut anstream::AutoStream::auto(std::io::stderr()),
         format!("{text}\n").as_bytes(),
+    );
+}
+
+/// Tells warnings and notices about a file.
+fn remark(mut warnings: Vec<Diagnostic>, notices: &[String]) {
+    let color = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    warnings.iter_mut().for_each(masking::hide_in);
+    let warnings = warnings.iter().map(|warning| warning.render_warning(color));
+    let notices = notices.iter().map(|notice| format!("notice: {}", printable(notice)));
+    let text: String = warnings.chain(notices).map(|text| format!("{text}\n")).collect();
+    _ = std::io::Write::write_all(
+        &mut anstream::AutoStream::auto(std::io::stderr()),
+        masking::text(&text).as_bytes(),
     );
 }
 

@@ -371,9 +371,10 @@ impl Run {
             check.map_err(Failure::invalid)?;
             if !images {
                 let notices = pipeline::check_built_in(&checked.plan);
-                checked.notices.extend(notices.map_err(Failure::all)?);
+                checked.notices.extend(notices.map_err(Failure::diagnostics)?);
             }
-            Ok((Program::Plan(checked.to_json()), checked.notices))
+            let plan = checked.to_json().map_err(Failure::diagnostics)?;
+            Ok((Program::Plan(plan), checked.notices))
         }
     }
 }

@@ -28,6 +28,7 @@ impl Transpile {
             )));
         }
         let checked = self.vars.load(&source, &[], &Secrets::default())?;
+        checked.require_vars().map_err(Failure::diagnostics)?;
         write_out(&pipeline::transpile(&checked.plan, &source.given))
     }
 }

@@ -38,7 +38,7 @@ impl VarArgs {
         let text = |(name, value): (&str, _)| Some((name.to_owned(), as_text(value)?.to_owned()));
         let (inputs, secrets) = (inputs.to_vec(), secrets.iter().filter_map(text).collect());
         let options = VarOptions { vars, files, inputs, secrets };
-        concourse::load(source.document(), &options).map_err(Failure::all)
+        concourse::load(source.document(), &options).map_err(Failure::diagnostics)
     }
 }
 

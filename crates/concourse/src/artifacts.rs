@@ -1,5 +1,5 @@
-//! Artifacts flow by name from step to step of a job. Whoever asks for one that no step before can
-//! have made is told so before anything runs.
+//! Artifacts flow by name from step to step of a job. Of one that no step before can have made a warning is told
+//! before anything runs; as in Concourse, the step that asks for it ends in an error.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -39,6 +39,9 @@ impl Known {
         if let Some(text) = name.filter(|name| name.from_var).and_then(|name| name.scalar()) {
             self.from_var.insert(text);
         }
+        if name.is_some_and(|name| name.missing) {
+            self.others = true;
+        }
         match name.and_then(|name| name.scalar()) {
             Some(name) if is_open(&name) => self.others = true,
             Some(name) if self.names.insert(name.clone()) => self.added.push(name),
@@ -61,7 +64,7 @@ impl Known {
 
     fn need(&self, node: &Node, name: &str, problems: &mut Problems) {
         let found = self.others || is_open(name) || self.names.contains(name);
-        if found || node.from_var || problems.is_full() {
+        if found || node.from_var || node.missing || problems.is_full_of_warnings() {
             return;
         }
         let names: Vec<&str> = self.names.difference(&self.from_var).map(String::as_str).collect();
@@ -71,7 +74,7 @@ impl Known {
             _ => "add a `get` step, or a task that has it as an output, before".to_owned(),
         };
         let message = format!("no step before makes the artifact `{name}`{hint}");
-        problems.add(Problem::new(node.mark, message).help(help));
+        problems.warn(Problem::new(node.mark, message).help(help));
     }
 }
 
@@ -117,7 +120,8 @@ fn hooks(node: &Node, known: &mut Known, problems: &mut Problems) {
 /// What a step itself asks for.
 fn needs(node: &Node, known: &Known, problems: &mut Problems) {
     for field in ["file", "uri"] {
-        if (node.get("task").is_some() || node.get("load_var").is_some())
+        let reads = ["task", "load_var", "set_pipeline"];
+        if reads.iter().any(|kind| node.get(kind).is_some())
             && let Some(file) = node.get(field)
             && let Value::Text(text) = &file.value
         {

@@ -4,38 +4,68 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::artifacts;
-use crate::fields::list_of;
+use crate::glob::Globs;
 use crate::locals;
+use crate::names::Names;
 use crate::node::{Mark, Node, Value};
 use crate::plan::{Action, Job, Plan};
 use crate::problem::{Problem, Problems};
 use crate::runs;
-use crate::suggest::did_you_mean;
+use crate::usage::{self, Usage};
 
-/// Checks a decoded plan. The document is where places come from, and `inputs` are artifacts that the command
-/// line gives.
-pub fn check(root: &Node, plan: &Plan, inputs: &[String], problems: &mut Problems) {
-    for list in ["jobs", "resources", "resource_types", "groups"] {
-        unique_names(root, list, problems);
+/// Checks a decoded plan, and writes out the globs of `passed` in it. The document is where places come from, and
+/// `inputs` are artifacts that the command line gives.
+pub fn check(root: &Node, plan: &mut Plan, inputs: &[String], problems: &mut Problems) {
+    for list in ["jobs", "resources", "groups", "var_sources"] {
+        unique_names(root, &[list], problems);
     }
-    let jobs = Names::new("job", plan.jobs.iter().map(|job| job.name.as_str()), root);
-    let resources =
-        Names::new("resource", plan.resources.iter().map(|one| one.name.as_str()), root);
+    unique_names(root, &["resource_types", "prototypes"], problems);
+    passed_jobs(plan);
+    let plan = &*plan;
+    let job_names = plan.jobs.iter().map(|job| job.name.as_str());
+    let jobs = Names::new("job", job_names, entries(root, "jobs"));
+    let names = plan.resources.iter().map(|one| one.name.as_str());
+    let resources = Names::new("resource", names, entries(root, "resources"));
+    let names = plan.prototypes.iter().map(|one| one.name.as_str());
+    let prototypes = Names::new("prototype", names, entries(root, "prototypes"));
+    let usage = Usage::of(plan);
+    let checked =
+        References { jobs: &jobs, resources: &resources, prototypes, inputs, usage: &usage };
     for entry in entries(root, "jobs") {
-        references(entry, &jobs, &resources, inputs, problems);
+        checked.check(entry, &mut HashSet::new(), problems);
         artifacts::check(entry, inputs, problems);
         locals::check(entry, problems);
         runs::check(entry, problems);
     }
-    for group in entries(root, "groups") {
-        for name in group.get("jobs").map_or(&[][..], |node| list(node)) {
-            let text = name.scalar().unwrap_or_default();
-            if !text.contains(['*', '?', '[']) {
-                jobs.need(name, problems);
-            }
-        }
-    }
+    usage::groups(entries(root, "groups"), entries(root, "jobs"), &jobs, &resources, problems);
+    usage.unused(entries(root, "resources"), problems);
     cycles(root, plan, &jobs, problems);
+}
+
+/// Replaces the globs of `passed` by the jobs that they match.
+fn passed_jobs(plan: &mut Plan) {
+    let names: Vec<String> = plan.jobs.iter().map(|job| job.name.clone()).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let known: HashSet<&str> = names.iter().copied().collect();
+    for job in &mut plan.jobs {
+        job.each_step_mut(&mut |step| {
+            if let Action::Get(get) = &mut step.action
+                && get.passed.iter().any(|name| !known.contains(name.as_str()))
+            {
+                let mut found = Vec::new();
+                for name in &get.passed {
+                    match known.contains(name.as_str()) {
+                        true => found.push(name.clone()),
+                        false => found.extend(
+                            Globs::Passed.matching(name, &names).into_iter().map(str::to_owned),
+                        ),
+                    }
+                }
+                get.passed = found;
+            }
+        });
+        job.passed = passed(job).into_iter().map(str::to_owned).collect();
+    }
 }
 
 /// The jobs that a job waits for, in the order of its steps.
@@ -62,13 +92,16 @@ fn list(node: &Node) -> &[Rc<Node>] {
     }
 }
 
-fn unique_names(root: &Node, what: &str, problems: &mut Problems) {
+/// Lists that share their names.
+fn unique_names(root: &Node, lists: &[&str], problems: &mut Problems) {
     let mut first: HashMap<String, Mark> = HashMap::new();
-    for entry in entries(root, what) {
-        let Some(name) = entry.get("name") else { continue };
+    for (list, entry) in
+        lists.iter().flat_map(|list| entries(root, list).iter().map(move |entry| (list, entry)))
+    {
+        let Some(name) = entry.get("name").filter(|name| !name.missing) else { continue };
         let Some(text) = name.scalar() else { continue };
         if let Some(other) = first.get(&text) {
-            let message = format!("duplicate name {} in `{what}`", name.quoted());
+            let message = format!("duplicate name {} in `{list}`", name.quoted());
             problems.add(
                 Problem::new(name.mark, message)
                     .help(format!("the first one is in line {}", other.line)),
@@ -79,90 +112,77 @@ fn unique_names(root: &Node, what: &str, problems: &mut Problems) {
     }
 }
 
-/// Checks `get`, `put` and `passed` wherever they are below a job.
-fn references(
-    node: &Node,
-    jobs: &Names<'_>,
-    resources: &Names<'_>,
-    inputs: &[String],
-    problems: &mut Problems,
-) {
-    match &node.value {
-        Value::List(items) => {
-            items.iter().for_each(|item| references(item, jobs, resources, inputs, problems));
-        }
-        Value::Map(entries) => {
-            for kind in ["get", "put"] {
-                let Some(step) = node.get(kind) else { continue };
-                let named = node.get("resource").unwrap_or(step);
-                let is_given =
-                    kind == "get" && step.scalar().is_some_and(|it| inputs.contains(&it));
-                if !is_given {
-                    resources.need(named, problems);
-                }
-                for passed in node.get("passed").map_or(&[][..], |node| list(node)) {
-                    jobs.need(passed, problems);
-                }
-            }
-            for entry in entries {
-                // Values that belong to somebody else may hold any words.
-                if !matches!(
-                    entry.key.as_str(),
-                    "config" | "params" | "vars" | "get_params" | "version" | "assert" | "across"
-                ) {
-                    references(&entry.value, jobs, resources, inputs, problems);
-                }
-            }
-        }
-        _ => {}
-    }
+/// What steps may refer to.
+struct References<'a> {
+    jobs: &'a Names<'a>,
+    resources: &'a Names<'a>,
+    prototypes: Names<'a>,
+    inputs: &'a [String],
+    usage: &'a Usage<'a>,
 }
 
-/// The names that something of the pipeline may refer to.
-struct Names<'a> {
-    what: &'static str,
-    /// Those that messages may repeat: not from a variable.
-    list: Vec<&'a str>,
-    set: HashSet<&'a str>,
-    from_var: HashSet<String>,
-}
-
-impl<'a> Names<'a> {
-    fn new(what: &'static str, names: impl Iterator<Item = &'a str>, root: &Node) -> Self {
-        let from_var: HashSet<String> = entries(root, &format!("{what}s"))
-            .iter()
-            .filter_map(|entry| entry.get("name").filter(|name| name.from_var)?.scalar())
-            .collect();
-        let all: Vec<&str> = names.collect();
-        let set = all.iter().copied().collect();
-        let list = all.into_iter().filter(|name| !from_var.contains(*name)).collect();
-        Self { what, list, set, from_var }
-    }
-
-    /// A name as messages may show it.
-    fn shown(&self, name: &'a str) -> &'a str {
-        if self.from_var.contains(name) { "((…))" } else { name }
-    }
-
-    fn need(&self, node: &Node, problems: &mut Problems) {
-        let Some(name) = node.scalar() else { return };
-        if self.set.contains(name.as_str()) || problems.is_full() {
-            return;
-        }
-        let what = self.what;
-        let help = match self.list.as_slice() {
-            [] => format!("the pipeline has no {what}s: add it to `{what}s`"),
-            list if list.len() > 20 => format!("add it to `{what}s`"),
-            list => format!("the pipeline has {}", list_of(list)),
-        };
-        let message = match node.from_var {
-            true => format!("unknown {what}, named by a variable"),
-            false => {
-                let hint = did_you_mean(&name, self.list.iter().copied());
-                format!("unknown {what} `{name}`{hint}")
+impl References<'_> {
+    /// Checks `get`, `put`, `run` and `passed` wherever they are below a job. `gets` are names of `get` steps before.
+    fn check(&self, node: &Node, gets: &mut HashSet<String>, problems: &mut Problems) {
+        match &node.value {
+            Value::List(items) => items.iter().for_each(|item| self.check(item, gets, problems)),
+            Value::Map(entries) => {
+                self.step(node, gets, problems);
+                for entry in entries {
+                    // Values that belong to somebody else may hold any words.
+                    let is_step = matches!(
+                        entry.key.as_str(),
+                        "plan" | "do" | "try" | "in_parallel" | "steps" | "ensure"
+                    ) || entry.key.starts_with("on_");
+                    if is_step {
+                        self.check(&entry.value, gets, problems);
+                    }
+                }
             }
-        };
-        problems.add(Problem::new(node.mark, message).help(help));
+            _ => {}
+        }
+    }
+
+    fn step(&self, node: &Node, gets: &mut HashSet<String>, problems: &mut Problems) {
+        for kind in ["get", "put"] {
+            let Some(step) = node.get(kind) else { continue };
+            let text = step.scalar().unwrap_or_default();
+            let other = node.get("resource").filter(|other| !matches!(other.value, Value::Null));
+            let named = other.unwrap_or(step);
+            let is_given = kind == "get" && self.inputs.contains(&text);
+            if !is_given {
+                self.resources.need(named, problems);
+            }
+            if kind == "get" {
+                self.passed(node, named, problems);
+                if !step.missing && !gets.insert(text) && !problems.is_full_of_warnings() {
+                    let message = format!("the job has two steps that get {}", step.quoted());
+                    let help = "give one of them another name, and say which `resource` it gets";
+                    problems.warn(Problem::new(step.mark, message).help(help));
+                }
+            }
+        }
+        if node.get("run").is_some()
+            && let Some(kind) = node.get("type")
+        {
+            self.prototypes.need(kind, problems);
+        }
+    }
+
+    fn passed(&self, node: &Node, resource: &Node, problems: &mut Problems) {
+        for passed in node.get("passed").map_or(&[][..], |node| list(node)) {
+            for job in self.jobs.matching(passed, Globs::Passed, problems) {
+                let name = resource.scalar().unwrap_or_default();
+                let is_met = resource.is_open() || self.usage.has(job, &name);
+                if !is_met && !problems.is_full_of_warnings() {
+                    let job = self.jobs.shown(job);
+                    let message =
+                        format!("the job `{job}` neither gets nor puts {}", resource.quoted());
+                    let help = "name a job that does: no version can have passed this one";
+                    problems.warn(Problem::new(passed.mark, message).help(help));
+                }
+            }
+        }
     }
 }
 
@@ -176,8 +196,10 @@ fn cycles<'a>(root: &Node, plan: &'a Plan, names: &Names<'a>, problems: &mut Pro
         let mut path: Vec<(&'a str, std::slice::Iter<'_, &'a str>)> = Vec::new();
         let mut on_path: HashSet<&str> = HashSet::new();
         if done.insert(&job.name) {
-            path.push((&job.name, waits[job.name.as_str()].iter()));
-            on_path.insert(&job.name);
+            if let Some(waits) = waits.get(job.name.as_str()) {
+                path.push((&job.name, waits.iter()));
+                on_path.insert(&job.name);
+            }
         }
         while let Some((name, rest)) = path.last_mut() {
             let Some(next) = rest.next() else {

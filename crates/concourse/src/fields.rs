@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::rc::Rc;
 
 use crate::json::{Json, JsonMap};
-use crate::node::{Entry, Node, Value};
+use crate::node::{Entry, Mark, Node, Value};
 use crate::problem::{Problem, Problems};
 use crate::suggest::did_you_mean;
 
@@ -22,6 +22,15 @@ impl<'a> Fields<'a> {
             Value::Map(entries) => Some(Self { node, entries, asked: Vec::new(), what }),
             _ => wrong(node, &format!("{what} as a mapping"), problems),
         }
+    }
+
+    /// Says what the mapping has turned out to be.
+    pub fn call(&mut self, what: &'static str) {
+        self.what = what;
+    }
+
+    pub fn mark(&self) -> Mark {
+        self.node.mark
     }
 
     pub fn has(&self, name: &str) -> bool {
@@ -52,7 +61,7 @@ impl<'a> Fields<'a> {
     pub fn required_text(&mut self, name: &'static str, problems: &mut Problems) -> String {
         let Some(node) = self.require(name, problems) else { return String::new() };
         let text = text(node, problems);
-        if text.as_deref() == Some("") {
+        if text.as_deref() == Some("") && !node.missing {
             problems.add(Problem::new(node.mark, format!("`{name}` is empty")));
         }
         text.unwrap_or_default()
@@ -62,8 +71,14 @@ impl<'a> Fields<'a> {
         let node = self.get(name)?;
         match &node.value {
             Value::Bool(value) => Some(*value),
-            Value::Text(text) if node.from_var && text == "true" => Some(true),
-            Value::Text(text) if node.from_var && text == "false" => Some(false),
+            // YAML 1.1, which Concourse reads, has these too.
+            Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+                "y" | "yes" | "on" => Some(true),
+                "n" | "no" | "off" => Some(false),
+                "true" if node.from_var => Some(true),
+                "false" if node.from_var => Some(false),
+                _ => wrong(node, "`true` or `false`", problems),
+            },
             _ => wrong(node, "`true` or `false`", problems),
         }
     }
@@ -80,19 +95,23 @@ impl<'a> Fields<'a> {
         problems: &mut Problems,
     ) -> Option<u32> {
         let node = self.get(name)?;
-        let text = match &node.value {
-            Value::Number(text) => text.as_str(),
-            Value::Text(text) if node.from_var => text,
-            _ => return wrong(node, "a whole number from 1", problems),
-        };
-        let is_whole = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse::<u32>() {
-            Ok(count) if (1..=most).contains(&count) => Some(count),
-            // Too large for the type means too large.
-            _ if is_whole && text.bytes().any(|digit| digit != b'0') => {
+        match whole(node) {
+            Some(count) if (1..=i64::from(most)).contains(&count) => u32::try_from(count).ok(),
+            Some(count) if count > 0 => {
                 wrong(node, &format!("`{name}` from 1 to {most}"), problems)
             }
             _ => wrong(node, "a whole number from 1", problems),
+        }
+    }
+
+    /// An upper bound. As in Concourse, there is none if it is 0 or less.
+    pub fn limit(&mut self, name: &'static str, problems: &mut Problems) -> Option<u32> {
+        let node = self.get(name)?;
+        match whole(node) {
+            Some(count) if count <= 0 => None,
+            // More than there can be of anything.
+            Some(count) => Some(u32::try_from(count).unwrap_or(u32::MAX)),
+            None => wrong(node, "a whole number", problems),
         }
     }
 
@@ -177,18 +196,69 @@ impl<'a> Fields<'a> {
 
     /// Tells what nobody asked for.
     pub fn finish(self, problems: &mut Problems) {
-        for entry in self.entries {
-            if !self.asked.contains(&entry.key.as_str()) && !problems.is_full() {
-                let hint = did_you_mean(&entry.key, self.asked.iter().copied());
-                let mut known: Vec<&str> = self.asked.clone();
-                known.sort_unstable();
-                problems.add(
-                    Problem::new(entry.mark, format!("unknown field `{}`{hint}", entry.key))
-                        .help(format!("{} has {}", self.what, list_of(&known))),
-                );
+        self.record();
+        for entry in self.unknown() {
+            if !problems.is_full() {
+                problems.add(self.problem(entry));
             }
         }
     }
+
+    /// Warns of what nobody asked for, where Concourse ignores it.
+    pub fn finish_loosely(self, problems: &mut Problems) {
+        self.record();
+        for entry in self.unknown() {
+            if !problems.is_full_of_warnings() {
+                problems.warn(self.problem(entry));
+            }
+        }
+    }
+
+    /// Lets other fields be.
+    pub fn end(self) {
+        self.record();
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().filter(|entry| !self.asked.contains(&entry.key.as_str()))
+    }
+
+    fn problem(&self, entry: &Entry) -> Problem {
+        let message = match entry.from_var {
+            true => "unknown field, named by a variable".to_owned(),
+            false => {
+                let hint = did_you_mean(&entry.key, self.asked.iter().copied());
+                format!("unknown field `{}`{hint}", entry.key)
+            }
+        };
+        let mut known: Vec<&str> = self.asked.clone();
+        known.sort_unstable();
+        Problem::new(entry.mark, message).help(format!("{} has {}", self.what, list_of(&known)))
+    }
+
+    /// Tells the tests which fields there are.
+    fn record(&self) {
+        #[cfg(test)]
+        crate::tests::record(self.what, &self.asked);
+    }
+}
+
+/// A whole number, also as `1.0`. What is too large for the type is as large as it can be.
+fn whole(node: &Node) -> Option<i64> {
+    let text = match &node.value {
+        Value::Number(text) => text.as_str(),
+        Value::Text(text) if node.from_var => text,
+        _ => return None,
+    };
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => (-1, digits),
+        None => (1, text),
+    };
+    let (digits, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let is_whole = !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && fraction.bytes().all(|byte| byte == b'0');
+    is_whole.then(|| digits.parse::<i64>().unwrap_or(i64::MAX) * sign)
 }
 
 /// Names in backticks, each one once.
@@ -209,13 +279,15 @@ pub fn text(node: &Node, problems: &mut Problems) -> Option<String> {
     match &node.value {
         Value::Text(text) => Some(text.clone()),
         Value::Number(text) => Some(text.clone()),
+        Value::Bool(value) => Some(value.to_string()),
         _ => wrong(node, "text", problems),
     }
 }
 
-/// Tells that a value is not what it has to be, without a variable's value.
+/// Tells that a value is not what it has to be, without a variable's value. What a variable without a value will be
+/// is told when it has one.
 pub fn wrong<T>(node: &Node, expected: &str, problems: &mut Problems) -> Option<T> {
-    if problems.is_full() {
+    if problems.is_full() || node.missing {
         return None;
     }
     let got = match node.scalar() {

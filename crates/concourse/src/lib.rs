@@ -1,6 +1,10 @@
 //! Concourse-style pipelines: a YAML document in, a checked plan or all of its problems out.
 //!
-//! The way of a document: [`read`] makes a tree whose nodes know their places, [`vars`] replaces
+//! What Concourse 8.3 accepts is accepted, and means the same: its parser and its validator are the reference
+//! (`atc/config.go`, `atc/steps.go`, `atc/task.go`, `atc/step_validator.go`, `atc/configvalidate/`, `vars/` at
+//! <https://github.com/concourse/concourse>). What Concourse refuses and we do not is a warning.
+//!
+//! The way of a document: [`read`] makes a tree whose nodes know their places, [`interpolate`] replaces
 //! variables in it, [`decode`] makes a [`Plan`](plan::Plan) of it and [`check`] compares its parts.
 
 mod artifacts;
@@ -8,11 +12,17 @@ mod check;
 mod decode;
 mod fields;
 mod foreign;
+mod glob;
 mod input;
+mod interpolate;
 pub mod json;
+mod load;
 mod locals;
+mod missing;
+mod names;
 mod node;
 mod own_remote;
+mod places;
 pub mod plan;
 mod problem;
 mod read;
@@ -20,20 +30,24 @@ mod reference;
 mod runs;
 mod schema;
 mod select;
+mod sources;
 mod spelling;
 mod suggest;
+mod templates;
+mod usage;
 mod vars;
 
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
+pub use load::load;
+pub use missing::MissingVar;
 pub use schema::schema;
 
 use diagnostic::Diagnostic;
-use node::{Mark, Node, Value};
+use missing::Missing;
+use node::Mark;
 use plan::Plan;
 use problem::Problems;
-use vars::Vars;
 
 /// How the command line names the standard input.
 pub const STDIN: &str = "-";
@@ -65,21 +79,60 @@ pub struct Selection {
     pub outputs: Vec<String>,
 }
 
-/// A pipeline that can be run.
+/// A pipeline without errors. It can be run if its variables have values.
+#[derive(Debug)]
 pub struct Checked {
     pub plan: Plan,
+    /// What has no meaning here, and what else a user of Concourse should know.
     pub notices: Vec<String>,
+    /// What Concourse would refuse, and what is probably a mistake. The pipeline can be run all the same.
+    pub warnings: Vec<Diagnostic>,
+    missing: Missing,
+    /// The places of the plan's jobs in the file.
+    jobs: Vec<usize>,
 }
 
 impl Checked {
-    /// As the interpreter reads it.
-    pub fn to_json(&self) -> String {
-        serde_json::to_string(&self.plan).expect("a plan has only text as keys")
+    /// As the interpreter reads it; or an error for each variable that has no value and that the jobs of the plan
+    /// need. A plan without their values is nothing to run.
+    pub fn to_json(&self) -> Result<String, Vec<Diagnostic>> {
+        self.require_vars()?;
+        Ok(serde_json::to_string(&self.plan).expect("a plan has only text as keys"))
+    }
+
+    /// The variables that have no value, each name once. After [`select`](Self::select) those that the selected jobs
+    /// need.
+    pub fn missing_vars(&self) -> Vec<MissingVar> {
+        self.missing.vars()
+    }
+
+    /// An error for each variable without a value.
+    pub fn require_vars(&self) -> Result<(), Vec<Diagnostic>> {
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        Err(self.missing.vars().iter().map(MissingVar::diagnostic).collect())
+    }
+
+    /// The variables without a value as one notice, if there are any: a check passes without them.
+    pub fn missing_notice(&self) -> Option<String> {
+        if self.missing.is_empty() {
+            return None;
+        }
+        let vars = self.missing.vars();
+        let shown: Vec<String> = vars.iter().take(50).map(MissingVar::shown).collect();
+        let more = match vars.len().saturating_sub(shown.len()) {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        Some(format!("variables without a value, which `ci run` needs: {}{more}", shown.join(", ")))
     }
 
     /// Keeps what the user asked for.
     pub fn select(&mut self, selection: &Selection) -> Result<(), Box<Diagnostic>> {
-        select::select(&mut self.plan, selection)
+        select::select(&mut self.plan, &mut self.jobs, selection)?;
+        self.missing.retain(&self.plan, &self.jobs);
+        Ok(())
     }
 
     /// Tells which `get` steps fetch the project that the pipeline is a part of, by the name of its remote.
@@ -120,23 +173,6 @@ pub enum Document<'a> {
     },
 }
 
-/// Reads and checks a pipeline.
-pub fn load(document: Document<'_>, options: &VarOptions) -> Result<Checked, Vec<Diagnostic>> {
-    let inputs = options.files.iter().filter(|file| is_stdin(file)).count();
-    if inputs > usize::from(!matches!(document, Document::Stdin)) {
-        return Err(vec![
-            Diagnostic::new("the standard input is named by more than one `-`")
-                .help("it can only be read once: give the others as files"),
-        ]);
-    }
-    let (given, text) = match document {
-        Document::Stdin => (input::STDIN, input::read_stdin()?),
-        Document::File { given, path } => (given, input::read(given, path)?),
-    };
-    let vars = variables(options)?;
-    parse(given, &text, &vars, &options.inputs)
-}
-
 /// A document as JSON text, with all digits of its numbers; or what is wrong with it.
 pub fn to_json(text: &str) -> Result<String, String> {
     let mut problems = Problems::default();
@@ -151,73 +187,6 @@ pub fn to_json(text: &str) -> Result<String, String> {
             Ok(root.map_or_else(|| "null".to_owned(), |root| root.to_json().to_string()))
         }
     }
-}
-
-fn parse(
-    given: &str,
-    text: &str,
-    vars: &Vars,
-    inputs: &[String],
-) -> Result<Checked, Vec<Diagnostic>> {
-    let mut problems = Problems::default();
-    let mut result = None;
-    if let Some(root) = read::read(text, &mut problems) {
-        if let Some(kind) = foreign::kind(&root) {
-            let help = "`ci` runs Concourse-style YAML: a list of `jobs`, each with a `name` and a `plan`; \
-                        `docs/yaml.md` describes it";
-            return Err(vec![Diagnostic::new(format!("`{given}` is {kind}")).help(help)]);
-        }
-        // Most files have none, and copying a large tree is half of the time that it takes.
-        let root = match text.contains("((") {
-            true => vars::interpolate(&root, vars, &mut problems),
-            false => root,
-        };
-        let mut decoded = decode::decode(&root, &mut problems);
-        check::check(&root, &decoded.plan, inputs, &mut problems);
-        for job in &mut decoded.plan.jobs {
-            job.passed = check::passed(job).into_iter().map(str::to_owned).collect();
-        }
-        result = Some(Checked { plan: decoded.plan, notices: decoded.notices });
-    }
-    match result {
-        Some(checked) if problems.is_empty() => Ok(checked),
-        _ => Err(problems.into_diagnostics(Path::new(given), text)),
-    }
-}
-
-fn variables(options: &VarOptions) -> Result<Vars, Vec<Diagnostic>> {
-    let mut vars = Vars::default();
-    for (name, value) in options.vars.iter().rev() {
-        vars.add(name.clone(), Rc::new(Node::new(Mark::default(), Node::plain(value))));
-    }
-    for file in options.files.iter().rev() {
-        let (given, text) = match is_stdin(file) {
-            true => (input::STDIN.to_owned(), input::read_stdin()?),
-            false => {
-                let given = file.display().to_string();
-                let text = input::read(&given, file)?;
-                (given, text)
-            }
-        };
-        let mut problems = Problems::default();
-        if let Some(root) = read::read(&text, &mut problems)
-            && let Err(problem) = vars.add_all(&root)
-        {
-            problems.add(problem);
-        }
-        if !problems.is_empty() {
-            return Err(problems.into_diagnostics(Path::new(&given), &text));
-        }
-    }
-    for (name, value) in &options.secrets {
-        let node = Node::new(Mark::default(), Value::Text(value.clone()));
-        vars.add(name.clone(), Rc::new(node));
-    }
-    Ok(vars)
-}
-
-fn is_stdin(file: &Path) -> bool {
-    file.as_os_str() == STDIN
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! `((.:name))`: variables of a job that `across` and `load_var` define. One that nothing in the job
-//! defines is told before anything runs.
+//! `((.:name))`: variables of a job that `across`, `load_var` and `get` define. Of one that nothing in the job
+//! defines a warning is told before anything runs; the step that has it ends in an error.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -19,8 +19,8 @@ pub fn check(job: &Node, problems: &mut Problems) {
     let mut names = BTreeSet::new();
     defined(job, &mut names);
     for (node, name) in references {
-        if !names.contains(&name) && !problems.is_full() {
-            problems.add(unknown(node, &name, &names));
+        if !names.contains(&name) && !problems.is_full_of_warnings() {
+            problems.warn(unknown(node, &name, &names));
         }
     }
 }
@@ -29,14 +29,23 @@ pub fn check(job: &Node, problems: &mut Problems) {
 fn collect<'a>(node: &'a Node, references: &mut Vec<(&'a Node, String)>) {
     match &node.value {
         Value::List(items) => items.iter().for_each(|item| collect(item, references)),
-        Value::Map(entries) => entries.iter().for_each(|entry| collect(&entry.value, references)),
-        Value::Text(text) => {
-            for name in reference::references(text).filter_map(|found| found.local()) {
-                let name = reference::path(name).into_iter().next().unwrap_or_default();
-                references.push((node, name));
+        Value::Map(entries) => {
+            for entry in entries {
+                if reference::has_local(&entry.key) {
+                    refers(&entry.value, &entry.key, references);
+                }
+                collect(&entry.value, references);
             }
         }
+        Value::Text(text) if reference::has_local(text) => refers(node, text, references),
         _ => {}
+    }
+}
+
+fn refers<'a>(node: &'a Node, text: &str, references: &mut Vec<(&'a Node, String)>) {
+    for name in reference::references(text).filter_map(|found| found.local()) {
+        let name = reference::path(name).into_iter().next().unwrap_or_default();
+        references.push((node, name));
     }
 }
 
@@ -44,7 +53,9 @@ fn defined(node: &Node, names: &mut BTreeSet<String>) {
     match &node.value {
         Value::List(items) => items.iter().for_each(|item| defined(item, names)),
         Value::Map(entries) => {
-            names.extend(node.get("load_var").and_then(|name| name.scalar()));
+            // A `get` step leaves the metadata of its version.
+            let named = [node.get("load_var"), node.get("get")].into_iter().flatten();
+            names.extend(named.filter_map(|name| name.scalar()));
             if let Some(Value::List(variables)) = node.get("across").map(|node| &node.value) {
                 let name_of = |variable: &Rc<Node>| variable.get("var")?.scalar();
                 names.extend(variables.iter().filter_map(name_of));
@@ -63,7 +74,7 @@ fn unknown(node: &Node, name: &str, names: &BTreeSet<String>) -> Problem {
             format!("the job has {}", list_of(&names))
         }
         _ => {
-            "a `load_var` step or `across` defines it in the job; others are `((name))`".to_owned()
+            "`load_var`, `get` or `across` defines it in the job; others are `((name))`".to_owned()
         }
     };
     Problem::new(node.mark, format!("unknown variable `.:{name}`{hint}")).help(help)

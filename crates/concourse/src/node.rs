@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use crate::json::{Json, JsonMap};
+use crate::reference;
 
 /// A place in the document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +20,8 @@ pub struct Node {
     pub value: Value,
     /// Whether a variable is part of it, whose value must not be repeated in messages.
     pub from_var: bool,
+    /// Whether a variable without a value is part of it, so that nobody knows yet what it is.
+    pub missing: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -36,13 +39,15 @@ pub enum Value {
 #[derive(Clone, Debug)]
 pub struct Entry {
     pub key: String,
+    /// Whether a variable is part of the key.
+    pub from_var: bool,
     pub mark: Mark,
     pub value: Rc<Node>,
 }
 
 impl Node {
     pub fn new(mark: Mark, value: Value) -> Self {
-        Self { mark, value, from_var: false }
+        Self { mark, value, from_var: false, missing: false }
     }
 
     /// The kind of value, with its article, as messages name it.
@@ -89,6 +94,11 @@ impl Node {
                 Json::Map(JsonMap(fields.collect()))
             }
         }
+    }
+
+    /// Whether its text is known no earlier than a step runs, or not at all.
+    pub fn is_open(&self) -> bool {
+        self.missing || matches!(&self.value, Value::Text(text) if reference::has_local(text))
     }
 
     /// The value in backticks, as messages name it: never that of a variable.

@@ -15,7 +15,11 @@ pub struct Problem {
 
 /// All that was found so far.
 #[derive(Debug, Default)]
-pub struct Problems(Vec<Problem>);
+pub struct Problems {
+    errors: Vec<Problem>,
+    warnings: Vec<Problem>,
+    notices: Vec<String>,
+}
 
 impl Problem {
     pub fn new(mark: Mark, message: impl Into<String>) -> Self {
@@ -47,32 +51,63 @@ impl Problem {
 
 impl Problems {
     pub fn add(&mut self, problem: Problem) {
-        // An alias leads to the same place once more.
-        if !self.is_full() && !self.0.contains(&problem) {
-            self.0.push(problem);
+        add(&mut self.errors, problem);
+    }
+
+    /// Adds what Concourse would refuse and we do not, or what is probably a mistake.
+    pub fn warn(&mut self, problem: Problem) {
+        add(&mut self.warnings, problem);
+    }
+
+    /// Adds what a user should know who expects Concourse, once.
+    pub fn notice(&mut self, text: impl Into<String>) {
+        let text = text.into();
+        if !self.notices.contains(&text) {
+            self.notices.push(text);
         }
     }
 
     /// Whether nothing more is told, so that looking for the right words is in vain.
     pub fn is_full(&self) -> bool {
-        self.0.len() >= MOST
+        self.errors.len() >= MOST
+    }
+
+    /// Whether no further warning is told.
+    pub fn is_full_of_warnings(&self) -> bool {
+        self.warnings.len() >= MOST
     }
 
     /// The one that was found first.
     pub fn first(&self) -> Option<&Problem> {
-        self.0.first()
+        self.errors.first()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.errors.is_empty()
     }
 
     /// In the order of the document.
-    pub fn into_diagnostics(mut self, path: &Path, text: &str) -> Vec<Diagnostic> {
-        self.0.sort_by_key(|problem| problem.mark);
-        let path = path.display().to_string();
-        self.0.into_iter().map(|problem| problem.diagnostic(&path, text)).collect()
+    pub fn into_diagnostics(self, path: &Path, text: &str) -> Vec<Diagnostic> {
+        diagnostics(self.errors, path, text)
     }
+
+    /// The warnings, in the order of the document, and the notices.
+    pub fn into_remarks(self, path: &Path, text: &str) -> (Vec<Diagnostic>, Vec<String>) {
+        (diagnostics(self.warnings, path, text), self.notices)
+    }
+}
+
+fn add(list: &mut Vec<Problem>, problem: Problem) {
+    // An alias leads to the same place once more.
+    if list.len() < MOST && !list.contains(&problem) {
+        list.push(problem);
+    }
+}
+
+fn diagnostics(mut list: Vec<Problem>, path: &Path, text: &str) -> Vec<Diagnostic> {
+    list.sort_by_key(|problem| problem.mark);
+    let path = path.display().to_string();
+    list.into_iter().map(|problem| problem.diagnostic(&path, text)).collect()
 }
 
 /// More problems than anybody corrects at once come from one mistake.

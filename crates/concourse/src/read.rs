@@ -38,6 +38,12 @@ pub fn read(text: &str, problems: &mut Problems) -> Option<Rc<Node>> {
     };
     for next in Parser::new_from_str_with_options(text, options) {
         let done = match next {
+            Ok((Event::DocumentStart(..), span)) if reader.root.is_some() => {
+                let mark = Mark { line: span.start.line(), column: span.start.col() + 1 };
+                let problem = Problem::new(mark, "a second document starts here");
+                reader.problems.warn(problem.help("only the first one is read: split the file"));
+                break;
+            }
             Ok((event, span)) => reader.event(event, span),
             Err(error) => Err(unreadable(&error, text)),
         };
@@ -81,7 +87,13 @@ impl Size {
 
 enum Content {
     List(Vec<Rc<Node>>),
-    Map { entries: Vec<Entry>, keys: Keys, key: Option<(String, Mark)>, merges: Vec<Rc<Node>> },
+    Map {
+        entries: Vec<Entry>,
+        keys: Keys,
+        key: Option<(String, Mark)>,
+        /// Keys that came by `<<`.
+        merged: HashSet<String>,
+    },
 }
 
 /// The keys of a mapping, as a set once there are many.
@@ -131,13 +143,16 @@ impl Reader<'_> {
                     entries: Vec::new(),
                     keys: Keys::default(),
                     key: None,
-                    merges: Vec::new(),
+                    merged: HashSet::new(),
                 };
                 self.open(mark, anchor, content)
             }
             Event::SequenceEnd | Event::MappingEnd => match self.stack.pop() {
                 Some(open) => {
-                    let value = self.close(open.content);
+                    let value = match open.content {
+                        Content::List(items) => Value::List(items),
+                        Content::Map { entries, .. } => Value::Map(entries),
+                    };
                     self.complete(Node::new(open.mark, value), open.anchor, open.size)
                 }
                 None => Ok(()),
@@ -148,10 +163,6 @@ impl Reader<'_> {
                 };
                 self.count(mark, size)?;
                 self.place(mark, node, size)
-            }
-            Event::DocumentStart(..) if self.root.is_some() => {
-                Err(Problem::new(mark, "a second document starts here")
-                    .help("a pipeline is one document: remove the `---` or split the file"))
             }
             _ => Ok(()),
         }
@@ -198,61 +209,88 @@ impl Reader<'_> {
         open.size = open.size.plus(size);
         match &mut open.content {
             Content::List(items) => items.push(node),
-            Content::Map { entries, keys, key, merges } => match key.take() {
+            Content::Map { entries, keys, key, merged } => match key.take() {
                 None => match node.scalar() {
                     Some(text) => *key = Some((text, mark)),
-                    None => {
-                        return Err(Problem::new(mark, format!("{} as a key", node.kind()))
-                            .help("keys are text; put `((…))` and `{…}` into quotes"));
-                    }
+                    None => return Err(wrong_key(mark, &node)),
                 },
-                Some((text, _)) if text == "<<" => merges.push(node),
+                Some((text, at)) if text == "<<" => {
+                    merge(at, &node, entries, keys, merged, self.problems);
+                }
                 Some((text, at)) => {
-                    if !keys.insert(&text, entries) {
-                        self.problems.add(
-                            Problem::new(at, format!("duplicate key `{text}`"))
-                                .help("remove one of the two; only the first one counts"),
-                        );
-                    } else {
-                        entries.push(Entry { key: text, mark: at, value: node });
+                    let is_new = keys.insert(&text, entries);
+                    if !is_new && !merged.remove(&text) {
+                        let problem = Problem::new(at, format!("duplicate key `{text}`"));
+                        let help = "remove one of the two; only the last one counts";
+                        self.problems.warn(problem.help(help));
                     }
+                    put(
+                        entries,
+                        Entry { key: text, from_var: false, mark: at, value: node },
+                        is_new,
+                    );
                 }
             },
         }
         Ok(())
     }
+}
 
-    fn close(&mut self, content: Content) -> Value {
-        match content {
-            Content::List(items) => Value::List(items),
-            Content::Map { mut entries, mut keys, merges, .. } => {
-                for source in &merges {
-                    let sources = match &source.value {
-                        Value::List(items) => items.clone(),
-                        _ => vec![source.clone()],
-                    };
-                    for source in sources {
-                        self.merge(&source, &mut entries, &mut keys);
-                    }
-                }
-                Value::Map(entries)
-            }
-        }
+/// Adds an entry, or puts it in the place of the one with its key.
+fn put(entries: &mut Vec<Entry>, entry: Entry, is_new: bool) {
+    if is_new {
+        return entries.push(entry);
     }
+    if let Some(other) = entries.iter_mut().find(|other| other.key == entry.key) {
+        *other = entry;
+    }
+}
 
-    /// What stands in the mapping itself wins, then what was merged first.
-    fn merge(&mut self, source: &Node, entries: &mut Vec<Entry>, keys: &mut Keys) {
+/// Adds the entries of other mappings. As in Concourse, whose YAML library goes from top to bottom, they win over
+/// what stands before the `<<`; of a list of mappings the first one wins.
+fn merge(
+    at: Mark,
+    source: &Node,
+    entries: &mut Vec<Entry>,
+    keys: &mut Keys,
+    merged: &mut HashSet<String>,
+    problems: &mut Problems,
+) {
+    let sources = match &source.value {
+        Value::List(items) => items.iter().rev().map(|item| &**item).collect(),
+        _ => vec![source],
+    };
+    for source in sources {
         let Value::Map(others) = &source.value else {
             let message = format!("`<<` takes a mapping, got {}", source.kind());
-            self.problems.add(Problem::new(source.mark, message));
-            return;
+            problems.add(Problem::new(source.mark, message));
+            continue;
         };
         for other in others {
-            if keys.insert(&other.key, entries) {
-                entries.push(other.clone());
+            let is_new = keys.insert(&other.key, entries);
+            if merged.insert(other.key.clone()) && !is_new && !problems.is_full_of_warnings() {
+                let message =
+                    format!("`<<` replaces the field `{}` that stands before it", other.key);
+                problems.warn(
+                    Problem::new(at, message).help("write `<<` first, so that the field wins"),
+                );
             }
+            put(entries, other.clone(), is_new);
         }
     }
+}
+
+/// A key that is no text. `{{name}}` is a mapping as the key of a mapping.
+fn wrong_key(mark: Mark, node: &Node) -> Problem {
+    if let Value::Map(entries) = &node.value
+        && let [Entry { key, value, .. }] = entries.as_slice()
+        && matches!(value.value, Value::Null)
+    {
+        let message = format!("`{{{{{key}}}}}` is how variables were written until Concourse 5");
+        return Problem::new(mark, message).help(format!("write `(({key}))`"));
+    }
+    Problem::new(mark, format!("{} as a key", node.kind()))
+        .help("keys are text; put `((…))` and `{…}` into quotes")
 }
 
 fn scalar(text: &str, style: ScalarStyle, tag: Option<&Tag>) -> Value {

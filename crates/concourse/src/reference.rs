@@ -1,8 +1,8 @@
 //! References to variables in a text: `((name))`.
 //!
-//! The grammar is Concourse's (`vars/template.go`): letters, digits and `-_/.:@"` between the
-//! parentheses, and no blanks. So what a shell calculates, such as `$(( n - 1 ))`, is text. Our own
-//! `((name || default))` is the one form with blanks.
+//! The grammar is Concourse's (`vars/template.go` and `vars/variables.go` of version 8.3): letters, digits and
+//! `-_/.:@"` between the parentheses, and no blanks. So what a shell calculates, such as `$(( n - 1 ))`, is text.
+//! Our own `((name || default))` is the one form with blanks.
 
 /// A reference, and where it stands.
 #[derive(Debug, PartialEq)]
@@ -32,6 +32,15 @@ pub fn references(text: &str) -> impl Iterator<Item = Reference<'_>> {
     })
 }
 
+/// The parts of a reference.
+#[derive(Debug, PartialEq)]
+pub struct Parts<'a> {
+    /// What stands before the first `:` that is not in quotes; `.` for variables of the pipeline itself.
+    pub source: Option<&'a str>,
+    /// The name and the fields; never empty.
+    pub path: Vec<String>,
+}
+
 impl<'a> Reference<'a> {
     /// The name of a variable of the pipeline itself, whose value is known when a step runs.
     pub fn local(&self) -> Option<&'a str> {
@@ -43,30 +52,50 @@ impl<'a> Reference<'a> {
         self.start == 0 && self.end == text.len()
     }
 
-    /// The name and the fields. Quotes keep the points of a name.
-    pub fn path(&self) -> Vec<String> {
-        path(self.name)
+    /// The source, the name and the fields; or what is wrong with them, as Concourse refuses it too.
+    pub fn parts(&self) -> Result<Parts<'a>, &'static str> {
+        let (source, rest) = match unquoted(self.name, ':') {
+            Some(at) => (Some(&self.name[..at]), &self.name[at + 1..]),
+            None => (None, self.name),
+        };
+        if source.is_some_and(|source| source.contains('"')) {
+            return Err("quotes around a source");
+        }
+        let path = path(rest);
+        match path.iter().any(String::is_empty) {
+            true => Err("a part without a name"),
+            false => Ok(Parts { source: source.filter(|source| !source.is_empty()), path }),
+        }
     }
 }
 
 /// Whether a text refers to variables whose values are known no earlier than a step runs.
 pub fn has_local(text: &str) -> bool {
-    references(text).any(|reference| reference.local().is_some())
+    text.contains("((.:") && references(text).any(|reference| reference.local().is_some())
 }
 
 /// `name.field`, in which quotes keep points.
 pub fn path(name: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while let Some(at) = unquoted(rest, '.') {
+        parts.push(rest[..at].replace('"', ""));
+        rest = &rest[at + 1..];
+    }
+    parts.push(rest.replace('"', ""));
+    parts
+}
+
+/// Where a character stands outside of quotes.
+fn unquoted(text: &str, wanted: char) -> Option<usize> {
     let mut quoted = false;
-    for c in name.chars() {
-        match (c, parts.last_mut()) {
-            ('"', _) => quoted = !quoted,
-            ('.', _) if !quoted => parts.push(String::new()),
-            (c, Some(part)) => part.push(c),
-            (_, None) => {}
+    for (at, c) in text.char_indices() {
+        quoted ^= c == '"';
+        if c == wanted && !quoted {
+            return Some(at);
         }
     }
-    parts
+    None
 }
 
 /// The reference whose parentheses open here.
@@ -127,10 +156,30 @@ mod tests {
     }
 
     #[test]
-    fn quotes_keep_points() {
-        assert_eq!(path("a.b"), ["a", "b"]);
-        assert_eq!(path("a.\"b.c\""), ["a", "b.c"]);
-        assert_eq!(path("\"a.b\".c"), ["a.b", "c"]);
-        assert_eq!(path("source:a.b"), ["source:a", "b"]);
+    fn parts_are_those_of_concourse() {
+        let parts = |name: &str| {
+            let reference = Reference { start: 0, end: 0, name, default: None };
+            reference
+                .parts()
+                .map(|parts| (parts.source.unwrap_or("").to_owned(), parts.path.join("|")))
+        };
+        let found = |source: &str, path: &str| Ok((source.to_owned(), path.to_owned()));
+        for (name, expected) in [
+            ("a.b", found("", "a|b")),
+            ("a.\"b.c\"", found("", "a|b.c")),
+            ("\"a.b\".c", found("", "a.b|c")),
+            ("vault:a/b.c", found("vault", "a/b|c")),
+            ("vault:a:b", found("vault", "a:b")),
+            ("\"a:b\"", found("", "a:b")),
+            (".:get.commit", found(".", "get|commit")),
+            (":a", found("", "a")),
+            ("a..b", Err("a part without a name")),
+            ("a.", Err("a part without a name")),
+            ("vault:", Err("a part without a name")),
+            ("\"\"", Err("a part without a name")),
+            ("\"v\":a", Err("quotes around a source")),
+        ] {
+            assert_eq!(parts(name), expected, "{name}");
+        }
     }
 }

@@ -13,8 +13,14 @@ use diagnostic::Diagnostic;
 
 /// Keeps a job and what it waits for, and the smaller of two limits. Refuses inputs and outputs that nothing of
 /// that has.
-pub fn select(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnostic>> {
-    select_job(plan, selection)?;
+///
+/// `kept` are the places of the jobs in the file.
+pub fn select(
+    plan: &mut Plan,
+    kept: &mut Vec<usize>,
+    selection: &Selection,
+) -> Result<(), Box<Diagnostic>> {
+    select_job(plan, kept, selection)?;
     let artifacts = Artifacts::of(plan);
     for input in &selection.inputs {
         artifacts.need("--input", input, &artifacts.wanted)?;
@@ -27,7 +33,11 @@ pub fn select(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnost
     Ok(())
 }
 
-fn select_job(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnostic>> {
+fn select_job(
+    plan: &mut Plan,
+    kept: &mut Vec<usize>,
+    selection: &Selection,
+) -> Result<(), Box<Diagnostic>> {
     plan.max_in_flight = plan.max_in_flight.into_iter().chain(selection.max_in_flight).min();
     let Some(name) = &selection.job else { return Ok(()) };
     let named: HashMap<&str, &Job> = plan.jobs.iter().map(|job| (job.name.as_str(), job)).collect();
@@ -47,6 +57,8 @@ fn select_job(plan: &mut Plan, selection: &Selection) -> Result<(), Box<Diagnost
             open.extend(job.into_iter().flat_map(|job| passed(job)).map(str::to_owned));
         }
     }
+    let mut is_kept = plan.jobs.iter().map(|job| needed.contains(&job.name));
+    kept.retain(|_| is_kept.next().unwrap_or(false));
     let (jobs, others): (Vec<Job>, Vec<Job>) =
         std::mem::take(&mut plan.jobs).into_iter().partition(|job| needed.contains(&job.name));
     plan.jobs = jobs;
@@ -76,6 +88,11 @@ impl Artifacts {
             Action::Put(put) => _ = all.made.insert(put.put.clone()),
             Action::LoadVar(load) => {
                 all.wanted.extend(load.file.split('/').next().map(str::to_owned));
+            }
+            Action::SetPipeline(set) => {
+                let files = [&set.file].into_iter().chain(&set.var_files);
+                all.wanted
+                    .extend(files.filter_map(|file| file.split('/').next()).map(str::to_owned));
             }
             Action::Task(task) => {
                 let mapped = |map: &BTreeMap<String, String>, name: &String| {

@@ -36,8 +36,12 @@ fn or_var(schema: Value) -> Schema {
 spelling! {
     /// A whole number from 1.
     Count = |_generator| or_var(serde_json::json!({ "type": "integer", "minimum": 1 }));
+    /// A whole number, of which 0 sets no bound.
+    Bound = |_generator| or_var(serde_json::json!({ "type": "integer", "minimum": 0 }));
     /// A boolean.
-    Flag = |_generator| or_var(serde_json::json!({ "type": "boolean" }));
+    Flag = |_generator| or_var(serde_json::json!({
+        "anyOf": [{ "type": "boolean" }, { "enum": ["yes", "no", "on", "off"] }]
+    }));
     /// A number of values at a time, or `all`.
     Limit = |_generator| or_var(serde_json::json!({
         "anyOf": [{ "type": "integer", "minimum": 1 }, { "const": "all" }]
@@ -45,7 +49,7 @@ spelling! {
     /// A duration as Go writes it.
     Time = |_generator| or_var(serde_json::json!({
         "type": "string",
-        "pattern": "^([0-9]+(\\.[0-9]+)?(ms|s|m|h)\\s*)+$"
+        "pattern": "^([0-9]+(\\.[0-9]+)?(ns|us|µs|ms|s|m|h)\\s*)+$"
     }));
     /// A number of bytes.
     Memory = |_generator| or_var(serde_json::json!({
@@ -56,28 +60,6 @@ spelling! {
     }));
     /// Anything that becomes text.
     Scalar = |_generator| json_schema!({});
-    /// An image as a resource.
-    Image = |_generator| json_schema!({
-        "type": "object",
-        "description": "The image. Drivers without images ignore it.",
-        "required": ["source"],
-        "properties": {
-            "type": { "type": "string", "description": "How it is fetched, such as `registry-image`." },
-            "source": {
-                "type": "object",
-                "description": "Where it is.",
-                "required": ["repository"],
-                "properties": {
-                    "repository": { "type": "string", "description": "The image's name." },
-                    "tag": { "type": ["string", "number"], "description": "The image's tag." }
-                }
-            },
-            "params": { "type": "object", "description": "Accepted and ignored." },
-            "version": { "type": "object", "description": "Accepted and ignored." },
-            "name": { "type": "string", "description": "Accepted and ignored." }
-        },
-        "additionalProperties": false
-    });
     /// One or a list of them.
     OneOrMore<T> = |generator| {
         let one = generator.subschema_for::<T>();

@@ -2,10 +2,35 @@
 
 use std::fmt::Write as _;
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
 use super::*;
+use crate::load::{Text, parse, variables};
+use crate::vars::Vars;
+
+mod fields;
+mod robust;
+mod steps;
+mod variables;
+mod warnings;
+
+thread_local! {
+    static FIELDS: RefCell<BTreeMap<&'static str, BTreeSet<&'static str>>> = RefCell::default();
+}
+
+/// Notes which fields the decoder asks for.
+pub fn record(what: &'static str, asked: &[&'static str]) {
+    FIELDS.with_borrow_mut(|fields| fields.entry(what).or_default().extend(asked));
+}
+
+fn read(text: &str, vars: Vars) -> Result<Checked, Vec<Diagnostic>> {
+    parse(Text { given: "ci.yml", text, directory: Path::new(".") }, vars, &[])
+}
 
 fn problems(text: &str) -> String {
-    match parse("ci.yml", text, &Vars::default(), &[]) {
+    match read(text, Vars::default()) {
         Ok(_) => "no problems".to_owned(),
         Err(diagnostics) => diagnostics.iter().fold(String::new(), |mut text, diagnostic| {
             _ = writeln!(text, "{diagnostic}");
@@ -19,9 +44,27 @@ fn vars(pairs: &[(&str, &str)]) -> Vars {
     variables(&VarOptions { vars, ..VarOptions::default() }).unwrap()
 }
 
+/// Warnings and notices, one a line, each warning with its line in the document.
+fn remarks(text: &str) -> String {
+    let checked = read(text, Vars::default()).map_err(|problems| format!("{problems:?}")).unwrap();
+    let warning = |warning: &Diagnostic| {
+        let line = warning.place.as_ref().map_or(0, |place| place.line);
+        format!("{line}: {}", warning.message)
+    };
+    let warnings = checked.warnings.iter().map(warning);
+    let notices = checked.notices.iter().cloned();
+    warnings.chain(notices).collect::<Vec<_>>().join("\n")
+}
+
+/// What the plan has of the only step of a job.
+fn step(step: &str) -> serde_json::Value {
+    let rest = "resources: [{ name: r, type: mock }]\nprototypes: [{ name: p, type: mock }]";
+    let text = format!("jobs: [{{ name: a, plan: [{step}] }}]\n{rest}");
+    json(&text, &Vars::default())["jobs"][0]["plan"][0].take()
+}
+
 fn json(text: &str, vars: &Vars) -> serde_json::Value {
-    let checked =
-        parse("ci.yml", text, vars, &[]).map_err(|problems| format!("{problems:?}")).unwrap();
+    let checked = read(text, vars.clone()).map_err(|problems| format!("{problems:?}")).unwrap();
     serde_json::to_value(checked.plan).unwrap()
 }
 
@@ -58,7 +101,7 @@ fn tabs_and_circles_are_found() {
 fn variables_keep_their_type_and_have_fields_and_defaults() {
     let mut vars = vars(&[("times", "3"), ("db.user", "ada")]);
     let mut none = Problems::default();
-    vars.add_all(&read::read("db: { host: pg, port: 5432 }", &mut none).unwrap()).unwrap();
+    vars.add_all(&crate::read::read("db: { host: pg, port: 5432 }", &mut none).unwrap()).unwrap();
     let plan = json(
         "jobs: [{ name: a, plan: [{ task: t, across: [{ var: later, values: [1] }], attempts: ((times)), config: { run: { path: sh, \
          args: ['((db.user))@((db.host)):((db.port))', '((none || x))', '((.:later))', '$((1 + 2))'] } } }] }]",
@@ -75,9 +118,7 @@ fn variables_keep_their_type_and_have_fields_and_defaults() {
 #[test]
 fn a_value_of_a_variable_is_not_repeated() {
     let text = "jobs: [{ name: a, plan: [{ task: t, timeout: ((secret)), config: { run: { path: x } } }] }]";
-    let Err(problems) = parse("ci.yml", text, &vars(&[("secret", "hunter2")]), &[]) else {
-        panic!("not refused")
-    };
+    let Err(problems) = read(text, vars(&[("secret", "hunter2")])) else { panic!("not refused") };
     assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
 }
 
@@ -104,7 +145,7 @@ fn the_schema_is_current() {
 fn a_key_is_found_twice_among_many() {
     let fields: String = (0..40).map(|n| format!("  f{n}: 1\n")).collect();
     let text = format!("jobs: []\nx:\n{fields}  f3: 2\n  f39: 2\n");
-    let problems = problems(&text);
-    assert!(problems.contains("duplicate key `f3`"), "{problems}");
-    assert!(problems.contains("duplicate key `f39`"), "{problems}");
+    let remarks = remarks(&text);
+    assert!(remarks.contains("duplicate key `f3`"), "{remarks}");
+    assert!(remarks.contains("duplicate key `f39`"), "{remarks}");
 }

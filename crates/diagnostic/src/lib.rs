@@ -64,6 +64,12 @@ impl Diagnostic {
         text
     }
 
+    /// The same for what is no error, without causes.
+    pub fn render_warning(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        self.part(&renderer, Level::WARNING)
+    }
+
     fn part(&self, renderer: &Renderer, level: Level<'_>) -> String {
         let (heading, details) = self.message.split_once('\n').unwrap_or((&self.message, ""));
         // The renderer shows the others in its own way.

@@ -138,8 +138,15 @@ impl Printer {
         match step.modifiers.timeout {
             Some(timeout) => self.call("timeout", |printer| {
                 _ = write!(printer.text, "{timeout}, ");
-                printer.action(&step.action);
+                printer.unless_refused(step);
             }),
+            None => self.unless_refused(step),
+        }
+    }
+
+    fn unless_refused(&mut self, step: &Step) {
+        match &step.refused {
+            Some(reason) => self.call("refused", |p| p.value(&Json::Text(reason.clone()))),
             None => self.action(&step.action),
         }
     }
@@ -152,6 +159,10 @@ impl Printer {
             Action::LoadVar(load_var) => {
                 self.call("loadVar", |p| p.fields(object(load_var), Vec::new()));
             }
+            Action::SetPipeline(set) => {
+                self.call("setPipeline", |p| p.fields(object(set), Vec::new()));
+            }
+            Action::Run(run) => self.call("runMessage", |p| p.fields(object(run), Vec::new())),
             Action::Do(steps) => self.call("sequence", |p| p.list(&steps.r#do, Self::step)),
             Action::Try(steps) => self.call("sequence", |p| p.list(&steps.r#try, Self::step)),
             Action::InParallel(steps) => self.call("inParallel", |printer| {
@@ -299,7 +310,7 @@ fn present<'a, const N: usize>(
 /// Fields without a value mean nothing.
 fn without_nothing(fields: Fields) -> Fields {
     let means_something = |(name, value): &(String, Json)| {
-        !value.is_empty() || name == "execution" || name == "values"
+        !value.is_empty() || matches!(name.as_str(), "execution" | "values" | "run")
     };
     JsonMap(fields.0.into_iter().filter(means_something).collect())
 }

@@ -4,6 +4,7 @@
 //! `js/plan/` reads and what `ci transpile` prints all come from these types. Sources: the reference
 //! at <https://concourse-ci.org/docs/>, and for the extensions docs/yaml.md.
 
+mod resource;
 mod step;
 mod task;
 
@@ -11,18 +12,19 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::json::{Json, JsonMap};
-use crate::spelling::{Count, Flag};
+use crate::spelling::{Bound, Flag};
+pub use resource::{Display, Group, Prototype, Resource, ResourceType, VarSource};
 pub use step::{
-    Across, Action, Do, Get, InParallel, LoadVar, Modifiers, Parallel, Put, Step, Try, VarFormat,
+    Across, Action, Do, Get, InParallel, LoadVar, Modifiers, Parallel, Put, RunMessage,
+    SetPipeline, Step, Try, VarFormat,
 };
 pub use task::{
-    Cache, CacheScope, ContainerLimits, Input, Output, Run, Task, TaskAssert, TaskCaches,
-    TaskConfig,
+    Cache, CacheScope, ContainerLimits, ImageResource, Input, Output, Run, Task, TaskAssert,
+    TaskCaches, TaskConfig,
 };
 
-/// A pipeline of jobs.
+/// A pipeline of jobs. Fields with other names are ignored: they hold anchors.
 #[derive(Debug, Default, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
 pub struct Plan {
     /// What the pipeline does. Jobs that do not depend on each other run at the same time.
     pub jobs: Vec<Job>,
@@ -32,8 +34,8 @@ pub struct Plan {
     /// Types of resources beyond the built-in ones, each one an image.
     #[schemars(default)]
     pub resource_types: Vec<ResourceType>,
-    /// How many jobs, and how many tasks, may run at the same time.
-    #[schemars(with = "Option<Count>")]
+    /// How many jobs, and how many tasks, may run at the same time; 0 means all.
+    #[schemars(with = "Option<Bound>")]
     pub max_in_flight: Option<u32>,
     /// What has to be true of the run.
     pub assert: Option<ExecutionAssert>,
@@ -49,24 +51,28 @@ pub struct Plan {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(skip)]
     pub outputs: Vec<String>,
+    /// Values of the command line, for the variables of tasks' files; only where a task has a file.
+    #[serde(skip_serializing_if = "JsonMap::is_empty")]
+    #[schemars(skip)]
+    pub vars: JsonMap,
     /// How jobs are arranged on a web page. Checked, and otherwise ignored.
     #[serde(skip_serializing)]
     #[schemars(default)]
     pub groups: Vec<Group>,
+    /// Where `((source:name))` comes from.
+    #[serde(skip_serializing)]
+    #[schemars(default)]
+    pub var_sources: Vec<VarSource>,
+    /// What `run` steps send their messages to. Such a step is refused when it is reached.
+    #[serde(skip_serializing)]
+    #[schemars(default)]
+    pub prototypes: Vec<Prototype>,
     /// How a web page shows the pipeline. Ignored with a notice.
     #[serde(skip_serializing)]
-    pub display: Option<Json>,
-}
-
-/// A named set of jobs.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Group {
-    /// The group's name.
-    pub name: String,
-    /// Names of jobs; `*` stands for any text.
-    #[schemars(default)]
-    pub jobs: Vec<String>,
+    pub display: Option<Display>,
+    /// Anything. Ignored.
+    #[serde(skip_serializing)]
+    pub user_data: Option<Json>,
 }
 
 /// Steps that run one after the other.
@@ -76,6 +82,7 @@ pub struct Job {
     /// The job's name.
     pub name: String,
     /// What to do, in this order, until a step does not succeed.
+    #[schemars(default)]
     pub plan: Vec<Step>,
     /// Whether only one build of the job runs at a time, as is always so here.
     #[serde(skip_serializing)]
@@ -84,8 +91,8 @@ pub struct Job {
     /// Jobs that share one of these names do not run at the same time.
     #[schemars(default)]
     pub serial_groups: Vec<String>,
-    /// How many tasks of the job may run at the same time.
-    #[schemars(with = "Option<Count>")]
+    /// How many tasks of the job may run at the same time; 0 means all.
+    #[schemars(with = "Option<Bound>")]
     pub max_in_flight: Option<u32>,
     /// Runs at the end, whatever happened.
     pub ensure: Option<Box<Step>>,
@@ -106,6 +113,29 @@ pub struct Job {
     /// Accepted and ignored: there is no history of builds.
     #[serde(skip_serializing)]
     pub build_log_retention: Option<Json>,
+    /// Accepted and ignored: the job that this one was, with the history of its builds.
+    #[serde(skip_serializing)]
+    pub old_name: Option<String>,
+    /// Accepted and ignored: a run is started by hand, and ended by hand.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<Flag>")]
+    pub interruptible: Option<bool>,
+    /// Accepted and ignored: every run is started by hand.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<Flag>")]
+    pub disable_manual_trigger: Option<bool>,
+    /// Accepted and ignored: a run is started again by starting it again.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<Flag>")]
+    pub disable_reruns: Option<bool>,
+    /// Accepted and ignored: there is no history of builds.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<Bound>")]
+    pub build_logs_to_retain: Option<u32>,
+    /// Which workers may run the job. Ignored with a notice: there is one.
+    #[serde(skip_serializing)]
+    #[schemars(default)]
+    pub tags: Vec<String>,
     /// The jobs that have to succeed before it, from its `get` steps.
     #[schemars(skip)]
     pub passed: Vec<String>,
@@ -120,6 +150,20 @@ impl Job {
             step.each(visit);
         }
     }
+
+    /// The same, to change them.
+    pub fn each_step_mut(&mut self, visit: &mut impl FnMut(&mut Step)) {
+        let hooks = [
+            &mut self.ensure,
+            &mut self.on_success,
+            &mut self.on_failure,
+            &mut self.on_error,
+            &mut self.on_abort,
+        ];
+        for step in self.plan.iter_mut().chain(hooks.into_iter().flatten().map(AsMut::as_mut)) {
+            step.each_mut(visit);
+        }
+    }
 }
 
 /// What has to be true of a run or a job.
@@ -128,44 +172,4 @@ impl Job {
 pub struct ExecutionAssert {
     /// Names in the order in which they started: jobs of a pipeline, tasks of a job.
     pub execution: Vec<String>,
-}
-
-/// Something outside of the pipeline that has versions.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct Resource {
-    /// What steps call it.
-    pub name: String,
-    /// A built-in type (`git`, `time`, `mock`, `file`) or one of `resource_types`.
-    pub r#type: String,
-    /// Where it is, in the type's own terms.
-    #[schemars(default)]
-    pub source: JsonMap,
-    /// Use this version instead of the newest one.
-    pub version: Option<Json>,
-    /// Accepted and ignored: versions are looked for when a run needs them.
-    #[serde(skip_serializing)]
-    pub check_every: Option<String>,
-    /// Accepted and ignored: there is no web page.
-    #[serde(skip_serializing)]
-    pub icon: Option<String>,
-}
-
-/// A type of resources: an image with `/opt/resource/check`, `in` and `out`.
-#[derive(Debug, Serialize, JsonSchema)]
-#[schemars(deny_unknown_fields)]
-pub struct ResourceType {
-    /// What resources call it.
-    pub name: String,
-    /// How the image is fetched, such as `registry-image`.
-    pub r#type: String,
-    /// The image: `repository` and `tag`.
-    #[schemars(default)]
-    pub source: JsonMap,
-    /// Whether its containers get the rights of their host.
-    #[schemars(with = "Option<Flag>")]
-    pub privileged: Option<bool>,
-    /// Values that every resource of the type starts from.
-    #[schemars(default)]
-    pub defaults: JsonMap,
 }

@@ -6,9 +6,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::task::Task;
+use super::task::{ContainerLimits, Task};
 use crate::json::{Json, JsonMap};
-use crate::spelling::{Count, Flag, Limit, ListOf, OneOrMore, Time};
+use crate::spelling::{Bound, Count, Flag, Limit, ListOf, OneOrMore, Time};
 
 /// A step: what it does, and how.
 #[derive(Debug, Serialize)]
@@ -17,6 +17,9 @@ pub struct Step {
     pub action: Action,
     #[serde(flatten)]
     pub modifiers: Modifiers,
+    /// Why the step cannot be run. It is an error of the step when it is reached, as often as it is tried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
 }
 
 impl Step {
@@ -27,12 +30,29 @@ impl Step {
             Action::Do(steps) => &steps.r#do,
             Action::Try(steps) => &steps.r#try,
             Action::InParallel(steps) => &steps.in_parallel.steps,
-            Action::Task(_) | Action::Get(_) | Action::Put(_) | Action::LoadVar(_) => &[],
+            _ => &[],
         };
         let Modifiers { ensure, on_success, on_failure, on_error, on_abort, .. } = &self.modifiers;
         let hooks = [ensure, on_success, on_failure, on_error, on_abort];
         for step in inner.iter().chain(hooks.into_iter().flatten().map(AsRef::as_ref)) {
             step.each(visit);
+        }
+    }
+
+    /// The same, to change them.
+    pub fn each_mut(&mut self, visit: &mut impl FnMut(&mut Self)) {
+        visit(self);
+        let inner: &mut [Self] = match &mut self.action {
+            Action::Do(steps) => &mut steps.r#do,
+            Action::Try(steps) => &mut steps.r#try,
+            Action::InParallel(steps) => &mut steps.in_parallel.steps,
+            _ => &mut [],
+        };
+        let Modifiers { ensure, on_success, on_failure, on_error, on_abort, .. } =
+            &mut self.modifiers;
+        let hooks = [ensure, on_success, on_failure, on_error, on_abort];
+        for step in inner.iter_mut().chain(hooks.into_iter().flatten().map(AsMut::as_mut)) {
+            step.each_mut(visit);
         }
     }
 }
@@ -48,6 +68,8 @@ pub enum Action {
     InParallel(InParallel),
     Try(Try),
     LoadVar(LoadVar),
+    SetPipeline(SetPipeline),
+    Run(RunMessage),
 }
 
 /// What any step may have.
@@ -120,7 +142,7 @@ pub struct Get {
     /// `latest`, `every`, or a version as the resource's type has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<Json>,
-    /// Jobs that have to succeed before this one starts.
+    /// Jobs that have to succeed before this one starts, as globs: `*`, `?`, `[a-z]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
     pub passed: Vec<String>,
@@ -176,9 +198,9 @@ pub struct InParallel {
 pub struct Parallel {
     /// The steps.
     pub steps: Vec<Step>,
-    /// How many of them run at the same time.
+    /// How many of them run at the same time; 0 means all.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Count>")]
+    #[schemars(with = "Option<Bound>")]
     pub limit: Option<u32>,
     /// Whether the first step that does not succeed ends the others.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -210,6 +232,50 @@ pub struct LoadVar {
     pub reveal: Option<bool>,
 }
 
+/// Checks a pipeline's file, as `ci check` does. Nothing keeps pipelines here.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SetPipeline {
+    /// The pipeline's name, or `self`.
+    pub set_pipeline: String,
+    /// The file: an artifact's name and the path in it.
+    pub file: String,
+    /// Values of its variables.
+    #[serde(skip_serializing_if = "JsonMap::is_empty")]
+    #[schemars(default)]
+    pub vars: JsonMap,
+    /// Files with values of its variables; a later one wins over an earlier one, and `vars` over both.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
+    pub var_files: Vec<String>,
+    /// The team that gets the pipeline. There are no teams here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    /// Values of its variables that are a part of its name too.
+    #[serde(skip_serializing_if = "JsonMap::is_empty")]
+    #[schemars(default)]
+    pub instance_vars: JsonMap,
+}
+
+/// Sends a message to a prototype. Refused when the step is reached.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct RunMessage {
+    /// The message.
+    pub run: String,
+    /// The prototype.
+    pub r#type: String,
+    /// What the prototype takes.
+    #[serde(skip_serializing)]
+    #[schemars(default)]
+    pub params: JsonMap,
+    /// Whether the container gets the rights of its host.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<Flag>")]
+    pub privileged: Option<bool>,
+    /// Upper bounds.
+    #[serde(skip_serializing)]
+    pub container_limits: Option<ContainerLimits>,
+}
+
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum VarFormat {
@@ -237,6 +303,8 @@ impl JsonSchema for Step {
             with_modifiers::<InParallel>(generator),
             with_modifiers::<Try>(generator),
             with_modifiers::<LoadVar>(generator),
+            with_modifiers::<SetPipeline>(generator),
+            with_modifiers::<RunMessage>(generator),
         ];
         json_schema!({ "anyOf": alternatives })
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::json::JsonMap;
-use crate::spelling::{Count, Flag, Image, Memory, Scalar};
+use crate::json::{Json, JsonMap};
+use crate::spelling::{Bound, Count, Flag, Memory, Scalar, Time};
 
 /// Runs a command.
 #[derive(Debug, Default, Serialize, JsonSchema)]
@@ -45,6 +45,10 @@ pub struct Task {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Flag>")]
     pub privileged: Option<bool>,
+    /// Whether the task has no network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Flag>")]
+    pub hermetic: Option<bool>,
     /// Upper bounds, instead of the config's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_limits: Option<ContainerLimits>,
@@ -76,16 +80,18 @@ pub struct TaskAssert {
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct TaskConfig {
-    /// The system that the task needs: `linux`.
+    /// The system that the task needs: `linux`. A task for another one is refused when it is reached.
     #[serde(skip_serializing)]
     pub platform: Option<String>,
-    /// The image. Drivers without images ignore it.
-    #[serde(rename = "image", skip_serializing_if = "Option::is_none")]
-    #[schemars(rename = "image_resource", with = "Option<Image>")]
-    pub image_resource: Option<String>,
+    /// The image, if it is more than a name. Drivers without images ignore it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_resource: Option<ImageResource>,
     /// The image in short, such as `busybox` or `node:20`.
-    #[serde(skip_serializing)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The image as `docker:///name`. Other file systems are refused when the task is reached.
+    #[serde(skip_serializing)]
+    pub rootfs_uri: Option<String>,
     /// Artifacts that the task sees.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(default)]
@@ -102,20 +108,49 @@ pub struct TaskConfig {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(with = "Option<BTreeMap<String, Scalar>>")]
     pub params: BTreeMap<String, String>,
-    /// The command.
+    /// The command; that of the image by default.
+    #[schemars(default)]
     pub run: Run,
     /// Upper bounds on what the task may use, where the driver can enforce them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container_limits: Option<ContainerLimits>,
 }
 
+/// An image as a resource.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct ImageResource {
+    /// How it is fetched, such as `registry-image`.
+    #[serde(rename = "type")]
+    #[schemars(default)]
+    pub kind: String,
+    /// Where it is, in the type's own terms; a `registry-image` has `repository` and `tag`.
+    #[serde(skip_serializing_if = "JsonMap::is_empty")]
+    #[schemars(default)]
+    pub source: JsonMap,
+    /// What the fetch takes.
+    #[serde(skip_serializing_if = "JsonMap::is_empty")]
+    #[schemars(default)]
+    pub params: JsonMap,
+    /// This version instead of the newest one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Json>,
+    /// Accepted and ignored.
+    #[serde(skip_serializing)]
+    pub name: Option<String>,
+    /// Which workers fetch it. Ignored with a notice: there is one.
+    #[serde(skip_serializing)]
+    #[schemars(default)]
+    pub tags: Vec<String>,
+}
+
 /// A command.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Run {
-    /// A program: a path, or a name to look up in `PATH`.
-    pub path: String,
-    /// Its arguments.
+    /// A program: a path, or a name to look up in `PATH`. Without it, the image's own command runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Its arguments, or what is added to the image's own command.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Option<Vec<Scalar>>")]
     pub args: Vec<String>,
@@ -164,8 +199,12 @@ pub struct TaskCaches {
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub struct Cache {
-    /// Relative to the working directory.
+    /// Relative to the working directory, or absolute.
     pub path: String,
+    /// How long an unused cache is kept. Ignored with a notice.
+    #[serde(skip_serializing)]
+    #[schemars(with = "Option<Time>")]
+    pub ttl: Option<u64>,
     /// Who shares it: all tasks that cache this path, or those of the same name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<CacheScope>,
@@ -186,7 +225,7 @@ pub enum CacheScope {
 pub struct ContainerLimits {
     /// Shares of a processor's time; 1024 are one core.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<Count>")]
+    #[schemars(with = "Option<Bound>")]
     pub cpu: Option<u32>,
     /// In bytes, or with a unit such as `512MB`.
     #[serde(skip_serializing_if = "Option::is_none")]
