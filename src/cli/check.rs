@@ -83,14 +83,17 @@ impl Check {
                 let notices = checked.notices.into_iter().chain(missing).collect();
                 Ok(Remarks { warnings: checked.warnings, notices })
             }
-            Language::Script => script::check(&source.file).map(|_| Remarks::default()).map_err(|error| match error {
-                ScriptError::Invalid(diagnostic) | ScriptError::Failed(diagnostic) => {
-                    Failure::invalid(diagnostic)
-                }
-                ScriptError::Terminated => {
-                    Failure { problem: Problem::Other(anyhow!("{error}")), exit_code: 2 }
-                }
-            }),
+            Language::Script => {
+                script::check(&source.file).map(|_| Remarks::default()).map_err(|error| match error
+                {
+                    ScriptError::Invalid(diagnostic) | ScriptError::Failed(diagnostic) => {
+                        Failure::invalid(diagnostic)
+                    }
+                    ScriptError::Terminated => {
+                        Failure { problem: Problem::Other(anyhow!("{error}")), exit_code: 2 }
+                    }
+                })
+            }
         }
     }
 }

@@ -29,7 +29,8 @@ pub fn check(root: &Node, plan: &mut Plan, inputs: &[String], problems: &mut Pro
     let names = plan.prototypes.iter().map(|one| one.name.as_str());
     let prototypes = Names::new("prototype", names, entries(root, "prototypes"));
     let usage = Usage::of(plan);
-    let checked = References { jobs: &jobs, resources: &resources, prototypes, inputs, usage: &usage };
+    let checked =
+        References { jobs: &jobs, resources: &resources, prototypes, inputs, usage: &usage };
     for entry in entries(root, "jobs") {
         checked.check(entry, &mut HashSet::new(), problems);
         artifacts::check(entry, inputs, problems);
@@ -194,11 +195,11 @@ fn cycles<'a>(root: &Node, plan: &'a Plan, names: &Names<'a>, problems: &mut Pro
         // The path from this job down to the one that is looked at, with what is left to visit.
         let mut path: Vec<(&'a str, std::slice::Iter<'_, &'a str>)> = Vec::new();
         let mut on_path: HashSet<&str> = HashSet::new();
-        if done.insert(&job.name) {
-            if let Some(waits) = waits.get(job.name.as_str()) {
-                path.push((&job.name, waits.iter()));
-                on_path.insert(&job.name);
-            }
+        if done.insert(&job.name)
+            && let Some(waits) = waits.get(job.name.as_str())
+        {
+            path.push((&job.name, waits.iter()));
+            on_path.insert(&job.name);
         }
         while let Some((name, rest)) = path.last_mut() {
             let Some(next) = rest.next() else {

@@ -39,7 +39,7 @@ mod vars;
 
 use std::path::{Path, PathBuf};
 
-pub use load::load;
+pub use load::{check_text, load};
 pub use missing::MissingVar;
 pub use schema::schema;
 
@@ -125,10 +125,7 @@ impl Checked {
             0 => String::new(),
             more => format!(", and {more} more"),
         };
-        Some(format!(
-            "variables without a value, which `ci run` needs: {}{more}",
-            shown.join(", ")
-        ))
+        Some(format!("variables without a value, which `ci run` needs: {}{more}", shown.join(", ")))
     }
 
     /// Keeps what the user asked for.

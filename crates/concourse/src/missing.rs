@@ -205,14 +205,18 @@ impl Missing {
                 ),
             ),
             Why::Source { kind } => (
-                format!("the variable `{name}` comes from a source of the type `{kind}`, which is not read here"),
+                format!(
+                    "the variable `{name}` comes from a source of the type `{kind}`, which is not read here"
+                ),
                 format!(
                     "give it a value with `--var {name}=…` or `--vars-file`, or declare the source with the type \
                      `dummy`, `env` or `file`"
                 ),
             ),
             Why::UnknownSource { name: source, known } => (
-                format!("the variable `{name}` names the source `{source}`, which `var_sources` does not have"),
+                format!(
+                    "the variable `{name}` names the source `{source}`, which `var_sources` does not have"
+                ),
                 match known.is_empty() {
                     true => format!("give it a value with `--var {name}=…`, or add the source"),
                     false => format!("`var_sources` has `{}`", known.join("`, `")),

@@ -224,7 +224,11 @@ impl Reader<'_> {
                         let help = "remove one of the two; only the last one counts";
                         self.problems.warn(problem.help(help));
                     }
-                    put(entries, Entry { key: text, from_var: false, mark: at, value: node }, is_new);
+                    put(
+                        entries,
+                        Entry { key: text, from_var: false, mark: at, value: node },
+                        is_new,
+                    );
                 }
             },
         }
@@ -265,8 +269,11 @@ fn merge(
         for other in others {
             let is_new = keys.insert(&other.key, entries);
             if merged.insert(other.key.clone()) && !is_new && !problems.is_full_of_warnings() {
-                let message = format!("`<<` replaces the field `{}` that stands before it", other.key);
-                problems.warn(Problem::new(at, message).help("write `<<` first, so that the field wins"));
+                let message =
+                    format!("`<<` replaces the field `{}` that stands before it", other.key);
+                problems.warn(
+                    Problem::new(at, message).help("write `<<` first, so that the field wins"),
+                );
             }
             put(entries, other.clone(), is_new);
         }

@@ -159,7 +159,9 @@ mod tests {
     fn parts_are_those_of_concourse() {
         let parts = |name: &str| {
             let reference = Reference { start: 0, end: 0, name, default: None };
-            reference.parts().map(|parts| (parts.source.unwrap_or("").to_owned(), parts.path.join("|")))
+            reference
+                .parts()
+                .map(|parts| (parts.source.unwrap_or("").to_owned(), parts.path.join("|")))
         };
         let found = |source: &str, path: &str| Ok((source.to_owned(), path.to_owned()));
         for (name, expected) in [

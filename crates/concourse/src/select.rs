@@ -91,7 +91,8 @@ impl Artifacts {
             }
             Action::SetPipeline(set) => {
                 let files = [&set.file].into_iter().chain(&set.var_files);
-                all.wanted.extend(files.filter_map(|file| file.split('/').next()).map(str::to_owned));
+                all.wanted
+                    .extend(files.filter_map(|file| file.split('/').next()).map(str::to_owned));
             }
             Action::Task(task) => {
                 let mapped = |map: &BTreeMap<String, String>, name: &String| {

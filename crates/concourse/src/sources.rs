@@ -73,18 +73,19 @@ impl Source {
 }
 
 /// Reads the sources of a pipeline. A source may have variables of another one; `directory` is where the files of
-/// `file` sources are.
+/// `file` sources are; without it neither they nor the environment are read.
 pub fn read_sources(
     node: &Rc<Node>,
     text: &str,
-    directory: &Path,
+    directory: Option<&Path>,
     vars: &mut Vars,
     missing: &mut Missing,
     problems: &mut Problems,
 ) {
     let mut open: Vec<&Rc<Node>> = items(node, problems).iter().collect();
     for _ in 0..MOST_ROUNDS {
-        let names: Vec<String> = open.iter().filter_map(|node| node.get("name")?.scalar()).collect();
+        let names: Vec<String> =
+            open.iter().filter_map(|node| node.get("name")?.scalar()).collect();
         let (ready, rest): (Vec<_>, Vec<_>) =
             open.iter().copied().partition(|node| !needs_one_of(node, &names));
         if ready.is_empty() {
@@ -108,15 +109,17 @@ fn needs_one_of(node: &Node, names: &[String]) -> bool {
     let is_one = |text: &str| {
         references(text).any(|reference| {
             let parts = reference.parts();
-            parts.is_ok_and(|parts| parts.source.is_some_and(|it| names.iter().any(|name| name == it)))
+            parts.is_ok_and(|parts| {
+                parts.source.is_some_and(|it| names.iter().any(|name| name == it))
+            })
         })
     };
     match &node.value {
         Value::Text(text) => text.contains("((") && is_one(text),
         Value::List(items) => items.iter().any(|item| needs_one_of(item, names)),
-        Value::Map(entries) => entries
-            .iter()
-            .any(|entry| is_one(&entry.key) || needs_one_of(&entry.value, names)),
+        Value::Map(entries) => {
+            entries.iter().any(|entry| is_one(&entry.key) || needs_one_of(&entry.value, names))
+        }
         _ => false,
     }
 }
@@ -124,7 +127,7 @@ fn needs_one_of(node: &Node, names: &[String]) -> bool {
 fn source(
     node: &Rc<Node>,
     text: &str,
-    directory: &Path,
+    directory: Option<&Path>,
     vars: &Vars,
     missing: &mut Missing,
     problems: &mut Problems,
@@ -143,6 +146,7 @@ fn source(
     fields.finish(problems);
     let source = match kind.as_str() {
         "dummy" => Source::Values(values(config, problems)?),
+        "env" | "file" if directory.is_none() => Source::Unread { kind },
         "env" => {
             let mut prefix = None;
             if let Some(config) = config {
@@ -152,7 +156,7 @@ fn source(
             }
             Source::Environment { prefix: prefix.unwrap_or_default() }
         }
-        "file" => Source::Values(from_file(config?, directory, problems)?),
+        "file" => Source::Values(from_file(config?, directory?, problems)?),
         known if UNREAD.contains(&known) => Source::Unread { kind },
         _ => {
             let mark = replaced.get("type").map_or(replaced.mark, |node| node.mark);

@@ -13,9 +13,32 @@ pub struct Template {
 
 /// What spruce calls its operators.
 const OPERATORS: [&str; 26] = [
-    "append", "awsparam", "awssecret", "base64", "base64-decode", "calc", "cartesian-product",
-    "concat", "defer", "empty", "file", "grab", "inject", "inline", "ips", "join", "keys", "load",
-    "merge", "param", "prepend", "prune", "replace", "sort", "static_ips", "vault",
+    "append",
+    "awsparam",
+    "awssecret",
+    "base64",
+    "base64-decode",
+    "calc",
+    "cartesian-product",
+    "concat",
+    "defer",
+    "empty",
+    "file",
+    "grab",
+    "inject",
+    "inline",
+    "ips",
+    "join",
+    "keys",
+    "load",
+    "merge",
+    "param",
+    "prepend",
+    "prune",
+    "replace",
+    "sort",
+    "static_ips",
+    "vault",
 ];
 
 impl Template {
@@ -27,7 +50,8 @@ impl Template {
     /// Instead of all the problems that such a file has.
     pub fn error(&self, given: &str) -> Diagnostic {
         let Self { name, sign, line, help } = self;
-        Diagnostic::new(format!("`{given}` is a template of {name}: `{sign}` in line {line}")).help(*help)
+        Diagnostic::new(format!("`{given}` is a template of {name}: `{sign}` in line {line}"))
+            .help(*help)
     }
 
     /// For a file that is a pipeline all the same.

@@ -80,7 +80,9 @@ impl Vars {
     pub fn to_json(&self) -> JsonMap {
         let mut names: Vec<_> = self.values.iter().collect();
         names.sort_by_key(|(name, _)| *name);
-        JsonMap(names.into_iter().map(|(name, found)| (name.clone(), found.node.to_json())).collect())
+        JsonMap(
+            names.into_iter().map(|(name, found)| (name.clone(), found.node.to_json())).collect(),
+        )
     }
 }
 
@@ -127,8 +129,8 @@ impl Size {
 #[cfg(test)]
 mod tests {
     use super::super::reference;
-    use crate::node::Mark;
     use super::*;
+    use crate::node::Mark;
 
     #[test]
     fn a_name_with_points_is_found_before_a_field() {

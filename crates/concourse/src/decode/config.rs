@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::Refusal;
 use super::image::{Image, image_resource, rootfs};
 use super::units::{bytes, shares, ttl};
-use crate::fields::{Fields, wrong};
+use crate::fields::{Fields, warn_of_scalar, wrong};
 use crate::node::{Node, Value};
 use crate::plan::{Cache, CacheScope, ContainerLimits, Input, Output, Run, TaskConfig};
 use crate::problem::{Problem, Problems};
@@ -21,7 +21,8 @@ pub fn task_config(
     match (&platform, fields.get("platform")) {
         (Some(platform), Some(node)) if platform != "linux" && !node.is_open() => {
             let platform = node.quoted();
-            let reason = format!("tasks of the platform {platform} cannot be run: only `linux` can");
+            let reason =
+                format!("tasks of the platform {platform} cannot be run: only `linux` can");
             refusal.say(node.mark, reason, problems);
         }
         (None, None) if !problems.is_full_of_warnings() => {
@@ -65,12 +66,7 @@ pub fn task_config(
 }
 
 /// Each entry of a list is mounted at a path of its own, below the working directory or anywhere in the image.
-fn own_paths(
-    list: &str,
-    node: Option<&Rc<Node>>,
-    refusal: &mut Refusal,
-    problems: &mut Problems,
-) {
+fn own_paths(list: &str, node: Option<&Rc<Node>>, refusal: &mut Refusal, problems: &mut Problems) {
     let Some(Value::List(entries)) = node.map(|node| &node.value) else { return };
     let mut seen: HashSet<String> = HashSet::new();
     for entry in entries {
@@ -118,7 +114,8 @@ fn cache(node: &Rc<Node>, problems: &mut Problems) -> Option<Cache> {
     let path = fields.text("path", problems).filter(|path| !path.is_empty());
     let lifetime = fields.get("ttl").and_then(|node| ttl(node, problems));
     if lifetime.is_some() {
-        problems.notice("`ttl` of a cache is ignored: `ci cache prune` removes what nobody has used");
+        problems
+            .notice("`ttl` of a cache is ignored: `ci cache prune` removes what nobody has used");
     }
     let scope =
         fields.word("scope", &[("path", CacheScope::Path), ("task", CacheScope::Task)], problems);
@@ -135,6 +132,7 @@ fn run(node: &Node, problems: &mut Problems) -> Option<Run> {
     let run = Run {
         path: fields.text("path", problems).filter(|path| !path.is_empty()),
         args: fields.list("args", problems, |node, problems| {
+            warn_of_scalar(node, problems);
             node.scalar().or_else(|| wrong(node, "text", problems))
         }),
         dir: fields.text("dir", problems).filter(|dir| !dir.is_empty()),

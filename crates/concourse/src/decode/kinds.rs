@@ -22,7 +22,8 @@ pub fn get(fields: &mut Fields<'_>, problems: &mut Problems) -> Get {
         }
         // Any other text is the newest version, as in Concourse.
         Value::Text(_) => {
-            let problem = Problem::new(node.mark, format!("the version {} is the newest one", node.quoted()));
+            let problem =
+                Problem::new(node.mark, format!("the version {} is the newest one", node.quoted()));
             problems.warn(problem.help("write `latest`, `every` or a version as a mapping"));
             None
         }

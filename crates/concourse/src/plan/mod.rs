@@ -15,8 +15,8 @@ use crate::json::{Json, JsonMap};
 use crate::spelling::{Bound, Flag};
 pub use resource::{Display, Group, Prototype, Resource, ResourceType, VarSource};
 pub use step::{
-    Across, Action, Do, Get, InParallel, LoadVar, Modifiers, Parallel, Put, RunMessage, SetPipeline,
-    Step, Try, VarFormat,
+    Across, Action, Do, Get, InParallel, LoadVar, Modifiers, Parallel, Put, RunMessage,
+    SetPipeline, Step, Try, VarFormat,
 };
 pub use task::{
     Cache, CacheScope, ContainerLimits, ImageResource, Input, Output, Run, Task, TaskAssert,

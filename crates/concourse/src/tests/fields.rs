@@ -66,7 +66,8 @@ a cache: path ttl
 ";
 
 /// The states that a field can have.
-const STATES: [&str; 5] = ["supported", "ignored", "ignored with a notice", "refused when reached", "ours"];
+const STATES: [&str; 5] =
+    ["supported", "ignored", "ignored with a notice", "refused when reached", "ours"];
 
 /// The rows of the list: what, state and fields.
 fn rows() -> Vec<(String, String, Vec<String>)> {
@@ -96,7 +97,9 @@ fn the_documented_fields_are_those_of_the_decoder() {
     for (what, state, _) in &rows {
         assert!(STATES.contains(&state.as_str()), "{what}: {state}");
     }
-    let all = rows.iter().flat_map(|(what, _, fields)| fields.iter().map(move |one| (what.as_str(), one)));
+    let all = rows
+        .iter()
+        .flat_map(|(what, _, fields)| fields.iter().map(move |one| (what.as_str(), one)));
     let mut documented = lists(all);
     let any = documented.remove("any step").expect("what any step has");
     for (what, fields) in &mut documented {
@@ -119,8 +122,9 @@ fn the_documented_fields_are_those_of_the_decoder() {
 fn the_documented_fields_are_those_of_concourse_and_ours() {
     let rows = rows();
     let theirs = rows.iter().filter(|(_, state, _)| state != "ours");
-    let documented =
-        lists(theirs.flat_map(|(what, _, fields)| fields.iter().map(move |one| (what.as_str(), one))));
+    let documented = lists(
+        theirs.flat_map(|(what, _, fields)| fields.iter().map(move |one| (what.as_str(), one))),
+    );
     let concourse: Lists = CONCOURSE
         .lines()
         .filter_map(|line| line.split_once(": "))

@@ -20,7 +20,10 @@ fn steps_mean_what_they_mean_in_concourse() {
         ("{ in_parallel: { limit: 0, steps: [] } }", json!({ "in_parallel": { "steps": [] } })),
         ("{ in_parallel: { limit: 2.0 } }", json!({ "in_parallel": { "steps": [], "limit": 2 } })),
         ("{ get: r, trigger: yes, tags: [a] }", json!({ "get": "r" })),
-        ("{ get: r, version: { ref: 1.10, n: 7 } }", json!({ "get": "r", "version": { "ref": "1.10", "n": "7" } })),
+        (
+            "{ get: r, version: { ref: 1.10, n: 7 } }",
+            json!({ "get": "r", "version": { "ref": "1.10", "n": "7" } }),
+        ),
         ("{ get: r, version: oldest }", json!({ "get": "r" })),
         ("{ put: r, inputs: [' r ', b] }", json!({ "put": "r", "inputs": ["r", "b"] })),
         ("{ get: r, timeout: 100us }", json!({ "get": "r", "timeout": 1 })),
@@ -44,7 +47,10 @@ fn steps_mean_what_they_mean_in_concourse() {
             "{ across: [{ var: v, values: [null, 0755, 9007199254740993] }], do: [] }",
             json!({ "across": [{ "var": "v", "values": [null, "0755", 9007199254740993_u64] }], "do": [] }),
         ),
-        ("{ task: t, file: r/t.yml, config: , hermetic: on }", json!({ "task": "t", "file": "r/t.yml", "hermetic": true })),
+        (
+            "{ task: t, file: r/t.yml, config: , hermetic: on }",
+            json!({ "task": "t", "file": "r/t.yml", "hermetic": true }),
+        ),
     ] {
         assert_eq!(step(written), expected, "{written}");
     }
@@ -54,7 +60,10 @@ fn steps_mean_what_they_mean_in_concourse() {
 fn configs_of_tasks_mean_what_they_mean_in_concourse() {
     for (written, expected) in [
         ("{ platform: linux }", json!({ "run": {} })),
-        ("{ platform: linux, run: { args: [1.10, a, true] } }", json!({ "run": { "args": ["1.10", "a", "true"] } })),
+        (
+            "{ platform: linux, run: { args: [1.10, a, true] } }",
+            json!({ "run": { "args": ["1.10", "a", "true"] } }),
+        ),
         (
             "{ platform: linux, params: { a: 0755, b: 1.10, c: 12345678901234567890, d: 9007199254740993, e: , f: [1.0, 0755] } }",
             json!({ "run": {}, "params": { "a": "0755", "b": "1.10", "c": "12345678901234567890",
@@ -77,7 +86,10 @@ fn configs_of_tasks_mean_what_they_mean_in_concourse() {
             "{ platform: linux, image_resource: { type: registry-image, source: {} } }",
             json!({ "run": {}, "image_resource": { "type": "registry-image" } }),
         ),
-        ("{ platform: linux, rootfs_uri: 'docker:///busybox#1' }", json!({ "run": {}, "image": "busybox:1" })),
+        (
+            "{ platform: linux, rootfs_uri: 'docker:///busybox#1' }",
+            json!({ "run": {}, "image": "busybox:1" }),
+        ),
         (
             "{ platform: linux, caches: [{ path: /root/.m2, ttl: 1h }, { path: a }, {}] }",
             json!({ "run": {}, "caches": [{ "path": "/root/.m2" }, { "path": "a" }] }),
@@ -105,10 +117,22 @@ fn configs_of_tasks_mean_what_they_mean_in_concourse() {
 #[test]
 fn what_cannot_be_run_is_refused_by_its_step() {
     for (config, reason) in [
-        ("{ platform: windows }", "tasks of the platform `windows` cannot be run: only `linux` can"),
-        ("{ platform: linux, inputs: [{ name: a, path: ../b }] }", "the path `../b` leads out of the working directory"),
-        ("{ platform: linux, caches: [{ path: a/../../b }] }", "the path `a/../../b` leads out of the working directory"),
-        ("{ platform: linux, rootfs_uri: /var/fs }", "the file system `/var/fs` is not on this machine: name an image"),
+        (
+            "{ platform: windows }",
+            "tasks of the platform `windows` cannot be run: only `linux` can",
+        ),
+        (
+            "{ platform: linux, inputs: [{ name: a, path: ../b }] }",
+            "the path `../b` leads out of the working directory",
+        ),
+        (
+            "{ platform: linux, caches: [{ path: a/../../b }] }",
+            "the path `a/../../b` leads out of the working directory",
+        ),
+        (
+            "{ platform: linux, rootfs_uri: /var/fs }",
+            "the file system `/var/fs` is not on this machine: name an image",
+        ),
     ] {
         let step = step(&format!("{{ task: t, config: {config}, on_error: {{ get: r }} }}"));
         assert_eq!(step["refused"], reason, "{config}");
@@ -165,9 +189,18 @@ fn old_forms_are_named_as_what_they_are() {
             "jobs: [{ name: a, plan: [{ aggregate: [{ get: r }] }] }]",
             "`aggregate` was removed in Concourse 7",
         ),
-        ("jobs: [{ name: {{old}}, plan: [] }]", "`{{old}}` is how variables were written until Concourse 5"),
-        ("jobs:\n- (( append ))\n- { name: (( grab meta.name )), pln: [] }", "`ci.yml` is a template of spruce: `(( append ))` in line 2"),
-        ("#@ load(\"a\")\njobs:\n#@ for x in y:\n- name: #@ x\n", "`ci.yml` is a template of ytt: `#@ load(\"a\")` in line 1"),
+        (
+            "jobs: [{ name: {{old}}, plan: [] }]",
+            "`{{old}}` is how variables were written until Concourse 5",
+        ),
+        (
+            "jobs:\n- (( append ))\n- { name: (( grab meta.name )), pln: [] }",
+            "`ci.yml` is a template of spruce: `(( append ))` in line 2",
+        ),
+        (
+            "#@ load(\"a\")\njobs:\n#@ for x in y:\n- name: #@ x\n",
+            "`ci.yml` is a template of ytt: `#@ load(\"a\")` in line 1",
+        ),
     ] {
         let Err(problems) = read(text, Vars::default()) else { panic!("accepted: {text}") };
         let messages: Vec<&str> = problems.iter().map(|problem| &*problem.message).collect();

@@ -36,7 +36,13 @@ jobs:
 ";
     assert_eq!(
         missing(text),
-        ["`uri` (line 1)", "`job` (line 3)", "`time` (line 6)", "`word` (lines 17, 18)", "`other` (line 17)"]
+        [
+            "`uri` (line 1)",
+            "`job` (line 3)",
+            "`time` (line 6)",
+            "`word` (lines 17, 18)",
+            "`other` (line 17)"
+        ]
     );
     let checked = read(text, Vars::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
     let diagnostics = checked.require_vars().unwrap_err();
@@ -87,7 +93,8 @@ jobs:
 - { name: two, plan: [{ get: q, passed: [one] }, { task: t, file: q/((no-file)) }] }
 ";
     let names = |job: Option<&str>| {
-        let mut checked = read(text, Vars::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let mut checked =
+            read(text, Vars::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
         let selection = Selection { job: job.map(str::to_owned), ..Selection::default() };
         checked.select(&selection).unwrap();
         checked.missing_vars().into_iter().map(|var| var.name).collect::<Vec<_>>()
@@ -127,11 +134,18 @@ jobs:
     assert_eq!(missing(&with("((vault:some/path.field))")), ["`vault:some/path.field` (line 17)"]);
     assert_eq!(missing(&with("((none:a))")), ["`none:a` (line 17)"]);
     for (value, expected) in [
-        ("((vault:a))", "the variable `vault:a` comes from a source of the type `vault`, which is not read here"),
-        ("((none:a))", "the variable `none:a` names the source `none`, which `var_sources` does not have"),
+        (
+            "((vault:a))",
+            "the variable `vault:a` comes from a source of the type `vault`, which is not read here",
+        ),
+        (
+            "((none:a))",
+            "the variable `none:a` names the source `none`, which `var_sources` does not have",
+        ),
         ("((first:b))", "the variable `first:b` has no value"),
     ] {
-        let checked = read(&with(value), Vars::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
+        let checked =
+            read(&with(value), Vars::default()).unwrap_or_else(|problems| panic!("{problems:?}"));
         assert_eq!(checked.require_vars().unwrap_err()[0].message, expected);
     }
     let given = read(&with("((vault:a.b))"), vars(&[("vault:a.b", "given")]));
@@ -142,8 +156,14 @@ jobs:
 fn sources_that_cannot_be_read_are_problems() {
     for (source, expected) in [
         ("{ name: a, type: none }", "unknown source of variables `none`"),
-        ("{ name: a, type: file, config: { path: /nowhere/x.yml } }", "cannot read `/nowhere/x.yml`"),
-        ("{ name: a, type: dummy, config: { vars: { x: ((a:y)) } } }", "sources of variables that need each other"),
+        (
+            "{ name: a, type: file, config: { path: /nowhere/x.yml } }",
+            "cannot read `/nowhere/x.yml`",
+        ),
+        (
+            "{ name: a, type: dummy, config: { vars: { x: ((a:y)) } } }",
+            "sources of variables that need each other",
+        ),
         ("{ name: a, type: dummy, config: { vars: [] } }", "expected `vars` as a mapping"),
     ] {
         let found = problems(&format!("var_sources: [{source}]\njobs: []"));
@@ -192,4 +212,18 @@ fn wrong_references_are_problems() {
         let Err(problems) = read(&text, given) else { panic!("accepted: {reference}") };
         assert_eq!(problems[0].message, expected);
     }
+}
+
+#[test]
+fn a_stranger_s_pipeline_reads_nothing_of_this_machine() {
+    let text = "\
+var_sources: [{ name: e, type: env }, { name: f, type: file, config: { path: Cargo.toml } }]
+jobs: [{ name: a-((e:PATH))-((f:x))-((v))-((w)), plan: [] }]";
+    let checked =
+        check_text("p.yml", text, &[("vars", "{\"v\": 1.10}"), ("file", "v: 2\nw: 0755")]);
+    let checked = checked.unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!(checked.plan.jobs[0].name, "a-((e:PATH))-((f:x))-1.10-0755");
+    let names: Vec<String> = checked.missing_vars().into_iter().map(|var| var.name).collect();
+    assert_eq!(names, ["e:PATH", "f:x"]);
+    assert!(check_text("p.yml", "jobs: []", &[("vars", "[]")]).is_err());
 }
