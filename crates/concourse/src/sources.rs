@@ -160,7 +160,8 @@ fn source(
         known if UNREAD.contains(&known) => Source::Unread { kind },
         _ => {
             let mark = replaced.get("type").map_or(replaced.mark, |node| node.mark);
-            let problem = Problem::new(mark, format!("unknown source of variables `{kind}`"));
+            let kind = replaced.get("type").map_or_else(|| kind.clone(), |node| node.quoted());
+            let problem = Problem::new(mark, format!("unknown source of variables {kind}"));
             let help = format!("there are `dummy`, `env`, `file`, `{}`", UNREAD.join("`, `"));
             problems.add(problem.help(help));
             return None;
