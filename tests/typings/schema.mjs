@@ -49,16 +49,17 @@ const REFUSED = [
   "jobs: {}",
   "jobs: [{ plan: [] }]",
   "jobs: [{ name: a, plan: [], serail: true }]",
-  "jobs: [{ name: a, plan: [], max_in_flight: 0 }]",
+  "jobs: [{ name: a, plan: [], max_in_flight: -1 }]",
   step("{ tsk: a }"),
-  step("{ task: a, config: { run: {} } }"),
+  step("{ get: a, attempts: 0 }"),
   step("{ task: a, config: { imgae: x, run: { path: x } } }"),
   step("{ task: a, timeout: soon, config: { run: { path: x } } }"),
   step("{ get: a, passed: b }"),
   step("{ in_parallel: { steps: [], limt: 1 } }"),
   step("{ do: { task: a } }"),
   step("{ task: a, ensure: { tsk: b }, config: { run: { path: x } } }"),
-  step("{ set_pipeline: self, file: a }"),
+  step("{ set_pipeline: self }"),
+  step("{ run: a }"),
 ];
 
 function document(text) {

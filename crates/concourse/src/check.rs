@@ -195,11 +195,11 @@ fn cycles<'a>(root: &Node, plan: &'a Plan, names: &Names<'a>, problems: &mut Pro
         // The path from this job down to the one that is looked at, with what is left to visit.
         let mut path: Vec<(&'a str, std::slice::Iter<'_, &'a str>)> = Vec::new();
         let mut on_path: HashSet<&str> = HashSet::new();
-        if done.insert(&job.name) {
-            if let Some(waits) = waits.get(job.name.as_str()) {
-                path.push((&job.name, waits.iter()));
-                on_path.insert(&job.name);
-            }
+        if done.insert(&job.name)
+            && let Some(waits) = waits.get(job.name.as_str())
+        {
+            path.push((&job.name, waits.iter()));
+            on_path.insert(&job.name);
         }
         while let Some((name, rest)) = path.last_mut() {
             let Some(next) = rest.next() else {

@@ -54,13 +54,21 @@ impl<'a> Fields<'a> {
     }
 
     pub fn text(&mut self, name: &'static str, problems: &mut Problems) -> Option<String> {
-        self.get(name).and_then(|node| text(node, problems))
+        self.get(name).and_then(|node| self.own_text(node, problems))
+    }
+
+    /// A text of this mapping. Within steps Concourse takes no number for one.
+    fn own_text(&self, node: &Node, problems: &mut Problems) -> Option<String> {
+        if is_of_steps(self.what) {
+            warn_of_scalar(node, problems);
+        }
+        text(node, problems)
     }
 
     /// An empty text after a problem was told.
     pub fn required_text(&mut self, name: &'static str, problems: &mut Problems) -> String {
         let Some(node) = self.require(name, problems) else { return String::new() };
-        let text = text(node, problems);
+        let text = self.own_text(node, problems);
         if text.as_deref() == Some("") && !node.missing {
             problems.add(Problem::new(node.mark, format!("`{name}` is empty")));
         }
@@ -130,7 +138,10 @@ impl<'a> Fields<'a> {
     }
 
     pub fn texts(&mut self, name: &'static str, problems: &mut Problems) -> Vec<String> {
-        self.list(name, problems, |node, problems| text(node, problems))
+        self.list(name, problems, |node, problems| match &node.value {
+            Value::Null => None,
+            _ => text(node, problems),
+        })
     }
 
     /// A mapping of scalars, as a task's environment.
@@ -281,6 +292,22 @@ pub fn text(node: &Node, problems: &mut Problems) -> Option<String> {
         Value::Number(text) => Some(text.clone()),
         Value::Bool(value) => Some(value.to_string()),
         _ => wrong(node, "text", problems),
+    }
+}
+
+/// Whether a mapping belongs to a step.
+fn is_of_steps(what: &str) -> bool {
+    what.ends_with("` step")
+        || ["a task's `config`", "`run`", "an input", "an output", "a cache", "an `image_resource`"]
+            .contains(&what)
+}
+
+/// Warns of a number or a boolean in the place of a text.
+pub fn warn_of_scalar(node: &Node, problems: &mut Problems) {
+    let is_scalar = matches!(node.value, Value::Number(_) | Value::Bool(_));
+    if is_scalar && !node.from_var && !problems.is_full_of_warnings() {
+        let message = format!("{} is {}, and stands for a text", node.quoted(), node.kind());
+        problems.warn(Problem::new(node.mark, message).help("put it into quotes, for Concourse"));
     }
 }
 

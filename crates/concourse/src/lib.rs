@@ -39,7 +39,7 @@ mod vars;
 
 use std::path::{Path, PathBuf};
 
-pub use load::load;
+pub use load::{check_text, load};
 pub use missing::MissingVar;
 pub use schema::schema;
 

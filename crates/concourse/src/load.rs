@@ -32,15 +32,31 @@ pub fn load(document: Document<'_>, options: &VarOptions) -> Result<Checked, Vec
         Document::Stdin => Path::new("."),
         Document::File { path, .. } => path.parent().unwrap_or(path),
     };
-    parse(Text { given, text: &text, directory }, variables(options)?, &options.inputs)
+    let document = Text { given, text: &text, directory: Some(directory) };
+    parse(document, variables(options)?, &options.inputs)
 }
 
-/// The text of a pipeline, and where its file is.
+/// Checks the text of a pipeline, as a `set_pipeline` step does with a file of an artifact. `values` are mappings of
+/// variables as YAML or JSON, each with its name for messages; the first one that has a variable wins. The pipeline
+/// is a stranger's: its `var_sources` read neither files nor the environment.
+pub fn check_text(
+    given: &str,
+    text: &str,
+    values: &[(&str, &str)],
+) -> Result<Checked, Vec<Diagnostic>> {
+    let mut vars = Vars::default();
+    for (name, text) in values {
+        add_all(&mut vars, name, text)?;
+    }
+    parse(Text { given, text, directory: None }, vars, &[])
+}
+
+/// The text of a pipeline, and where its file is, if it may look beside it.
 #[derive(Clone, Copy)]
 pub struct Text<'a> {
     pub given: &'a str,
     pub text: &'a str,
-    pub directory: &'a Path,
+    pub directory: Option<&'a Path>,
 }
 
 pub fn parse(
@@ -115,21 +131,27 @@ pub fn variables(options: &VarOptions) -> Result<Vars, Vec<Diagnostic>> {
                 (given, text)
             }
         };
-        let mut problems = Problems::default();
-        if let Some(root) = read::read(&text, &mut problems)
-            && let Err(problem) = vars.add_all(&root)
-        {
-            problems.add(problem);
-        }
-        if !problems.is_empty() {
-            return Err(problems.into_diagnostics(Path::new(&given), &text));
-        }
+        add_all(&mut vars, &given, &text)?;
     }
     for (name, value) in &options.secrets {
         let node = Node::new(Mark::default(), Value::Text(value.clone()));
         vars.add(name.clone(), Rc::new(node));
     }
     Ok(vars)
+}
+
+/// Adds the mapping of variables that a text holds.
+fn add_all(vars: &mut Vars, given: &str, text: &str) -> Result<(), Vec<Diagnostic>> {
+    let mut problems = Problems::default();
+    if let Some(root) = read::read(text, &mut problems)
+        && let Err(problem) = vars.add_all(&root)
+    {
+        problems.add(problem);
+    }
+    match problems.is_empty() {
+        true => Ok(()),
+        false => Err(problems.into_diagnostics(Path::new(given), text)),
+    }
 }
 
 fn is_stdin(file: &Path) -> bool {

@@ -73,11 +73,11 @@ impl Source {
 }
 
 /// Reads the sources of a pipeline. A source may have variables of another one; `directory` is where the files of
-/// `file` sources are.
+/// `file` sources are; without it neither they nor the environment are read.
 pub fn read_sources(
     node: &Rc<Node>,
     text: &str,
-    directory: &Path,
+    directory: Option<&Path>,
     vars: &mut Vars,
     missing: &mut Missing,
     problems: &mut Problems,
@@ -127,7 +127,7 @@ fn needs_one_of(node: &Node, names: &[String]) -> bool {
 fn source(
     node: &Rc<Node>,
     text: &str,
-    directory: &Path,
+    directory: Option<&Path>,
     vars: &Vars,
     missing: &mut Missing,
     problems: &mut Problems,
@@ -146,6 +146,7 @@ fn source(
     fields.finish(problems);
     let source = match kind.as_str() {
         "dummy" => Source::Values(values(config, problems)?),
+        "env" | "file" if directory.is_none() => Source::Unread { kind },
         "env" => {
             let mut prefix = None;
             if let Some(config) = config {
@@ -155,11 +156,12 @@ fn source(
             }
             Source::Environment { prefix: prefix.unwrap_or_default() }
         }
-        "file" => Source::Values(from_file(config?, directory, problems)?),
+        "file" => Source::Values(from_file(config?, directory?, problems)?),
         known if UNREAD.contains(&known) => Source::Unread { kind },
         _ => {
             let mark = replaced.get("type").map_or(replaced.mark, |node| node.mark);
-            let problem = Problem::new(mark, format!("unknown source of variables `{kind}`"));
+            let kind = replaced.get("type").map_or_else(|| kind.clone(), |node| node.quoted());
+            let problem = Problem::new(mark, format!("unknown source of variables {kind}"));
             let help = format!("there are `dummy`, `env`, `file`, `{}`", UNREAD.join("`, `"));
             problems.add(problem.help(help));
             return None;

@@ -75,7 +75,7 @@ pub fn op_pipeline_check(
     #[string] text: &str,
     #[string] vars: &str,
 ) -> Option<String> {
-    let problems = concourse::check_text(name, text, vars).err()?;
+    let problems = concourse::check_text(name, text, &[("vars", vars)]).err()?;
     let shown: Vec<String> = problems.iter().map(|problem| problem.render(false)).collect();
     Some(shown.join("\n"))
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::Refusal;
 use super::image::{Image, image_resource, rootfs};
 use super::units::{bytes, shares, ttl};
-use crate::fields::{Fields, wrong};
+use crate::fields::{Fields, warn_of_scalar, wrong};
 use crate::node::{Node, Value};
 use crate::plan::{Cache, CacheScope, ContainerLimits, Input, Output, Run, TaskConfig};
 use crate::problem::{Problem, Problems};
@@ -132,6 +132,7 @@ fn run(node: &Node, problems: &mut Problems) -> Option<Run> {
     let run = Run {
         path: fields.text("path", problems).filter(|path| !path.is_empty()),
         args: fields.list("args", problems, |node, problems| {
+            warn_of_scalar(node, problems);
             node.scalar().or_else(|| wrong(node, "text", problems))
         }),
         dir: fields.text("dir", problems).filter(|dir| !dir.is_empty()),

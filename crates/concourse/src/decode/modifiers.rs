@@ -17,13 +17,20 @@ pub fn modifiers(
     refusal: &mut Refusal,
     problems: &mut Problems,
 ) -> Modifiers {
-    let across = fields.list("across", problems, |node, problems| across(node, refusal, problems));
+    let mut own = Refusal::default();
+    let mut across =
+        fields.list("across", problems, |node, problems| across(node, &mut own, problems));
     for (index, variable) in across.iter().enumerate() {
         let same = |other: &Across| !other.var.is_empty() && other.var == variable.var;
         if let (true, Some(node)) = (across[..index].iter().any(same), fields.get("across")) {
             let message = format!("`across` has the variable `{}` twice", variable.var);
             problems.add(Problem::new(node.mark, message).help("give each variable its own name"));
         }
+    }
+    if let Some(reason) = own.0 {
+        // The step itself is refused, once: there may be no combination that could be.
+        across.clear();
+        refusal.0.get_or_insert(reason);
     }
     let mut hook = |name, problems: &mut Problems| {
         fields.get(name).and_then(|node| step(node, problems)).map(Box::new)

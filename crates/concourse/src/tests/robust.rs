@@ -67,7 +67,7 @@ const PIECES: [&str; 58] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::default())]
 
     #[test]
     fn any_document_is_accepted_or_refused(

@@ -40,8 +40,11 @@ fn steps_mean_what_they_mean_in_concourse() {
         ),
         (
             "{ across: [{ var: v, values: 5, max_in_flight: 0 }], do: [] }",
-            json!({ "across": [{ "var": "v", "values": [], "max_in_flight": "all" }], "do": [],
-                "refused": "the values of a variable of `across` are no list" }),
+            json!({ "do": [], "refused": "the values of a variable of `across` are no list" }),
+        ),
+        (
+            "{ across: [{ var: v, values: [5], max_in_flight: 0 }], do: [] }",
+            json!({ "across": [{ "var": "v", "values": [5], "max_in_flight": "all" }], "do": [] }),
         ),
         (
             "{ across: [{ var: v, values: [null, 0755, 9007199254740993] }], do: [] }",

@@ -213,3 +213,17 @@ fn wrong_references_are_problems() {
         assert_eq!(problems[0].message, expected);
     }
 }
+
+#[test]
+fn a_stranger_s_pipeline_reads_nothing_of_this_machine() {
+    let text = "\
+var_sources: [{ name: e, type: env }, { name: f, type: file, config: { path: Cargo.toml } }]
+jobs: [{ name: a-((e:PATH))-((f:x))-((v))-((w)), plan: [] }]";
+    let checked =
+        check_text("p.yml", text, &[("vars", "{\"v\": 1.10}"), ("file", "v: 2\nw: 0755")]);
+    let checked = checked.unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert_eq!(checked.plan.jobs[0].name, "a-((e:PATH))-((f:x))-1.10-0755");
+    let names: Vec<String> = checked.missing_vars().into_iter().map(|var| var.name).collect();
+    assert_eq!(names, ["e:PATH", "f:x"]);
+    assert!(check_text("p.yml", "jobs: []", &[("vars", "[]")]).is_err());
+}

@@ -6,7 +6,7 @@ use super::*;
 fn looseness_is_told() {
     let text = "\
 job: []
-resources: [{ name: r, type: mock }, { name: unused, type: mock }]
+resources: [{ name: r, type: mock }, { name: q, type: mock }, { name: unused, type: mock }]
 groups: [{ name: g, jobs: [one] }]
 jobs:
 - name: one
@@ -15,10 +15,10 @@ jobs:
   - { get: r }
   - task: t
     image: r
-    config: { image_resource: { source: { repository: a }, x: 1 }, run: { path: a, pth: b }, inputs: [{ name: none }] }
-- { name: two, plan: [{ put: q, resource: r }] }
-- { name: three, plan: [{ get: unused, passed: [two] }], serial: true, serial: false }
-- { name: four }
+    config: { image_resource: { source: { repository: a }, x: 1 }, run: { path: a, pth: b, args: [80, true] }, inputs: [{ name: none }] }
+- { name: two, plan: [{ put: 7, resource: r }] }
+- { name: three, plan: [{ get: q, passed: [two] }], serial: true, serial: false }
+- { name: four, serial_groups: [1] }
 - { name: five, plan: [{ task: '((.:nothing))', config: { platform: windows } }] }
 ---
 more: documents

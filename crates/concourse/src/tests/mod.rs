@@ -26,7 +26,7 @@ pub fn record(what: &'static str, asked: &[&'static str]) {
 }
 
 fn read(text: &str, vars: Vars) -> Result<Checked, Vec<Diagnostic>> {
-    parse(Text { given: "ci.yml", text, directory: Path::new(".") }, vars, &[])
+    parse(Text { given: "ci.yml", text, directory: Some(Path::new(".")) }, vars, &[])
 }
 
 fn problems(text: &str) -> String {
@@ -117,9 +117,19 @@ fn variables_keep_their_type_and_have_fields_and_defaults() {
 
 #[test]
 fn a_value_of_a_variable_is_not_repeated() {
-    let text = "jobs: [{ name: a, plan: [{ task: t, timeout: ((secret)), config: { run: { path: x } } }] }]";
-    let Err(problems) = read(text, vars(&[("secret", "hunter2")])) else { panic!("not refused") };
-    assert!(!format!("{problems:?}").contains("hunter2"), "{problems:?}");
+    for field in
+        ["attempts: ((secret))", "timeout: ((secret))", "file: , config: { platform: ((secret)) }"]
+    {
+        let text = format!("jobs: [{{ name: a, plan: [{{ task: t, file: r/t, {field} }}] }}]");
+        let said = match read(&text, vars(&[("secret", "hunter2")])) {
+            Err(problems) => format!("{problems:?}"),
+            Ok(checked) => {
+                let refused = checked.plan.jobs[0].plan[0].refused.clone().expect("a reason");
+                format!("{:?} {refused}", checked.warnings)
+            }
+        };
+        assert!(!said.contains("hunter2"), "{said}");
+    }
 }
 
 #[test]
