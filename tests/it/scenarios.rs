@@ -115,11 +115,14 @@ scenarios! {
     yaml_anchors
     yaml_artifacts
     yaml_attempts
+    yaml_cache_in_output
     yaml_caches
     yaml_cycle
     yaml_error
     yaml_execution
     yaml_failure
+    yaml_get_metadata
+    yaml_hermetic
     yaml_hooks
     yaml_hooks_fail
     yaml_hooks_never_heal
@@ -130,12 +133,16 @@ scenarios! {
     yaml_load_var
     yaml_not_yaml
     yaml_notices
+    yaml_null_is_empty
     yaml_parallelism
     yaml_problems
+    yaml_refused
     yaml_resource_types
     yaml_resource_types_built_in
     yaml_resources
+    yaml_run_dir_missing
     yaml_serial_groups
+    yaml_set_pipeline
     yaml_steps
     yaml_tab
     yaml_task_file
