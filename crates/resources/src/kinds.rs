@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::error::ResourceError;
 use crate::fields::{Fields, Place};
 use crate::protocol::{Job, Response};
-use crate::{file, git, mock, time};
+use crate::{file, git, mock, semver, time};
 
 /// What is wrong, and where.
 pub type Invalid = (Place, ResourceError);
@@ -19,7 +19,7 @@ pub struct Kind {
     pub run: fn(&Job<'_>) -> Result<Response, ResourceError>,
 }
 
-const KINDS: &[Kind] = &[file::KIND, git::KIND, mock::KIND, time::KIND];
+const KINDS: &[Kind] = &[file::KIND, git::KIND, mock::KIND, semver::KIND, time::KIND];
 
 pub fn find(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|kind| kind.name == name)

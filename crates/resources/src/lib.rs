@@ -20,6 +20,7 @@ mod mock;
 mod program;
 mod protocol;
 mod secrets;
+mod semver;
 mod time;
 mod values;
 

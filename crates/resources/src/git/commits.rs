@@ -1,5 +1,7 @@
 //! Which commits are versions.
 
+use std::collections::HashSet;
+
 use crate::error::ResourceError;
 
 use super::history::TIP;
@@ -46,7 +48,8 @@ pub fn listed(
     from: &[&str],
     given: Option<&str>,
 ) -> Result<Vec<String>, ResourceError> {
-    let mut args: Vec<String> = ["rev-list", "--first-parent"].map(str::to_owned).to_vec();
+    let mut args: Vec<String> =
+        ["rev-list", "--first-parent", "--date-order"].map(str::to_owned).to_vec();
     args.extend(from.iter().map(|from| (*from).to_owned()));
     if let Some(given) = given
         && let Some(parent) = resolve(git, &format!("{given}~1"))?
@@ -69,25 +72,31 @@ pub fn since(git: &Git<'_>, source: &Source, given: &str) -> Result<Vec<String>,
 pub fn filtered(
     git: &Git<'_>,
     source: &Source,
-    commits: Vec<String>,
+    mut commits: Vec<String>,
 ) -> Result<Vec<String>, ResourceError> {
-    let commits = grep(git, commits, &source.include, false)?;
-    let commits = grep(git, commits, &source.exclude, true)?;
-    if source.disable_ci_skip {
-        return Ok(commits);
+    if !source.include.patterns.is_empty() {
+        let included = matching(git, &commits, &source.include)?;
+        commits.retain(|commit| included.contains(commit));
     }
-    let patterns = SKIPPED.map(str::to_owned).to_vec();
-    grep(git, commits, &MessageFilter { patterns, all_match: false }, true)
+    // Not by `--invert-grep`, which does not know of `--all-match`.
+    let excluded = matching(git, &commits, &source.exclude)?;
+    commits.retain(|commit| !excluded.contains(commit));
+    if !source.disable_ci_skip {
+        let patterns = SKIPPED.map(str::to_owned).to_vec();
+        let skipped = matching(git, &commits, &MessageFilter { patterns, all_match: false })?;
+        commits.retain(|commit| !skipped.contains(commit));
+    }
+    Ok(commits)
 }
 
-fn grep(
+/// Those with a message in which a pattern is found, or each pattern if so wanted.
+fn matching(
     git: &Git<'_>,
-    commits: Vec<String>,
+    commits: &[String],
     filter: &MessageFilter,
-    inverted: bool,
-) -> Result<Vec<String>, ResourceError> {
+) -> Result<HashSet<String>, ResourceError> {
     if commits.is_empty() || filter.patterns.is_empty() {
-        return Ok(commits);
+        return Ok(HashSet::new());
     }
     let mut args =
         vec!["rev-list".to_owned(), "--stdin".to_owned(), "--no-walk=unsorted".to_owned()];
@@ -95,9 +104,6 @@ fn grep(
     if filter.all_match {
         args.push("--all-match".to_owned());
     }
-    if inverted {
-        args.push("--invert-grep".to_owned());
-    }
     let output = git.feed(args, (commits.join("\n") + "\n").into_bytes());
-    Ok(lines(&output.map_err(failed)?))
+    Ok(lines(&output.map_err(failed)?).into_iter().collect())
 }

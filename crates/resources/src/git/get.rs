@@ -144,6 +144,9 @@ fn clean_tags(git: &Git<'_>) -> Result<(), ResourceError> {
         Ok(tags) => tags,
         Err(failure) => return Err(failed(failure)),
     };
+    if tags.is_empty() {
+        return Ok(());
+    }
     git.feed(["update-ref", "--stdin"], (tags.join("\n") + "\n").into_bytes())
         .map(drop)
         .map_err(failed)

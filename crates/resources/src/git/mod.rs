@@ -12,16 +12,16 @@ mod environment;
 mod fields;
 mod files;
 mod get;
-mod history;
+pub mod history;
 mod lfs;
 mod merge;
 mod metadata;
 mod printf;
-mod push;
+pub mod push;
 mod put;
 mod reason;
 mod refs;
-mod remote;
+pub mod remote;
 mod runner;
 mod signature;
 mod source;
@@ -38,10 +38,14 @@ use crate::kinds::{Invalid, Kind};
 use crate::protocol::{Action, Job, Response};
 use crate::values::Object;
 
+pub use environment::Environment;
+pub use runner::{Git, GitFailure};
+pub use source::Source;
+
 pub const KIND: Kind = Kind { name: "git", fields: &fields::FIELDS, validate, run };
 
 fn run(job: &Job<'_>) -> Result<Response, ResourceError> {
-    let source = source::Source::parse(&job.source)?;
+    let source = Source::parse(&job.source)?;
     match job.action {
         Action::Check => check::check(job, &source),
         Action::In => get::get(job, &source),
@@ -52,7 +56,7 @@ fn run(job: &Job<'_>) -> Result<Response, ResourceError> {
 fn validate(source: &Value, get: Option<&Value>, put: Option<&Value>) -> Result<(), Invalid> {
     let at = |place: Place| move |error: ResourceError| (place, error);
     let source = Object::new("source", source).map_err(at(Place::Source))?;
-    let source = source::Source::parse(&source).map_err(at(Place::Source))?;
+    let source = Source::parse(&source).map_err(at(Place::Source))?;
     if let Some(get) = get {
         let get = Object::new("params", get).map_err(at(Place::GetParams))?;
         get::Params::parse(&get, &source).map_err(at(Place::GetParams))?;

@@ -132,7 +132,6 @@ impl Push<'_, '_> {
         if refused.is_empty() {
             return Err(failure.because(&what));
         }
-        let is_passing = |summary: &str| PASSING.iter().any(|reason| summary.contains(reason));
         let lasting: Vec<String> = refused
             .iter()
             .filter(|(name, summary)| name.starts_with("refs/tags/") || !is_passing(summary))
@@ -199,6 +198,11 @@ impl Push<'_, '_> {
         let args = ["push", "--quiet", "--", &source.uri.plain, "refs/notes/*"];
         git.show(args).map(drop).map_err(GitFailure::of("push the note"))
     }
+}
+
+/// Whether a line of git's output gives a reason that another try may remove.
+pub fn is_passing(summary: &str) -> bool {
+    PASSING.iter().any(|reason| summary.contains(reason))
 }
 
 fn rejected(reason: &str) -> ResourceError {
