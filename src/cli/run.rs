@@ -365,7 +365,7 @@ impl Run {
             let check = match images {
                 true => checked.with_images(),
                 false => checked
-                    .without_images()
+                    .without_images(&resources::names())
                     .and_then(|()| checked.without_secret_addresses(|text| secrets.within(text))),
             };
             check.map_err(Failure::invalid)?;

@@ -151,9 +151,9 @@ impl Checked {
         select::secret_addresses(&self.plan, within)
     }
 
-    /// Refuses a resource whose type is an image, for drivers that have none.
-    pub fn without_images(&self) -> Result<(), Box<Diagnostic>> {
-        select::built_in_types(&self.plan)
+    /// Refuses a resource whose type is an image, for drivers that have none but these types.
+    pub fn without_images(&self, built_in: &[&str]) -> Result<(), Box<Diagnostic>> {
+        select::built_in_types(&self.plan, built_in)
     }
 
     /// Refuses a resource whose type is no image, for drivers that have nothing else.

@@ -162,26 +162,23 @@ fn resources<'a>(job: &'a Job, inputs: &[String]) -> Vec<&'a str> {
     names
 }
 
-/// The types of resources that need no image, as `js/plan/resource_types.ts` has them.
-const BUILT_IN: [&str; 4] = ["git", "time", "mock", "file"];
-
 /// Refuses the first resource of a step that has a type beyond the built-in ones.
-pub fn built_in_types(plan: &Plan) -> Result<(), Box<Diagnostic>> {
+pub fn built_in_types(plan: &Plan, built_in: &[&str]) -> Result<(), Box<Diagnostic>> {
     let used: HashSet<&str> =
         plan.jobs.iter().flat_map(|job| resources(job, &plan.inputs)).collect();
     let refused = plan
         .resources
         .iter()
-        .find(|one| used.contains(one.name.as_str()) && !BUILT_IN.contains(&one.r#type.as_str()));
+        .find(|one| used.contains(one.name.as_str()) && !built_in.contains(&one.r#type.as_str()));
     let Some(resource) = refused else { return Ok(()) };
-    let hint = did_you_mean(&resource.r#type, BUILT_IN);
+    let hint = did_you_mean(&resource.r#type, built_in.iter().copied());
     let message = format!(
         "the resource `{}` has the type `{}`, which needs a driver with images{hint}",
         resource.name, resource.r#type
     );
     Err(Box::new(Diagnostic::new(message).help(format!(
         "the native driver has the types {}; `--job` runs a part of the pipeline",
-        list_of(&BUILT_IN)
+        list_of(built_in)
     ))))
 }
 
@@ -195,7 +192,7 @@ pub fn secret_addresses<'a>(
     for resource in plan.resources.iter().filter(|one| used.contains(one.name.as_str())) {
         let uri = resource.source.0.iter().find(|(key, _)| key == "uri");
         if let Some((_, Json::Text(uri))) = uri
-            && let Some(secret) = within(uri)
+            && let Some(secret) = within(&without_user(uri))
         {
             let message = format!(
                 "the `uri` of the resource `{}` has the secret `{secret}`, which every process list would show",
@@ -252,15 +249,30 @@ pub fn image_types(plan: &Plan) -> Result<(), Box<Diagnostic>> {
     Err(Box::new(diagnostic))
 }
 
+/// An address without the user and the password in it, which are handed to git in memory.
+fn without_user(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
+        None => uri.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::BUILT_IN;
+    use super::without_user;
 
     #[test]
-    fn the_built_in_types_are_those_of_the_interpreter() {
-        let source = include_str!("../../../js/plan/resource_types.ts");
-        for name in BUILT_IN {
-            assert!(source.contains(&format!("\n  {name}: {{\n    check: {{")), "{name}");
+    fn the_user_of_an_address_is_left_out() {
+        for (uri, rest) in [
+            ("https://me:pass@host/path", "https://host/path"),
+            ("https://me:p@ss@host:8443", "https://host:8443"),
+            ("https://host/me:pass@x", "https://host/me:pass@x"),
+            ("git@host:path", "git@host:path"),
+            ("/a/path", "/a/path"),
+        ] {
+            assert_eq!(without_user(uri), rest, "{uri}");
         }
     }
 }
