@@ -55,6 +55,13 @@ pub fn put(fields: &mut Fields<'_>, problems: &mut Problems) -> Put {
                 let names = names.iter().filter_map(name);
                 Some(Json::List(names.map(|name| Json::Text(name.trim().to_owned())).collect()))
             }
+            // Any other text is no artifact, as in Concourse.
+            Value::Text(_) => {
+                let message = format!("the `inputs` {} are none", node.quoted());
+                let help = "write `all`, `detect` or a list of artifacts";
+                problems.warn(Problem::new(node.mark, message).help(help));
+                Some(Json::List(Vec::new()))
+            }
             _ => wrong(node, "`all`, `detect` or a list", problems),
         }),
         no_get: fields.flag("no_get", problems),

@@ -26,6 +26,7 @@ fn steps_mean_what_they_mean_in_concourse() {
         ),
         ("{ get: r, version: oldest }", json!({ "get": "r" })),
         ("{ put: r, inputs: [' r ', b] }", json!({ "put": "r", "inputs": ["r", "b"] })),
+        ("{ put: r, inputs: some }", json!({ "put": "r", "inputs": [] })),
         ("{ get: r, timeout: 100us }", json!({ "get": "r", "timeout": 1 })),
         ("{ get: r, timeout: 1500us }", json!({ "get": "r", "timeout": 2 })),
         ("{ get: r, timeout: 0s }", json!({ "get": "r", "timeout": 1 })),

@@ -33,6 +33,7 @@ jobs:
 
           echo ((word)) ((other))
           echo ((word))
+          echo ((word))
 ";
     assert_eq!(
         missing(text),
@@ -40,7 +41,7 @@ jobs:
             "`uri` (line 1)",
             "`job` (line 3)",
             "`time` (line 6)",
-            "`word` (lines 17, 18)",
+            "`word` (lines 17, 18, 19)",
             "`other` (line 17)"
         ]
     );
@@ -52,7 +53,7 @@ jobs:
        |
     17 |           echo ((word)) ((other))
        |                ^
-    help: give it one with `--var word=…`, `--vars-file` or `--secret word`, or a default: `((word || …))`; it also stands in line 18
+    help: give it one with `--var word=…`, `--vars-file` or `--secret word`, or a default: `((word || …))`; it also stands in the lines 18, 19
     ");
 }
 
