@@ -198,7 +198,7 @@ impl<'a> Interpolation<'a> {
             match self.vars.sources.get(&source) {
                 Some(found) => {
                     path[0].drain(..=source.len());
-                    match found.find(&path) {
+                    match found.find(&path, self.vars) {
                         Found::Value(found) => return self.counted(found.node, found.size, mark),
                         Found::NoField(field) if reference.default.is_none() => {
                             self.no_field(name, &field, mark);
@@ -208,6 +208,9 @@ impl<'a> Interpolation<'a> {
                     }
                     if let Some(kind) = found.unread() {
                         why = Why::Source { kind: kind.to_owned() };
+                    }
+                    if let Some(prefix) = found.prefix() {
+                        why = Why::NotNamed { variable: format!("{prefix}{}", path[0]) };
                     }
                 }
                 None => {

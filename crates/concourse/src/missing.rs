@@ -31,6 +31,8 @@ pub enum Why {
     NotGiven,
     /// It comes from a source of this type, which is not read here.
     Source { kind: String },
+    /// It is a variable of the environment that the command line does not name.
+    NotNamed { variable: String },
     /// No source has this name.
     UnknownSource { name: String, known: Vec<String> },
 }
@@ -211,6 +213,14 @@ impl Missing {
                 format!(
                     "give it a value with `--var {name}=…` or `--vars-file`, or declare the source with the type \
                      `dummy`, `env` or `file`"
+                ),
+            ),
+            Why::NotNamed { variable } => (
+                format!(
+                    "the variable `{name}` is the environment's `{variable}`, which the command line does not name"
+                ),
+                format!(
+                    "hand it over with `--secret {variable}`, or give it a value with `--var {variable}=…`"
                 ),
             ),
             Why::UnknownSource { name: source, known } => (

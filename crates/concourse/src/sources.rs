@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use diagnostic::Diagnostic;
+
 use crate::fields::{Fields, items};
 use crate::input;
 use crate::interpolate::Interpolation;
@@ -18,8 +20,9 @@ use crate::vars::{Found, Size, Variable, Vars, field};
 pub enum Source {
     /// `dummy` and `file`: values of a mapping.
     Values(Rc<Node>),
-    /// `env`: variables of the environment whose names start with this.
-    Environment { prefix: String },
+    /// `env`: what the command line gives under a name that starts with this. A pipeline sees no variable of the
+    /// environment that the user has not named, as with `--secret`.
+    Named { prefix: String },
     /// A program that keeps secrets, which is not asked.
     Unread { kind: String },
 }
@@ -41,7 +44,7 @@ const UNREAD: [&str; 9] = [
 const MOST_ROUNDS: usize = 100;
 
 impl Source {
-    pub fn find(&self, path: &[String]) -> Found {
+    pub fn find(&self, path: &[String], vars: &Vars) -> Found {
         let Some((name, fields)) = path.split_first() else { return Found::Nothing };
         match self {
             Self::Values(values) => match values.get(name) {
@@ -51,15 +54,19 @@ impl Source {
                 },
                 None => Found::Nothing,
             },
-            Self::Environment { prefix } => match std::env::var(format!("{prefix}{name}")) {
-                Ok(_) if !fields.is_empty() => Found::NoField(fields[0].clone()),
-                Ok(text) => {
-                    let node = Rc::new(Node::new(Mark::default(), Value::Text(text)));
-                    Found::Value(Variable { size: Size::of(&node), node })
-                }
-                Err(_) => Found::Nothing,
-            },
+            Self::Named { prefix } => {
+                let named = [format!("{prefix}{name}")].into_iter().chain(fields.iter().cloned());
+                vars.find(&named.collect::<Vec<_>>())
+            }
             Self::Unread { .. } => Found::Nothing,
+        }
+    }
+
+    /// What stands before each name that a source looks for on the command line.
+    pub fn prefix(&self) -> Option<&str> {
+        match self {
+            Self::Named { prefix } => Some(prefix),
+            _ => None,
         }
     }
 
@@ -154,7 +161,7 @@ fn source(
                 prefix = fields.text("prefix", problems);
                 fields.finish(problems);
             }
-            Source::Environment { prefix: prefix.unwrap_or_default() }
+            Source::Named { prefix: prefix.unwrap_or_default() }
         }
         "file" => Source::Values(from_file(config?, directory?, problems)?),
         known if UNREAD.contains(&known) => Source::Unread { kind },
@@ -180,6 +187,18 @@ fn values(config: Option<&Rc<Node>>, problems: &mut Problems) -> Option<Rc<Node>
     Fields::new(&values, "`vars`", problems).map(|_| values.clone())
 }
 
+/// The text of a file below the directory of the pipeline, links resolved: no other file of the machine is the
+/// pipeline's to read.
+fn read_beside(path: &str, directory: &Path) -> Result<String, Vec<Diagnostic>> {
+    let refused = |reason: String| vec![Diagnostic::new(format!("cannot read `{path}`: {reason}"))];
+    let find = |path: &Path| path.canonicalize().map_err(|error| refused(error.to_string()));
+    let (directory, file) = (find(directory)?, find(&directory.join(path))?);
+    match file.starts_with(&directory) {
+        true => input::read(path, &file),
+        false => Err(refused("it is not below the directory of the pipeline".to_owned())),
+    }
+}
+
 /// The values in a file of a `file` source.
 fn from_file(config: &Node, directory: &Path, problems: &mut Problems) -> Option<Rc<Node>> {
     let mut fields = Fields::new(config, "the `config` of a `file` source", problems)?;
@@ -189,7 +208,7 @@ fn from_file(config: &Node, directory: &Path, problems: &mut Problems) -> Option
     if path.is_empty() {
         return None;
     }
-    let text = match input::read(&path, &directory.join(&path)) {
+    let text = match read_beside(&path, directory) {
         Ok(text) => text,
         Err(reasons) => {
             let reasons = reasons.into_iter().map(|one| Problem::new(mark, one.message));

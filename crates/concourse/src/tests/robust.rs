@@ -95,7 +95,8 @@ fn limits_hold_with_variables_in_keys_and_deep_documents() {
     let Err(problems) = read(&text, vars(&[("long", &long)])) else { panic!("accepted") };
     assert!(problems.iter().any(|one| one.message.contains("with its variables the document has")));
     let deep = format!("jobs: {}{}", "[".repeat(5000), "]".repeat(5000));
-    assert!(super::problems(&deep).contains("nested more than 100 levels"));
+    let said = super::problems(&deep);
+    assert!(said.contains("nested more than 100 levels"), "{said}");
     let many: String = (0..10_001).map(|n| format!("((v{n}))")).collect();
     let text = format!("jobs: [{{ name: '{many}', plan: [] }}]");
     assert!(super::problems(&text).contains("more than 10000 variables have no value"));

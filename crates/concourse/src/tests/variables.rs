@@ -111,7 +111,7 @@ fn sources_have_values() {
 var_sources:
 - { name: second, type: dummy, config: { vars: { whole: ((first:db)) } } }
 - { name: first, type: dummy, config: { vars: { db: { user: ada, 'p.t': 5432 }, 'a/b': x } } }
-- { name: here, type: env, config: { prefix: CARGO_ } }
+- { name: here, type: env, config: { prefix: MY_ } }
 - { name: vault, type: vault, config: { url: ((vault-url)) } }
 jobs:
 - name: a
@@ -123,14 +123,18 @@ jobs:
         A: ((first:db.user))
         B: ((first:db.\"p.t\"))
         C: ((second:whole.user))-((first:a/b))
-        D: ((here:PKG_NAME))
+        D: ((here:TOKEN))
         ((first:a/b)): key
 ";
-    let plan = json(text, &Vars::default());
+    let plan = json(text, &vars(&[("MY_TOKEN", "t")]));
     assert_eq!(
         plan["jobs"][0]["plan"][0]["config"]["params"],
-        json!({ "A": "ada", "B": "5432", "C": "ada-x", "D": "concourse", "x": "key" })
+        json!({ "A": "ada", "B": "5432", "C": "ada-x", "D": "t", "x": "key" })
     );
+    // Nothing of the environment is the pipeline's to read, unless the command line names it.
+    let text = text.replace("TOKEN", "PATH");
+    assert_eq!(missing(&text), ["`here:PATH` (line 16)"]);
+    let text = &*text.replace("        D: ((here:PATH))\n", "        D: d\n");
     let with = |value: &str| text.replace("key", value);
     assert_eq!(missing(&with("((vault:some/path.field))")), ["`vault:some/path.field` (line 17)"]);
     assert_eq!(missing(&with("((none:a))")), ["`none:a` (line 17)"]);
