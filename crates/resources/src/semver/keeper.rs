@@ -112,8 +112,8 @@ impl<'a, 'c> Keeper<'a, 'c> {
         match line.filter(|line| crate::git::push::is_passing(line)) {
             Some(line) => Ok(printable(line.rsplit('\t').next().unwrap_or(line))),
             None => {
-                let failure =
-                    GitFailure { stderr: format!("{output}{}", failure.stderr), ..failure };
+                let mut failure = failure;
+                failure.stderr = format!("{output}{}", failure.stderr);
                 Err(failure.because(&format!("push to `{}`", self.config.git.uri.plain)))
             }
         }
