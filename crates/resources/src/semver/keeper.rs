@@ -94,6 +94,10 @@ impl<'a, 'c> Keeper<'a, 'c> {
             let pushed =
                 self.git.show(["push", "--porcelain", "--", &self.config.git.uri.plain, &target]);
             match pushed {
+                // Another bump in the same second makes the same commit. It is that one's, not this one's.
+                Ok(output) if is_up_to_date(&output) => {
+                    reason = "the same bump by another".to_owned()
+                }
                 Ok(_) => return Ok(new),
                 Err(failure) => reason = self.passing(failure)?,
             }
@@ -167,4 +171,9 @@ impl<'a, 'c> Keeper<'a, 'c> {
         };
         made().map_err(failed)
     }
+}
+
+/// Whether a push had nothing to do (git-push(1), "Output").
+fn is_up_to_date(output: &[u8]) -> bool {
+    String::from_utf8_lossy(output).lines().any(|line| line.starts_with("=\t"))
 }
