@@ -97,6 +97,7 @@ fn bumps_at_the_same_time_are_all_kept() {
         }
     });
     assert_eq!(check(&world, &source, &Value::Null), json!([{ "number": "0.0.4" }]));
+    repository.git(&["fsck", "--strict"]);
 }
 
 #[test]
