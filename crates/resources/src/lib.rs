@@ -19,6 +19,7 @@ mod memory;
 mod mock;
 mod program;
 mod protocol;
+mod registry_image;
 mod secrets;
 mod semver;
 mod time;

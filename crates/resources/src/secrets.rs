@@ -51,11 +51,14 @@ fn nested(value: &Value, found: &mut Vec<String>) {
 
 /// The password of an address, as it stands there and decoded.
 fn in_address(text: &str) -> Option<Vec<String>> {
-    let (_, rest) = text.split_once("://")?;
+    let (scheme, rest) = text.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let (user, _) = authority.rsplit_once('@')?;
-    // A user name alone can be a token.
-    let secret = user.split_once(':').map_or(user, |(_, password)| password);
-    let decoded = spec::percent_decoded(secret);
-    Some([Some(secret.to_owned()), decoded].into_iter().flatten().collect())
+    let secret = match user.split_once(':') {
+        Some((_, password)) => password,
+        // A user name alone can be a token, but not for ssh.
+        None if scheme.to_ascii_lowercase().starts_with("http") => user,
+        None => return None,
+    };
+    Some([Some(secret.to_owned()), spec::percent_decoded(secret)].into_iter().flatten().collect())
 }

@@ -6,7 +6,7 @@ const DEBUG: &str = "there is nothing that traces without telling secrets; see t
 
 pub const FIELDS: Fields = Fields {
     source: &[
-        Field::secret("uri", Shape::Text, "the repository: required"),
+        Field::new("uri", Shape::Text, "the repository: required"),
         Field::new(
             "branch",
             Shape::Text,

@@ -91,7 +91,7 @@ impl Source {
                 "`source.version_depth` is 0, which gives no version: set 1 or more",
             ));
         }
-        Ok(Self {
+        Self {
             uri: Uri::parse(&source.text("uri")?.unwrap_or_default())?,
             branch,
             ssh: ssh(source)?,
@@ -114,7 +114,7 @@ impl Source {
             version_depth: usize::try_from(version_depth).unwrap_or(usize::MAX),
             search_remote_refs: source.flag("search_remote_refs")?,
         }
-        .checked()?)
+        .checked()
     }
 
     fn checked(self) -> Result<Self, ResourceError> {

@@ -112,8 +112,8 @@ impl<'a, 'c> Keeper<'a, 'c> {
         match line.filter(|line| crate::git::push::is_passing(line)) {
             Some(line) => Ok(printable(line.rsplit('\t').next().unwrap_or(line))),
             None => {
-                let failure =
-                    GitFailure { stderr: format!("{output}{}", failure.stderr), ..failure };
+                let mut failure = failure;
+                failure.stderr = format!("{output}{}", failure.stderr);
                 Err(failure.because(&format!("push to `{}`", self.config.git.uri.plain)))
             }
         }
@@ -163,8 +163,20 @@ impl<'a, 'c> Keeper<'a, 'c> {
                 .message
                 .replace("%version%", &new.to_string())
                 .replace("%file%", &config.file);
-            git.line(["commit-tree", &tree, "-p", TIP, "-m", &message])
+            let commit = git.line(["commit-tree", &tree, "-p", TIP, "-m", &message])?;
+            let commit = unique(git.run(["cat-file", "commit", &commit])?);
+            let commit = git.feed(["hash-object", "-t", "commit", "-w", "--stdin"], commit)?;
+            Ok(String::from_utf8_lossy(&commit).trim().to_owned())
         };
         made().map_err(failed)
     }
+}
+
+/// The same commit with a header that no other one has. Two bumps in the same second would else make the same commit,
+/// and pushing it would succeed for both.
+fn unique(mut commit: Vec<u8>) -> Vec<u8> {
+    let end = commit.windows(2).position(|pair| pair == b"\n\n").unwrap_or(commit.len());
+    let header = format!("\nci-bump {}", uuid::Uuid::new_v4());
+    commit.splice(end..end, header.into_bytes());
+    commit
 }

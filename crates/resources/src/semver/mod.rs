@@ -40,7 +40,7 @@ const FIELDS: Fields = Fields {
             Shape::Text,
             "the number while there is none, `0.0.0` if not set",
         ),
-        Field::secret("uri", Shape::Text, "the repository: required"),
+        Field::new("uri", Shape::Text, "the repository: required"),
         Field::new("branch", Shape::Text, "the branch with the file: required"),
         Field::new("file", Shape::Text, "the file with the number: required"),
         Field::secret("private_key", Shape::Text, "the key for ssh, as for `git`"),

@@ -141,6 +141,7 @@ fn a_password_is_used_and_shown_nowhere() {
         wrong["uri"] = json!(source["uri"].as_str().unwrap().replace("/r", "/none"));
         let answer = run("check", &check, &json!({ "source": wrong }));
         assert!(!answer.error().contains(PASSWORD), "{}", answer.stderr);
+        answer.fails_with(&format!("`http://{server}/none`"));
     }
     assert!(!fs::read_to_string(record).unwrap().contains(PASSWORD));
     world.left_nothing();

@@ -1,5 +1,7 @@
 //! Each action of each type, by the example program, with real repositories.
 
+#![expect(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod fields;
 mod files;
 mod git_check;
@@ -9,6 +11,7 @@ mod git_secrets;
 mod git_submodules;
 mod git_tags;
 mod mock;
+mod registry_image;
 mod semver;
 mod time;
 mod world;

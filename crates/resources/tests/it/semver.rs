@@ -83,7 +83,7 @@ fn a_fetched_number_may_be_bumped_for_the_build_alone() {
     );
 }
 
-/// Two at once: no bump is lost.
+/// No bump is lost, not even one that makes the same commit in the same second.
 #[test]
 fn bumps_at_the_same_time_are_all_kept() {
     let world = World::new();
@@ -97,6 +97,7 @@ fn bumps_at_the_same_time_are_all_kept() {
         }
     });
     assert_eq!(check(&world, &source, &Value::Null), json!([{ "number": "0.0.4" }]));
+    repository.git(&["fsck", "--strict"]);
 }
 
 #[test]
