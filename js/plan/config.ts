@@ -17,27 +17,27 @@ export function checkedConfig(value: unknown, file: string): TaskConfig {
     "run",
     "container_limits",
   ]);
-  const within = (name: string, known: readonly string[]) =>
-    mapping(config[name] ?? {}, `\`${name}\` of \`${file}\``, known);
-  const entries = (name: string, known: readonly string[]) => {
+  // As in Concourse, what is within a field may have fields of other names.
+  const within = (name: string) => mapping(config[name] ?? {}, `\`${name}\` of \`${file}\``);
+  const entries = (name: string, key: string) => {
     const items = config[name] ?? [];
     if (!Array.isArray(items)) {
       throw new Error(`\`${name}\` of \`${file}\` is no list`);
     }
     return items.map((item) => {
-      const given = mapping(item, `\`${name}\` of \`${file}\``, known);
+      const given = mapping(item, `\`${name}\` of \`${file}\``);
       const texts = Object.entries(given).map(([key, field]) => [
         key,
         isNumber(field) ? shown(field) : field,
       ]);
       const entry = Object.fromEntries(texts) as Readonly<Record<string, unknown>>;
-      if (typeof entry[known[0] ?? ""] !== "string") {
-        throw new Error(`\`${name}\` of \`${file}\`: an entry has no \`${known[0]}\``);
+      if (typeof entry[key] !== "string") {
+        throw new Error(`\`${name}\` of \`${file}\`: an entry has no \`${key}\``);
       }
       return entry;
     });
   };
-  const run = within("run", ["path", "args", "dir", "user"]);
+  const run = within("run");
   const path = textField(run["path"], "run.path", file);
   if (!Array.isArray(run["args"] ?? [])) {
     throw new Error(`\`run.args\` of \`${file}\` is no list`);
@@ -47,19 +47,18 @@ export function checkedConfig(value: unknown, file: string): TaskConfig {
     const named = `tasks of the platform \`${shown(platform)}\` cannot be run`;
     throw new Error(`\`${file}\`: ${named}: only \`linux\` can`);
   }
-  const known = ["type", "source", "params", "version", "name", "tags"];
-  const resource = config["image_resource"] ? within("image_resource", known) : undefined;
+  const resource = config["image_resource"] ? within("image_resource") : undefined;
   if (config["image"] && resource) {
     throw new Error(`\`${file}\` has an \`image\` and an \`image_resource\`: remove one of the two`);
   }
   const params = Object.entries(mapping(config["params"] ?? {}, `\`params\` of \`${file}\``));
-  const { cpu, memory } = within("container_limits", ["cpu", "memory"]);
+  const { cpu, memory } = within("container_limits");
   return {
     image: textField(config["image"], "image", file) ?? rootfs(config["rootfs_uri"], file),
     image_resource: resource && { ...resource, type: resource["type"] ?? "" },
-    inputs: entries("inputs", ["name", "path", "optional"]),
-    outputs: entries("outputs", ["name", "path"]),
-    caches: entries("caches", ["path", "scope", "ttl"]),
+    inputs: entries("inputs", "name"),
+    outputs: entries("outputs", "name"),
+    caches: entries("caches", "path"),
     params: Object.fromEntries(params.map(([name, value]) => [name, shown(value ?? "")])),
     run: { ...run, path },
     container_limits: config["container_limits"]

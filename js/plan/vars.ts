@@ -92,7 +92,10 @@ function replaced(value: unknown, find: (reference: string) => unknown): unknown
   }
   return value !== null && typeof value === "object" && !digits.isRawJSON(value)
     ? Object.fromEntries(
-      Object.entries(value).map(([name, field]) => [name, replaced(field, find)]),
+      Object.entries(value).map(([name, field]) => [
+        shown(replaced(name, find)),
+        replaced(field, find),
+      ]),
     )
     : value;
 }

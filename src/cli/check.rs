@@ -75,7 +75,7 @@ impl Check {
         let secrets = self.secrets.load()?;
         match source.language {
             Language::Yaml => {
-                let checked = self.vars.load(&source, &[], &secrets)?;
+                let checked = self.vars.load(&source, &[], &secrets, None)?;
                 if self.strict {
                     checked.require_vars().map_err(Failure::diagnostics)?;
                 }

@@ -358,7 +358,8 @@ impl Run {
         let (vars, remote) = (self.vars.clone(), directories.project.remote());
         let root = directories.project.root().to_owned();
         move || {
-            let mut checked = vars.load(&source, &selection.inputs, &secrets)?;
+            let mut checked =
+                vars.load(&source, &selection.inputs, &secrets, selection.job.as_deref())?;
             checked.select(&selection).map_err(Failure::invalid)?;
             checked.notice_own_remote(remote.as_deref(), &root);
             let images = driver.registration().capabilities.images;

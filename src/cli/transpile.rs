@@ -27,7 +27,7 @@ impl Transpile {
                 Diagnostic::new(message).help("name a .yml or .yaml file"),
             )));
         }
-        let checked = self.vars.load(&source, &[], &Secrets::default())?;
+        let checked = self.vars.load(&source, &[], &Secrets::default(), None)?;
         checked.require_vars().map_err(Failure::diagnostics)?;
         write_out(&pipeline::transpile(&checked.plan, &source.given))
     }

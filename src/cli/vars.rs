@@ -26,18 +26,20 @@ impl VarArgs {
     }
 
     /// Reads and checks a YAML pipeline with these values, and with secrets where there are none. `inputs` are
-    /// artifacts that the command line gives.
+    /// artifacts that the command line gives, and `job` is the one that is to run.
     pub fn load(
         &self,
         source: &Source,
         inputs: &[String],
         secrets: &Secrets,
+        job: Option<&str>,
     ) -> Result<Checked, Failure> {
         let (vars, files) = (self.vars.clone(), self.files.clone());
         // A secret that is no text stands in no document. It is missed where somebody refers to it.
         let text = |(name, value): (&str, _)| Some((name.to_owned(), as_text(value)?.to_owned()));
         let (inputs, secrets) = (inputs.to_vec(), secrets.iter().filter_map(text).collect());
-        let options = VarOptions { vars, files, inputs, secrets };
+        let job = job.map(str::to_owned);
+        let options = VarOptions { vars, files, inputs, secrets, job };
         concourse::load(source.document(), &options).map_err(Failure::diagnostics)
     }
 }

@@ -21,6 +21,7 @@ mod locals;
 mod missing;
 mod names;
 mod node;
+mod only;
 mod own_remote;
 mod places;
 pub mod plan;
@@ -64,6 +65,8 @@ pub struct VarOptions {
     pub inputs: Vec<String>,
     /// Values of variables that have none otherwise.
     pub secrets: Vec<(String, String)>,
+    /// The job that is to run. What is wrong with others that it does not wait for is no error.
+    pub job: Option<String>,
 }
 
 /// Which part of a pipeline to run.

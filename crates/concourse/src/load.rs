@@ -7,6 +7,7 @@ use crate::decode::{self, FIELDS};
 use crate::interpolate::Interpolation;
 use crate::missing::Missing;
 use crate::node::{Mark, Node, Value};
+use crate::only::only;
 use crate::plan::Action;
 use crate::problem::Problems;
 use crate::templates::Template;
@@ -33,7 +34,7 @@ pub fn load(document: Document<'_>, options: &VarOptions) -> Result<Checked, Vec
         Document::File { path, .. } => path.parent().unwrap_or(path),
     };
     let document = Text { given, text: &text, directory: Some(directory) };
-    parse(document, variables(options)?, &options.inputs)
+    parse(document, variables(options)?, &options.inputs, options.job.as_deref())
 }
 
 /// Checks the text of a pipeline, as a `set_pipeline` step does with a file of an artifact. `values` are mappings of
@@ -48,7 +49,7 @@ pub fn check_text(
     for (name, text) in values {
         add_all(&mut vars, name, text)?;
     }
-    parse(Text { given, text, directory: None }, vars, &[])
+    parse(Text { given, text, directory: None }, vars, &[], None)
 }
 
 /// The text of a pipeline, and where its file is, if it may look beside it.
@@ -59,12 +60,14 @@ pub struct Text<'a> {
     pub directory: Option<&'a Path>,
 }
 
+/// What is wrong with jobs that `job` does not need is no error, if it is given.
 pub fn parse(
     document: Text<'_>,
-    mut vars: Vars,
+    vars: Vars,
     inputs: &[String],
+    job: Option<&str>,
 ) -> Result<Checked, Vec<Diagnostic>> {
-    let Text { given, text, directory } = document;
+    let Text { given, text, .. } = document;
     let path = Path::new(given);
     let mut problems = Problems::default();
     let Some(root) = read::read(text, &mut problems) else {
@@ -78,6 +81,33 @@ pub fn parse(
                     `docs/yaml.md` describes it";
         return Err(vec![Diagnostic::new(format!("`{given}` is {kind}")).help(help)]);
     }
+    let Refused { diagnostics, replaced } =
+        match checked(document, &root, vars.clone(), inputs, problems.clone()) {
+            Ok(checked) => return Ok(checked),
+            Err(refused) => refused,
+        };
+    match job.and_then(|job| only(&root, &replaced, job)) {
+        Some(part) => checked(document, &part, vars, inputs, problems)
+            .map_err(|Refused { diagnostics, .. }| diagnostics),
+        None => Err(diagnostics),
+    }
+}
+
+/// What is wrong with a document, and the document with its variables replaced.
+struct Refused {
+    diagnostics: Vec<Diagnostic>,
+    replaced: Rc<Node>,
+}
+
+fn checked(
+    document: Text<'_>,
+    root: &Rc<Node>,
+    mut vars: Vars,
+    inputs: &[String],
+    mut problems: Problems,
+) -> Result<Checked, Refused> {
+    let Text { given, text, directory } = document;
+    let path = Path::new(given);
     let mut missing = Missing::default();
     if let Some(node) = root.get("var_sources") {
         sources::read_sources(node, text, directory, &mut vars, &mut missing, &mut problems);
@@ -85,19 +115,19 @@ pub fn parse(
     // Most files have none, and copying a large tree is half of the time that it takes.
     let replaced = match text.contains("((") {
         true => {
-            Interpolation::new(text, &vars, &mut missing, &mut problems).pipeline(&root, &FIELDS)
+            Interpolation::new(text, &vars, &mut missing, &mut problems).pipeline(root, &FIELDS)
         }
         false => root.clone(),
     };
     let mut plan = decode::decode(&replaced, &mut problems);
     check::check(&replaced, &mut plan, inputs, &mut problems);
-    let template = Template::of(text, Some(&root));
+    let template = Template::of(text, Some(root));
     if !problems.is_empty() {
-        let problems = match template {
+        let diagnostics = match template {
             Some(template) => vec![template.error(given)],
             None => problems.into_diagnostics(path, text),
         };
-        return Err(problems);
+        return Err(Refused { diagnostics, replaced });
     }
     if let Some(template) = template {
         problems.notice(template.notice());

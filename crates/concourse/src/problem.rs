@@ -14,7 +14,7 @@ pub struct Problem {
 }
 
 /// All that was found so far.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Problems {
     errors: Vec<Problem>,
     warnings: Vec<Problem>,

@@ -26,7 +26,7 @@ pub fn record(what: &'static str, asked: &[&'static str]) {
 }
 
 fn read(text: &str, vars: Vars) -> Result<Checked, Vec<Diagnostic>> {
-    parse(Text { given: "ci.yml", text, directory: Some(Path::new(".")) }, vars, &[])
+    parse(Text { given: "ci.yml", text, directory: Some(Path::new(".")) }, vars, &[], None)
 }
 
 fn problems(text: &str) -> String {

@@ -229,3 +229,25 @@ jobs:
     assert_eq!(names, ["merged", "after", "z", "other"]);
     assert!(remarks(text).contains("4: `<<` replaces the field `name` that stands before it"));
 }
+
+#[test]
+fn a_job_runs_whatever_is_wrong_with_others() {
+    let text = "\
+jobs:
+- { name: build-a, plan: [{ task: t, config: { platform: linux, run: { path: x } } }] }
+- { name: build-b, plan: [{ get: r }] }
+- { name: broken, plan: [{ tusk: t }, { get: nothing }] }
+- { name: deploy, plan: [{ in_parallel: [{ get: r, passed: [build-*] }] }] }
+resources: [{ name: r, type: mock }]
+";
+    let load = |job: Option<&str>| {
+        let document = Text { given: "ci.yml", text, directory: None };
+        let checked = crate::load::parse(document, Vars::default(), &[], job);
+        checked.map(|checked| checked.plan.jobs.into_iter().map(|job| job.name).collect::<Vec<_>>())
+    };
+    assert_eq!(load(Some("deploy")).unwrap(), ["build-a", "build-b", "deploy"]);
+    assert_eq!(load(Some("build-a")).unwrap(), ["build-a"]);
+    assert!(load(Some("broken")).is_err());
+    assert!(load(Some("nothing")).is_err());
+    assert!(load(None).is_err());
+}
