@@ -3,7 +3,7 @@
 
 import { execute, plainImage, StepFailure } from "ext:ci/plan/outcomes.ts";
 import type { Json, Resource, Scope, Version } from "ext:ci/plan/types.ts";
-import { parseJson, shown } from "ext:ci/plan/vars.ts";
+import { jsonText, parseJson, shown } from "ext:ci/plan/vars.ts";
 
 /** What a type of resources can do. Each of these runs as a task. */
 export interface ResourceDriver {
@@ -42,7 +42,9 @@ export function resourceDriver(resource: Resource, scope: Scope): ResourceDriver
     request: Json,
     mounts: Record<string, Volume>,
   ): Promise<unknown> => {
-    const stdin = JSON.stringify({ source, ...request });
+    // The built-in types read numbers as most programs do.
+    const encode = pipelineContext.hasImages ? JSON.stringify : jsonText;
+    const stdin = encode({ source, ...request });
     const result = await execute(scope, { name, image, command, stdin, mounts, privileged });
     if (result.code !== 0) {
       throw new StepFailure(`\`${name}\`: ${result.message || `exit code ${result.code}`}`);

@@ -24,6 +24,14 @@ export function exact(source: string): unknown {
   return digits.rawJSON(source);
 }
 
+/** As JSON. Numbers with digits that a parser would not keep are text. */
+export function jsonText(value: unknown): string {
+  return JSON.stringify(
+    value,
+    (_name, field: unknown) => digits.isRawJSON(field) ? JSON.stringify(field) : field,
+  );
+}
+
 /** Whether a value is a number, with or without digits that JavaScript does not keep. */
 export function isNumber(value: unknown): boolean {
   return typeof value === "number" || digits.isRawJSON(value);
@@ -80,11 +88,12 @@ function replaced(value: unknown, find: (reference: string) => unknown): unknown
   if (typeof value === "string") {
     const [first] = value.matchAll(REFERENCE);
     if (first !== undefined && first[0] === value) {
-      return find(first[1] ?? "") ?? value;
+      const found = find(first[1] ?? "");
+      return found === undefined ? value : found;
     }
     return value.replace(REFERENCE, (written, reference: string) => {
       const found = find(reference);
-      return found === undefined ? written : shown(found);
+      return found === undefined ? written : shown(found ?? "");
     });
   }
   if (Array.isArray(value)) {

@@ -167,7 +167,7 @@ impl Outcome {
 
     fn stable(&self, text: &str) -> String {
         let dir = self.dir.path.display().to_string();
-        let mut text = text.replace(&dir, "<dir>");
+        let mut text = text.replace(&dir, "<dir>").replace(env!("CARGO_BIN_EXE_ci"), "<ci>");
         for (pattern, name) in [
             (r"\b\d+h \d\dm\b|\b\d+m \d\ds\b|\b\d+(\.\d+)?m?s\b", "<time>"),
             (r"pipeline-[0-9a-f]{8}\b", "<pipeline>"),

@@ -339,7 +339,7 @@ fn other_steps_that_fail_keep_tasks_from_starting() {
     for step in [
         json!({ "load_var": "missing", "file": "made/missing" }),
         json!({ "get": "wrong" }),
-        json!({ "put": "wrong" }),
+        json!({ "put": "wrong", "params": { "path": "made" } }),
     ] {
         for cap in ["limit", "max_in_flight"] {
             let mut parallel = json!({ "fail_fast": true, "steps": [step, task("t1", "true"), task("t2", "true")] });

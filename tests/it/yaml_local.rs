@@ -90,7 +90,7 @@ jobs:
         Ci::new().file("p.yml", text).file("dir/file", "").args(["run", "p.yml"]).args(args)
     };
     ci(&["--input", "code=dir"]).run().exits(0).stdout_has("[t] file");
-    ci(&[]).run().exits(2).stderr_has("no step before makes the artifact `code`");
+    ci(&[]).run().exits(1).stderr_has("the input `code` comes from no earlier step");
 }
 
 #[test]
