@@ -46,7 +46,6 @@ export function setPipeline(options: SetPipeline): Step {
     if (wrong !== null) {
       throw new StepFailure(`\`${file}\` is no pipeline:\n${wrong}`);
     }
-    console.info(`${scope.job.name}: nothing keeps pipelines here, so \`${set_pipeline}\` was checked and not set`);
     return "success";
   };
 }

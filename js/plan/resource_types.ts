@@ -2,7 +2,7 @@
 // or `ci resource` where there are no images.
 
 import { execute, plainImage, StepFailure } from "ext:ci/plan/outcomes.ts";
-import type { Json, Resource, Scope, Version } from "ext:ci/plan/types.ts";
+import type { Json, Resource, ResourceType, Scope, Version } from "ext:ci/plan/types.ts";
 import { jsonText, parseJson, shown } from "ext:ci/plan/vars.ts";
 
 /** What a type of resources can do. Each of these runs as a task. */
@@ -25,6 +25,8 @@ interface Program {
   readonly source: Json;
   readonly image: string | undefined;
   readonly privileged?: boolean | undefined;
+  /** The directory for what it needs to find versions. */
+  readonly checked?: string | undefined;
   /** The directory that it fills. */
   readonly fetched: string;
   /** The directory that has what it publishes. */
@@ -57,7 +59,7 @@ export function resourceDriver(resource: Resource, scope: Scope): ResourceDriver
   };
   return {
     check: async (name) => {
-      const command = program.command("check");
+      const command = program.command("check", program.checked);
       const versions = await run(name, command, { version: null }, {});
       const newest = Array.isArray(versions) ? versions.at(-1) as unknown : undefined;
       if (newest === undefined) {
@@ -86,10 +88,11 @@ export function resourceDriver(resource: Resource, scope: Scope): ResourceDriver
   };
 }
 
-function builtIn({ type, source = {} }: Resource, scope: Scope): Program {
+function builtIn({ type, source }: Resource, scope: Scope): Program {
   const path = scope.job.run.options.local?.program ?? "ci";
   return {
-    source,
+    source: { ...declared(type, scope)?.defaults, ...source },
+    checked: ".",
     image: plainImage(),
     fetched: "artifact",
     published: ".",
@@ -101,7 +104,7 @@ function builtIn({ type, source = {} }: Resource, scope: Scope): Program {
 }
 
 function inImage(resource: Resource, scope: Scope): Program {
-  const type = scope.job.run.options.resource_types?.find(({ name }) => name === resource.type);
+  const type = declared(resource.type, scope);
   return {
     source: { ...type?.defaults, ...resource.source },
     image: type === undefined
@@ -119,6 +122,10 @@ function inImage(resource: Resource, scope: Scope): Program {
 
 function below(directory: string, path: string): string {
   return directory === "." ? path : `${directory}/${path}`;
+}
+
+function declared(name: string, scope: Scope): ResourceType | undefined {
+  return scope.job.run.options.resource_types?.find((type) => type.name === name);
 }
 
 /** An image by the source of a `registry-image`. */

@@ -253,7 +253,11 @@ function image(config: TaskConfig, options: Task, scope: Scope): string | undefi
   if (options.image === undefined) {
     return config.image ?? resourceImage(config.image_resource) ?? plainImage();
   }
-  const image = scope.artifacts.get(options.image)?.image;
+  const artifact = scope.artifacts.get(options.image);
+  if (artifact !== undefined && !pipelineContext.hasImages) {
+    return undefined;
+  }
+  const image = artifact?.image;
   if (image === undefined) {
     throw new Error(
       `the artifact \`${options.image}\` is no image: get it from a \`registry-image\` resource, on a driver with images`,

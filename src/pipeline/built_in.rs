@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use concourse::json::JsonMap;
-use concourse::plan::{Action, Plan};
+use concourse::plan::{Action, Plan, ResourceType};
 use diagnostic::Diagnostic;
 use resources::Place;
 use serde_json::Value;
@@ -12,12 +12,23 @@ use serde_json::Value;
 /// nothing, or all errors.
 pub fn check(plan: &Plan) -> Result<Vec<String>, Vec<Diagnostic>> {
     let (mut errors, mut notices) = (Vec::new(), Vec::new());
+    let declared: BTreeMap<&str, &ResourceType> =
+        plan.resource_types.iter().map(|one| (&*one.name, one)).collect();
     let sources: BTreeMap<&str, (&str, Value)> = plan
         .resources
         .iter()
-        .map(|resource| (&*resource.name, (&*resource.r#type, value(&resource.source))))
+        .map(|resource| {
+            let kind = &*resource.r#type;
+            let mut source = declared.get(kind).map_or(Value::Null, |one| value(&one.defaults));
+            let own = value(&resource.source);
+            match (&mut source, own) {
+                (Value::Object(all), Value::Object(own)) => all.extend(own),
+                (all, own) => *all = own,
+            }
+            (&*resource.name, (kind, source))
+        })
         .collect();
-    let mut asked = BTreeSet::new();
+    let (mut asked, mut shadowed) = (BTreeSet::new(), BTreeSet::new());
     for job in &plan.jobs {
         job.each_step(&mut |step| {
             let (name, resource, gets, puts) = match &step.action {
@@ -35,6 +46,11 @@ pub fn check(plan: &Plan) -> Result<Vec<String>, Vec<Diagnostic>> {
             let resource = resource.as_ref().unwrap_or(name);
             let Some((kind, source)) = sources.get(&**resource) else { return };
             let is_first = asked.insert(resource.clone());
+            if declared.contains_key(kind) && shadowed.insert(*kind) {
+                notices.push(format!(
+                    "the type `{kind}` of `resource_types` is an image, and this driver uses its own `{kind}` instead"
+                ));
+            }
             for problem in resources::check_fields(kind, Some(source), gets.as_ref(), puts.as_ref())
             {
                 let at = match problem.place {

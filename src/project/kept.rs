@@ -73,13 +73,13 @@ pub fn fill(
     let Wanted { project, selection, options } = wanted;
     if let Some(place) = Place::of(wanted, volume) {
         let imported = place.up_to_date(wanted, volume, progress)?;
-        if let Some(imported) = imported
-            && swap(&place.tree(), volume).is_ok()
-        {
-            // What was swapped is the empty directory of the volume.
-            _ = fs::remove_dir(place.tree());
-            let (wanted, volume) = (wanted.clone(), volume.to_owned());
-            return Ok((imported, Some(Lent { place, wanted, volume })));
+        if let Some(imported) = imported {
+            // The directory of the volume is empty, and gives its place.
+            if fs::rename(place.tree(), volume).is_ok() {
+                let (wanted, volume) = (wanted.clone(), volume.to_owned());
+                return Ok((imported, Some(Lent { place, wanted, volume })));
+            }
+            place.empty();
         }
     }
     Ok((import(project, selection, options, volume, progress)?, None))
@@ -189,8 +189,9 @@ impl Place {
         }
     }
 
-    /// Removes what is here but the lock.
+    /// Removes what is here but the lock, which then tells of no tree.
     fn empty(&self) {
+        _ = self.lock.set_len(0);
         for name in [INDEX, TREE, TRASH] {
             _ = remove(&self.path.join(name));
         }
@@ -231,11 +232,6 @@ fn like(model: &Path, path: &Path) -> io::Result<()> {
 
 fn owner(path: &Path) -> io::Result<(u32, u32)> {
     fs::metadata(path).map(|found| (found.uid(), found.gid()))
-}
-
-/// Exchanges two directories.
-fn swap(one: &Path, other: &Path) -> io::Result<()> {
-    Ok(renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)?)
 }
 
 /// Removes every tree that no run uses, and returns how many these were.

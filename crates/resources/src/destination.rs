@@ -31,9 +31,34 @@ pub fn below(directory: &Path, name: &str, path: &str) -> Result<PathBuf, Resour
     Ok(directory.join(relative))
 }
 
+/// What is at a path of the configuration below a directory, links resolved. A link that an artifact brings along leads
+/// nowhere else: its content would be published.
+pub fn inside(directory: &Path, name: &str, path: &str) -> Result<PathBuf, ResourceError> {
+    let found = below(directory, name, path)?;
+    let failed = |error: std::io::Error| {
+        ResourceError::failed(format!(
+            "cannot read `{}`, which `{name}` names: {error}",
+            printable(path)
+        ))
+    };
+    let real = found.canonicalize().map_err(failed)?;
+    // Where volumes are links, the first part of a path is one of ours.
+    let artifact = Path::new(path).components().find(|part| matches!(part, Component::Normal(_)));
+    let artifact = artifact.map_or_else(|| directory.to_owned(), |part| directory.join(part));
+    for root in [directory, &artifact] {
+        if real.starts_with(root.canonicalize().map_err(failed)?) {
+            return Ok(real);
+        }
+    }
+    Err(ResourceError::failed(format!(
+        "`{name}` is `{}`, which a link leads out of the step's directory",
+        printable(path)
+    )))
+}
+
 /// The content of a file that a param names.
 pub fn read(directory: &Path, name: &str, path: &str) -> Result<String, ResourceError> {
-    let file = below(directory, name, path)?;
+    let file = inside(directory, name, path)?;
     fs::read_to_string(&file).map_err(|error| {
         ResourceError::failed(format!(
             "cannot read `{}`, the file of `{name}`: {error}",

@@ -12,7 +12,7 @@ use crate::kinds;
 #[derive(Debug, thiserror::Error)]
 pub enum ResourceError {
     /// No such type is built in.
-    #[error("no resource type `{kind}` is built in{suggestion}; there are {known}")]
+    #[error("no resource type `{kind}` is built in{suggestion} (there are {known})")]
     UnknownType { kind: String, suggestion: String, known: String },
     /// The request is no JSON of the protocol.
     #[error("the request is not valid: {0}")]
@@ -63,7 +63,10 @@ impl ResourceError {
                     .map(|problem| Problem { message: mask(problem.message), ..problem })
                     .collect(),
             ),
-            other => other,
+            Self::Io { action, path, cause } => {
+                Self::Io { action, path: mask(path.to_string_lossy().into_owned()).into(), cause }
+            }
+            other @ Self::UnknownType { .. } => other,
         }
     }
 }

@@ -82,7 +82,7 @@ fn keep(mut from: impl Read, messages: Messages, log: &Log<'_>) -> String {
         };
         let mut out = Vec::new();
         if read == 0 {
-            masker.flush(&mut out);
+            masker.flush_cut(&mut out);
         } else {
             masker.push(&buffer[..read], &mut out);
         }

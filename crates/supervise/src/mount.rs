@@ -42,14 +42,13 @@ pub fn enter(launch: &Launch) -> Result<(), Failure> {
 }
 
 fn isolate(offline: bool) -> Result<(), Failure> {
-    let network = if offline { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
     let failed = |what: &str, error: std::io::Error| Failure::NoMounts(format!("{what}: {error}"));
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     if uid == 0 {
-        unshare(CloneFlags::CLONE_NEWNS | network)
+        unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|error| failed("cannot make a mount namespace", error.into()))?;
     } else {
-        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | network)
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)
             .map_err(|error| failed("cannot make a user namespace", error.into()))?;
         // The same ids inside as outside. Supplementary groups stay in force, without a name.
         for (file, line) in [
@@ -62,9 +61,11 @@ fn isolate(offline: bool) -> Result<(), Failure> {
         }
     }
     if offline {
-        raise_loopback().map_err(|error| {
+        // Other tasks can do without it, so that it is the task's own failure.
+        unshare(CloneFlags::CLONE_NEWNET).and_then(|()| raise_loopback()).map_err(|error| {
             Failure::Start(format!(
-                "cannot start the loopback interface: {}",
+                "cannot take the network away: {}; leave `network: false` out, or run where network namespaces \
+                 are possible",
                 error.desc().to_lowercase()
             ))
         })?;

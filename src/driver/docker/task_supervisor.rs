@@ -39,7 +39,7 @@ pub struct TaskSupervisor {
 impl TaskSupervisor {
     /// Returns with the result what is kept of the task.
     pub async fn run(self) -> Result<(Result<TaskExit, DriverError>, Option<Kept>), DriverError> {
-        let Self { shared, spec, plan, command, updates, cancel, mut abandoned } = self;
+        let Self { shared, mut spec, plan, command, updates, cancel, mut abandoned } = self;
         let mut stop =
             Stop { cancel: &cancel, closing: &shared.closing, abandoned: &mut abandoned };
         let command = match spec.exec.command.path.is_empty() {
@@ -51,7 +51,11 @@ impl TaskSupervisor {
                     () = stop.requested() => return Ok((Ok(TaskExit::Cancelled), None)),
                     own = own => own?,
                 };
-                own.into_iter().chain(command).collect()
+                // From here on it is a command like any other.
+                let command: Vec<String> = own.into_iter().chain(command).collect();
+                spec.exec.command.path.clone_from(&command[0]);
+                spec.exec.command.args = command[1..].to_vec();
+                command
             }
         };
         let has_secrets = plan.has_secrets();

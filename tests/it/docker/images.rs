@@ -273,3 +273,28 @@ jobs:
     let ran = run(&parallel, "bad");
     ran.exits(0).stdout_has("cancelled by the pipeline");
 }
+
+/// The image `debian:12` with an entrypoint and a command of its own.
+fn with_own_command() -> String {
+    let container = docker(&["create", "debian:12", "true"]);
+    let entrypoint = r#"ENTRYPOINT ["echo", "its own"]"#;
+    let args = ["commit", "--change", entrypoint, "--change", r#"CMD ["given"]"#, container.trim()];
+    let image = docker(&args);
+    docker(&["rm", container.trim()]);
+    image.trim().trim_start_matches("sha256:").to_owned()
+}
+
+#[tokio::test]
+async fn a_command_without_a_path_is_the_images_own() {
+    let run = Run::with(DockerConfig { pull: Pull::Never, ..DockerConfig::default() }).await;
+    let image = with_own_command();
+    let own = edit(task("own", "", &["more", "words"]), |spec| {
+        spec.container.image.clone_from(&image);
+    });
+    assert_eq!(succeed(&run.driver, &own).await, "its own given more words\n");
+    let none = edit(task("none", "", &[]), |spec| spec.container.image = "debian:12".into());
+    let error = finish(&run.driver, &none).await.unwrap_err().to_string();
+    assert!(error.contains("has no command of its own"), "{error}");
+    run.end().await;
+    docker(&["rmi", &image]);
+}

@@ -48,7 +48,7 @@ pub struct Display {
 pub struct Resource {
     /// What steps call it.
     pub name: String,
-    /// A built-in type (`git`, `time`, `mock`, `file`) or one of `resource_types`.
+    /// A type that comes with Concourse, such as `git`, or one of `resource_types`.
     pub r#type: String,
     /// Where it is, in the type's own terms.
     #[schemars(default)]

@@ -70,7 +70,8 @@ fn run(job: &Job<'_>) -> Result<Response, ResourceError> {
             copy::tree(&root, job.directory()?)?;
         }
         Action::Out => {
-            let from = destination::below(job.directory()?, "path", &job.params.required("path")?)?;
+            let from =
+                destination::inside(job.directory()?, "path", &job.params.required("path")?)?;
             require(&from)?;
             fs::create_dir_all(&root).map_err(ResourceError::io("make", &root))?;
             copy::tree(&from, &root)?;

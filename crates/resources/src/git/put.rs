@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::destination::{self, below};
+use crate::destination::{self, below, inside};
 use crate::error::{ResourceError, printable};
 use crate::protocol::{Job, Metadata, Response, version};
 use crate::values::Object;
@@ -125,20 +125,21 @@ fn strategy(params: &Object<'_>) -> Result<Strategy, ResourceError> {
 pub fn put(job: &Job<'_>, source: &Source) -> Result<Response, ResourceError> {
     let params = Params::parse(&job.params, source)?;
     let directory = job.directory()?;
-    let repository = below(directory, "repository", &params.repository)?;
-    if !repository.is_dir() {
+    let named = below(directory, "repository", &params.repository)?;
+    if !named.is_dir() {
         return Err(ResourceError::failed(format!(
             "`repository` is `{}`, and there is no such directory among the artifacts of the step",
             printable(&params.repository)
         )));
     }
+    let repository = inside(directory, "repository", &params.repository)?;
     let text = |name: &str, path: &Option<String>| match path {
         Some(path) => destination::read(directory, name, path).map(Some),
         None => Ok(None),
     };
     let file = |name: &str, path: &Option<String>| -> Result<Option<PathBuf>, ResourceError> {
         text(name, path)?;
-        path.as_ref().map(|path| below(directory, name, path)).transpose()
+        path.as_ref().map(|path| inside(directory, name, path)).transpose()
     };
     let tag = text("tag", &params.tag)?.map(|name| tag_name(&params, &name)).transpose()?;
     let (annotation, notes) = (file("annotate", &params.annotate)?, file("notes", &params.notes)?);

@@ -62,11 +62,11 @@ const FIELDS: Fields = Fields {
         Field::new(
             "skip_download",
             Shape::Flag,
-            "`true`: required, as the image itself is not fetched",
+            "`true` says that the image itself is not needed; it is never fetched here",
         ),
         Field::refused(
             "format",
-            "the image itself is not fetched without an engine: set `skip_download: true`",
+            "the image itself is not fetched without an engine",
             "how the image is written",
         ),
     ],
@@ -132,22 +132,9 @@ fn valid_digest(text: &str) -> Result<String, ResourceError> {
     }
 }
 
-fn skips_download(params: &Object<'_>) -> Result<(), ResourceError> {
-    match params.flag("skip_download")? {
-        true => Ok(()),
-        false => Err(ResourceError::failed(
-            "the image itself is not fetched without an engine: set `skip_download: true` in the params of the `get`, or use a driver that has images",
-        )),
-    }
-}
-
-fn validate(source: &Value, get: Option<&Value>, put: Option<&Value>) -> Result<(), Invalid> {
+fn validate(source: &Value, _get: Option<&Value>, put: Option<&Value>) -> Result<(), Invalid> {
     let parsed = Object::new("source", source).and_then(|source| Image::parse(&source));
     parsed.map_err(|error| (Place::Source, error))?;
-    if let Some(get) = get {
-        let checked = Object::new("params", get).and_then(|get| skips_download(&get));
-        checked.map_err(|error| (Place::GetParams, error))?;
-    }
     match put {
         Some(_) => Err((
             Place::PutParams,
@@ -172,7 +159,12 @@ fn run(job: &Job<'_>) -> Result<Response, ResourceError> {
     match job.action {
         Action::Check => return Ok(Response::Versions(vec![version])),
         Action::In => {
-            skips_download(&job.params)?;
+            if !job.params.flag("skip_download")? {
+                job.log.line(
+                    "`repository`, `tag` and `digest` are written, and the image itself is not fetched: there is \
+                     no engine",
+                );
+            }
             let directory = job.directory()?;
             destination::prepare(directory)?;
             destination::write(&directory.join("repository"), &image.repository)?;
