@@ -42,11 +42,12 @@ export function resolved<T>(value: T, vars: ReadonlyMap<string, unknown>): T {
   if (!(JSON.stringify(value) ?? "").includes("((.:")) {
     return value;
   }
-  return replaced(value, (reference) => {
+  return replaced(value, (reference, fallback) => {
     if (!reference.startsWith(".:")) {
       return undefined;
     }
-    const found = lookup(reference.slice(2), (name) => vars.get(name));
+    const given = lookup(reference.slice(2), (name) => vars.get(name));
+    const found = given === undefined ? fallback : given;
     if (found === undefined) {
       throw new Error(`the variable \`${reference}\` has no value here`);
     }
@@ -56,13 +57,14 @@ export function resolved<T>(value: T, vars: ReadonlyMap<string, unknown>): T {
 
 /** A task's file with the `vars` of the task. */
 export function filled(value: unknown, vars: Json, file: string): unknown {
-  return replaced(value, (reference) => {
+  return replaced(value, (reference, fallback) => {
     if (reference.startsWith(".:")) {
       return undefined;
     }
-    const found = Object.hasOwn(vars, reference)
+    const given = Object.hasOwn(vars, reference)
       ? vars[reference]
       : lookup(reference, (name) => Object.hasOwn(vars, name) ? vars[name] : undefined);
+    const found = given === undefined ? fallback : given;
     if (found === undefined) {
       throw new Error(`\`${file}\`: the variable \`${reference}\` has no value: add it to \`vars\``);
     }
@@ -80,19 +82,45 @@ export function shown(value: unknown): string {
   return typeof value === "string" ? value : JSON.stringify(value) ?? "";
 }
 
-/** What stands between the parentheses of a variable, as Concourse has it: no blanks, no operators. */
-const REFERENCE = /\(\(([-/.:@"\w\p{L}]+)\)\)/gu;
+/**
+ * What stands between the parentheses of a variable, as Concourse has it: no blanks, no operators. A default may follow,
+ * but for what a shell calculates.
+ */
+const REFERENCE = /(?:(?<!\$)\(\(([-/.:@"\w\p{L}]+) *\|\|(.*?)\)\))|\(\(([-/.:@"\w\p{L}]+)\)\)/gu;
+
+/** What a variable is called, and its default. */
+function referenceParts([, withDefault, text, name]: RegExpMatchArray): [name: string, fallback: unknown] {
+  return withDefault === undefined ? [name ?? "", undefined] : [withDefault, plainDefault(text ?? "")];
+}
+
+/** A default: text between quotes, or what a plain scalar is. */
+function plainDefault(text: string): unknown {
+  const trimmed = text.trim();
+  const [, quoted] = /^"(.*)"$/.exec(trimmed) ?? [];
+  if (quoted !== undefined || trimmed === "") {
+    return quoted ?? "";
+  }
+  try {
+    return parseJson(YAML.asJSON(trimmed));
+  } catch {
+    return trimmed;
+  }
+}
 
 /** Replaces variables in texts by what `find` makes of them, which is nothing for those of others. */
-function replaced(value: unknown, find: (reference: string) => unknown): unknown {
+function replaced(
+  value: unknown,
+  find: (reference: string, fallback: unknown) => unknown,
+): unknown {
   if (typeof value === "string") {
     const [first] = value.matchAll(REFERENCE);
     if (first !== undefined && first[0] === value) {
-      const found = find(first[1] ?? "");
+      const found = find(...referenceParts(first));
       return found === undefined ? value : found;
     }
-    return value.replace(REFERENCE, (written, reference: string) => {
-      const found = find(reference);
+    return value.replace(REFERENCE, (...match) => {
+      const written = String(match[0]);
+      const found = find(...referenceParts(match as RegExpMatchArray));
       return found === undefined ? written : shown(found ?? "");
     });
   }

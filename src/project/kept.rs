@@ -6,6 +6,8 @@
 //! again: what tasks have written does not outlive the run. Runs that find the place taken copy the project as a
 //! whole, and so does one that cannot move a directory from here to there, since they are on different file systems.
 //!
+//! What takes longer to bring up to date at the end than it took at the start is dropped instead.
+//!
 //! A run that is interrupted or killed leaves no tree, which its driver or the next run removes with the rest. Trees
 //! that nobody has used for [`KEPT_FOR`] are removed, and the oldest where all have more than [`MOST_BYTES`].
 
@@ -13,7 +15,7 @@ use std::fs::{self, File, FileTimes};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use files::remove::remove;
 use files::trust;
@@ -36,6 +38,9 @@ const TRASH: &str = "trash";
 /// How long a tree is kept that nobody uses.
 const KEPT_FOR: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
+/// How long it may always take to get a tree back.
+const LEAST_WORTH: Duration = Duration::from_secs(1);
+
 /// The most bytes of all trees together.
 const MOST_BYTES: u64 = 8 << 30;
 
@@ -54,6 +59,8 @@ pub struct Lent {
     wanted: Wanted,
     /// Where the volume is.
     volume: PathBuf,
+    /// How long it took to fill it.
+    took: Duration,
 }
 
 /// A place for a tree, which is ours for as long as this lives.
@@ -71,13 +78,15 @@ pub fn fill(
     progress: &Progress,
 ) -> Result<(Imported, Option<Lent>), SourceError> {
     let Wanted { project, selection, options } = wanted;
+    let begun = Instant::now();
     if let Some(place) = Place::of(wanted, volume) {
         let imported = place.up_to_date(wanted, volume, progress)?;
         if let Some(imported) = imported {
             // The directory of the volume is empty, and gives its place.
             if fs::rename(place.tree(), volume).is_ok() {
                 let (wanted, volume) = (wanted.clone(), volume.to_owned());
-                return Ok((imported, Some(Lent { place, wanted, volume })));
+                let took = begun.elapsed();
+                return Ok((imported, Some(Lent { place, wanted, volume, took })));
             }
             place.empty();
         }
@@ -86,10 +95,15 @@ pub fn fill(
 }
 
 impl Lent {
+    /// How long it may take to get the tree back.
+    pub fn worth(&self) -> Duration {
+        self.took.max(LEAST_WORTH)
+    }
+
     /// Moves the tree back, without what tasks have made of it. Whatever goes wrong, the volume is still the driver's to
     /// remove then.
     pub fn take_back(self, progress: &Progress) {
-        let Self { mut place, wanted, volume } = self;
+        let Self { mut place, wanted, volume, .. } = self;
         let Some(imported) = place.again(&volume, &wanted, progress).ok().flatten() else {
             return place.empty();
         };
@@ -117,6 +131,10 @@ impl Place {
             .update(named.as_bytes());
         let path = all.join(&hasher.finalize().to_hex()[..32]);
         trust::make(&path).ok()?;
+        // A link in its place would lead to somebody's own directory.
+        if !fs::symlink_metadata(&path).ok()?.is_dir() {
+            return None;
+        }
         let volume = fs::metadata(volume).ok()?;
         if fs::metadata(&path).ok()?.dev() != volume.dev() {
             return None;
@@ -273,7 +291,8 @@ fn places() -> impl Iterator<Item = PathBuf> {
 /// A place that no run holds. What has another name, or no lock, is none.
 fn open(path: &Path) -> Option<Place> {
     let name = path.file_name()?.to_str()?;
-    if name.len() != 32 || !name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    let is_name = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_name || !fs::symlink_metadata(path).ok()?.is_dir() {
         return None;
     }
     let mut options = File::options();

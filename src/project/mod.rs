@@ -150,11 +150,18 @@ impl ProjectFiles {
         if lent.is_empty() {
             return;
         }
-        let taken = import::blocking(self.stop.outside(), move |progress| {
+        // What takes longer than a new copy is of no use.
+        let limit = lent.iter().map(Lent::worth).sum();
+        let stop = self.stop.outside().child_token();
+        let taken = import::blocking(&stop, move |progress| {
             lent.into_iter().for_each(|lent| lent.take_back(progress));
         });
+        let mut taken = std::pin::pin!(taken);
         // Who is stopped keeps nothing.
-        _ = taken.await;
+        if tokio::time::timeout(limit, &mut taken).await.is_err() {
+            stop.cancel();
+            _ = taken.await;
+        }
     }
 
     fn cancel(&self) -> &CancellationToken {

@@ -294,10 +294,13 @@ async fn execute(
     let outcome = outcome.unwrap_or(Err(RunError::Stopped(StopReason::Broken)));
     // As `live` does it, unless that has panicked.
     settle_volumes(stop, &context).await;
+    let reason = stop.reason();
     if !stop.outside().is_cancelled() {
         driver.end_tasks().await;
         context.files.take_back().await;
     }
+    // The pipeline was done before: what ends the tidying early does not change how it went.
+    let is_tidied_early = reason.is_none() && stop.reason().is_some();
     let closed = close(&*driver, stop, events, CLEANUP).await;
     match outcome {
         Err(RunError::Script(ScriptError::Failed(diagnostic)))
@@ -308,7 +311,9 @@ async fn execute(
         outcome => outcome?,
     }
     closed?;
-    if let Some(reason) = stop.reason() {
+    if let Some(reason) = stop.reason()
+        && !is_tidied_early
+    {
         return Err(RunError::Stopped(reason));
     }
     match cache.map(|cache| cache.failures()) {

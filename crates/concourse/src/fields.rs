@@ -282,6 +282,7 @@ pub fn list_of(names: &[&str]) -> String {
 pub fn items<'a>(node: &'a Node, problems: &mut Problems) -> &'a [Rc<Node>] {
     match &node.value {
         Value::List(items) => items,
+        Value::Null => &[],
         _ => wrong(node, "a list", problems).unwrap_or_default(),
     }
 }

@@ -37,7 +37,7 @@ pub fn inside(directory: &Path, name: &str, path: &str) -> Result<PathBuf, Resou
     let found = below(directory, name, path)?;
     let failed = |error: std::io::Error| {
         ResourceError::failed(format!(
-            "cannot read `{}`, which `{name}` names: {error}",
+            "cannot read `{}`, the file of `{name}`: {error}",
             printable(path)
         ))
     };

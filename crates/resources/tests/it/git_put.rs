@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 
@@ -325,4 +325,33 @@ fn merges_of_nobody_in_particular_are_possible() {
     fs::write(world.path("home/.gitconfig"), "[user]\nuseConfigOnly = true\n").unwrap();
     world.put(&source(&remote), &json!({ "repository": "repo", "merge": true })).json();
     assert_eq!(remote.git(&["log", "-1", "--format=%cn <%ce>", "main"]), "git <git@localhost>");
+}
+
+#[test]
+fn a_link_in_an_artifact_leads_to_nothing_that_is_published() {
+    let world = World::new();
+    let remote = cloned(&world);
+    commit(&world, "b", "two");
+    fs::write(world.path("private"), "private").unwrap();
+    symlink(world.path("private"), world.path("artifacts/repo/link")).unwrap();
+    symlink(world.path("."), world.path("artifacts/repo/up")).unwrap();
+    file(&world, "name", "1.0");
+    for (field, path) in [
+        ("annotate", "repo/link"),
+        ("annotate", "repo/up/private"),
+        ("notes", "repo/link"),
+        ("tag", "repo/link"),
+        ("repository", "repo/up"),
+    ] {
+        let mut params = json!({ "repository": "repo", "tag": "name" });
+        params[field] = path.into();
+        world.put(&source(&remote), &params).fails_with("a link leads out of the step's directory");
+    }
+    assert_eq!(remote.git(&["tag", "--list"]), "");
+    // A link that stays among the artifacts is followed.
+    fs::create_dir(world.path("artifacts/notes")).unwrap();
+    file(&world, "notes/message", "released\n");
+    symlink("../notes/message", world.path("artifacts/repo/inner")).unwrap();
+    let params = json!({ "repository": "repo", "tag": "name", "annotate": "repo/inner" });
+    world.put(&source(&remote), &params).json();
 }
