@@ -121,7 +121,6 @@ scenarios! {
     yaml_error
     yaml_execution
     yaml_failure
-    yaml_get_metadata
     yaml_hermetic
     yaml_hooks
     yaml_hooks_fail

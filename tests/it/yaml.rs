@@ -293,3 +293,49 @@ fn hostile_files_end_in_an_error_within_little_memory() {
         assert!(stderr.contains(expected), "{expected}: {stderr}");
     }
 }
+
+#[test]
+fn a_get_leaves_its_metadata_as_variables() {
+    let yaml = r#"
+resources:
+- name: m
+  type: mock
+  source:
+    initial_version: "7"
+    metadata: [{ name: author, value: ada }]
+    create_files: { file.txt: "content of a file" }
+jobs:
+- name: a
+  plan:
+  - get: m
+  - task: t
+    config:
+      platform: linux
+      inputs: [{ name: m }]
+      params: { AUTHOR: ((.:m.author)) }
+      run: { path: sh, args: [-c, 'echo "$AUTHOR $(cat m/version) $(cat m/file.txt)"'] }
+"#;
+    let ci = Ci::new().file("p.yml", yaml).args(["run", "p.yml"]);
+    ci.run().exits(0).stdout_has("[t] ada 7 content of a file\n");
+}
+
+/// The types that a driver without images has hold what a pipeline declares of them.
+#[test]
+fn a_declared_type_gives_its_defaults_to_the_built_in_one() {
+    let yaml = "
+resource_types:
+- { name: mock, type: registry-image, source: { repository: x }, defaults: { initial_version: '9' } }
+resources: [{ name: m, type: mock }]
+jobs:
+- name: a
+  plan:
+  - get: m
+  - task: t
+    config: { platform: linux, inputs: [{ name: m }], run: { path: cat, args: [m/version] } }
+";
+    let outcome = Ci::new().file("p.yml", yaml).args(["run", "p.yml"]).run().exits(0);
+    outcome.stdout_has("[t] 9\n").stdout_has("this driver uses its own `mock` instead");
+    let wrong = yaml.replace("initial_version", "initial_verison");
+    let outcome = Ci::new().file("p.yml", wrong).args(["run", "p.yml"]).run().exits(2);
+    outcome.stderr_has("`initial_verison`, did you mean `initial_version`");
+}
