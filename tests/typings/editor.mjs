@@ -72,7 +72,6 @@ export async function checkEditor() {
       "command",
       "env",
       "name",
-      "network",
       "onOutput",
       "script",
       "signal",

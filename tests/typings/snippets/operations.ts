@@ -25,6 +25,7 @@ export const stream: Same<Host.OutputChunk["stream"], OutputStream> = true;
 type Renamed = {
   timeout: "timeoutMs";
   containerLimits: "limits";
+  network: "offline";
   onOutput: "streamOutput";
 };
 type Request<K> = K extends keyof Renamed ? Renamed[K] : K;

@@ -14,7 +14,7 @@ runtime.run({ name: "a", image: "b", command, timeout: "90" });
 // @ts-expect-error a size with an unknown unit
 runtime.createVolume({ size: "1 gig" });
 // @ts-expect-error a required key is missing
-runtime.run({ name: "a", image: "b", command: {} });
+runtime.run({ image: "b", command });
 // @ts-expect-error a misspelt key
 runtime.run({ name: "a", imgae: "b", command });
 // @ts-expect-error a key that does not exist
