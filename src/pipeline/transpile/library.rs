@@ -199,7 +199,7 @@ mod tests {
                 assert!(names.insert(declaration.name), "{} is declared twice", declaration.name);
             }
         }
-        for name in ["runJobs", "StepFailure", "SCRIPTS", "Slots", "Task", "checkedConfig"] {
+        for name in ["runJobs", "StepFailure", "IN_DIRECTORY", "Slots", "Task", "checkedConfig"] {
             assert!(names.contains(name), "{name}");
         }
     }

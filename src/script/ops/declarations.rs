@@ -20,10 +20,10 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/js/ops.gen.ts");
 const OPS: &[(&str, &[&str], &str)] = &[
     ("op_console_write", &["stream: \"stdout\" | \"stderr\"", "text: string"], "void"),
     ("op_pipeline_context", &[], "PipelineContext"),
-    ("op_pipeline_check", &["name: string", "text: string", "vars: string"], "string | null"),
     ("op_default_image", &[], "string | null"),
     ("op_program", &[], "string"),
     ("op_run_clock", &[], "number"),
+    ("op_pipeline_check", &["name: string", "text: string", "vars: string"], "string | null"),
     ("op_plan_event", &["event: PlanEvent"], "void"),
     ("op_random_fill", &["buffer: Uint8Array"], "void"),
     ("op_random_uuid", &[], "string"),
