@@ -11,9 +11,9 @@
 //! A run that is interrupted or killed leaves no tree, which its driver or the next run removes with the rest. Trees
 //! that nobody has used for [`KEPT_FOR`] are removed, and the oldest where all have more than [`MOST_BYTES`].
 
-use std::fs::{self, File, FileTimes};
-use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File, FileTimes, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -31,6 +31,10 @@ use crate::process::state;
 /// Where the trees are, in the state directory.
 const PROJECTS: &str = "projects";
 const LOCK: &str = "lock";
+
+/// What a lock file begins with. A directory without it is none of ours, whatever its name.
+const MARKER: &str = "This directory belongs to `ci`, which removes all of it.\n";
+
 const INDEX: &str = "index";
 const TREE: &str = "tree";
 const TRASH: &str = "trash";
@@ -103,7 +107,7 @@ impl Lent {
     /// Moves the tree back, without what tasks have made of it. Whatever goes wrong, the volume is still the driver's to
     /// remove then.
     pub fn take_back(self, progress: &Progress) {
-        let Self { mut place, wanted, volume, .. } = self;
+        let Self { place, wanted, volume, .. } = self;
         let Some(imported) = place.again(&volume, &wanted, progress).ok().flatten() else {
             return place.empty();
         };
@@ -113,7 +117,7 @@ impl Lent {
         if !moved || place.note(imported.size).is_err() {
             return place.empty();
         }
-        remove_old(&place.path);
+        remove_old(&place.path, imported.size);
     }
 }
 
@@ -135,16 +139,25 @@ impl Place {
         if !fs::symlink_metadata(&path).ok()?.is_dir() {
             return None;
         }
+        // Also one whose run was killed before it could mark it.
+        let is_new = fs::read_dir(&path).ok()?.flatten().all(|entry| entry.file_name() == LOCK);
         let volume = fs::metadata(volume).ok()?;
         if fs::metadata(&path).ok()?.dev() != volume.dev() {
             return None;
         }
         // The files of a project may be nobody else's to read.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).ok()?;
-        let mut options = File::options();
-        options.read(true).write(true).create(true);
-        let lock = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path.join(LOCK));
-        Self::locked(path, lock.ok()?)
+        if is_new {
+            mark(&path).ok()?;
+        }
+        Self::open(&path)
+    }
+
+    /// A place that no run holds. What is not marked as one is none.
+    fn open(path: &Path) -> Option<Self> {
+        let lock = lock_options().open(path.join(LOCK)).ok()?;
+        let place = Self::locked(path.to_owned(), lock)?;
+        place.text().ok()?.starts_with(MARKER).then_some(place)
     }
 
     /// `None` if a run holds it, or has removed it since.
@@ -209,26 +222,32 @@ impl Place {
 
     /// Removes what is here but the lock, which then tells of no tree.
     fn empty(&self) {
-        _ = self.lock.set_len(0);
+        _ = self.lock.set_len(MARKER.len() as u64);
         for name in [INDEX, TREE, TRASH] {
             _ = remove(&self.path.join(name));
         }
     }
 
     /// Notes the size of the tree, and that it was used now.
-    fn note(&mut self, bytes: u64) -> io::Result<()> {
-        self.lock.set_len(0)?;
-        self.lock.rewind()?;
-        writeln!(self.lock, "{bytes}")?;
+    fn note(&self, bytes: u64) -> io::Result<()> {
+        let end = MARKER.len() as u64;
+        self.lock.set_len(end)?;
+        self.lock.write_all_at(format!("{bytes}\n").as_bytes(), end)?;
         self.lock.set_times(FileTimes::new().set_modified(SystemTime::now()))
     }
 
+    /// The text of the lock file.
+    fn text(&self) -> io::Result<String> {
+        let mut text = [0; MARKER.len() + 32];
+        let read = self.lock.read_at(&mut text, 0)?;
+        Ok(String::from_utf8_lossy(&text[..read]).into_owned())
+    }
+
     /// The size of the tree in bytes, and when it was used last.
-    fn noted(&mut self) -> io::Result<(u64, SystemTime)> {
-        let mut text = String::new();
-        self.lock.rewind()?;
-        (&self.lock).take(32).read_to_string(&mut text)?;
-        Ok((text.trim().parse().unwrap_or(0), self.lock.metadata()?.modified()?))
+    fn noted(&self) -> io::Result<(u64, SystemTime)> {
+        let text = self.text()?;
+        let bytes = text.strip_prefix(MARKER).and_then(|text| text.trim().parse().ok());
+        Ok((bytes.unwrap_or(0), self.lock.metadata()?.modified()?))
     }
 
     /// Removes all of it.
@@ -238,18 +257,28 @@ impl Place {
     }
 }
 
+/// Marks a directory that has nothing but perhaps an empty lock file.
+fn mark(path: &Path) -> io::Result<()> {
+    let lock = lock_options().create(true).open(path.join(LOCK))?;
+    lock.try_lock()?;
+    match lock.metadata()?.len() {
+        0 => lock.write_all_at(MARKER.as_bytes(), 0),
+        _ => Ok(()),
+    }
+}
+
+fn lock_options() -> OpenOptions {
+    let mut options = File::options();
+    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    options
+}
+
 /// A new directory with the mode and the owner of another one.
 fn like(model: &Path, path: &Path) -> io::Result<()> {
     let found = fs::metadata(model)?;
     fs::create_dir(path)?;
-    if (found.uid(), found.gid()) != owner(path)? {
-        std::os::unix::fs::chown(path, Some(found.uid()), Some(found.gid()))?;
-    }
+    chown(path, Some(found.uid()), Some(found.gid()))?;
     fs::set_permissions(path, found.permissions())
-}
-
-fn owner(path: &Path) -> io::Result<(u32, u32)> {
-    fs::metadata(path).map(|found| (found.uid(), found.gid()))
 }
 
 /// Removes every tree that no run uses, and returns how many these were.
@@ -258,13 +287,14 @@ pub fn prune() -> usize {
 }
 
 /// Removes trees that nobody has used for long, and the oldest where all of them are too large.
-fn remove_old(own: &Path) {
+/// `own` is the place that was used now, with a tree of so many bytes.
+fn remove_old(own: &Path, bytes: u64) {
     let places = places().filter(|path| path != own).filter_map(|path| open(&path));
     let mut found: Vec<(SystemTime, u64, Place)> = places
-        .filter_map(|mut place| place.noted().ok().map(|(bytes, used)| (used, bytes, place)))
+        .filter_map(|place| place.noted().ok().map(|(bytes, used)| (used, bytes, place)))
         .collect();
     found.sort_by_key(|(used, ..)| std::cmp::Reverse(*used));
-    let mut all = open_size(own);
+    let mut all = bytes;
     for (used, bytes, place) in found {
         all += bytes;
         let is_old = used.elapsed().is_ok_and(|age| age > KEPT_FOR);
@@ -272,12 +302,6 @@ fn remove_old(own: &Path) {
             place.remove();
         }
     }
-}
-
-/// The size that is noted of a tree.
-fn open_size(path: &Path) -> u64 {
-    let text = fs::read_to_string(path.join(LOCK)).unwrap_or_default();
-    text.trim().parse().unwrap_or(0)
 }
 
 /// What may be places.
@@ -288,14 +312,10 @@ fn places() -> impl Iterator<Item = PathBuf> {
     entries.into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// A place that no run holds. What has another name, or no lock, is none.
+/// A place that no run holds. What has another name, or is a link, is none.
 fn open(path: &Path) -> Option<Place> {
     let name = path.file_name()?.to_str()?;
     let is_name = name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_name || !fs::symlink_metadata(path).ok()?.is_dir() {
-        return None;
-    }
-    let mut options = File::options();
-    options.read(true).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
-    Place::locked(path.to_owned(), options.open(path.join(LOCK)).ok()?)
+    let is_place = is_name && fs::symlink_metadata(path).ok()?.is_dir();
+    is_place.then(|| Place::open(path)).flatten()
 }

@@ -143,13 +143,15 @@ impl ProjectFiles {
         self.work.wait().await;
     }
 
+    /// Whether there is something to [take back](Self::take_back).
+    pub fn has_lent(&self) -> bool {
+        !self.lent.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
     /// Keeps copies of the project for the next run. To be called when no task runs any more, and before the driver
     /// removes its volumes.
     pub async fn take_back(&self) {
         let lent = std::mem::take(&mut *self.lent.lock().unwrap_or_else(PoisonError::into_inner));
-        if lent.is_empty() {
-            return;
-        }
         // What takes longer than a new copy is of no use.
         let limit = lent.iter().map(Lent::worth).sum();
         let stop = self.stop.outside().child_token();

@@ -295,9 +295,12 @@ async fn execute(
     // As `live` does it, unless that has panicked.
     settle_volumes(stop, &context).await;
     let reason = stop.reason();
-    if !stop.outside().is_cancelled() {
-        driver.end_tasks().await;
-        context.files.take_back().await;
+    if !stop.outside().is_cancelled() && context.files.has_lent() {
+        let tidying = async {
+            driver.end_tasks().await;
+            context.files.take_back().await;
+        };
+        _ = within(stop, LAST_WORDS, tidying).await;
     }
     // The pipeline was done before: what ends the tidying early does not change how it went.
     let is_tidied_early = reason.is_none() && stop.reason().is_some();

@@ -18,6 +18,7 @@ mod cli;
 mod conformance;
 mod diagnostics;
 mod docker;
+mod driving;
 mod dsn;
 mod ending;
 mod examples;

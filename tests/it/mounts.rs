@@ -4,7 +4,7 @@ use ci::driver::{Driver, DriverError, Volume};
 use ci::task::{TaskExit, TaskSpec};
 use ci::volume::VolumeName;
 
-use crate::conformance::{edit, finish, mounted, sh, succeed, task, volume};
+use crate::driving::{edit, finish, mounted, sh, succeed, task, volume};
 
 /// For drivers whose volumes are mounted, not linked.
 pub async fn volumes_can_be_mounted_in_volumes(driver: &dyn Driver) {

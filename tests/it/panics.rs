@@ -11,7 +11,7 @@ use ci::task_runner::{TaskOptions, TaskRunner};
 use ci::volume::{VolumeManager, VolumeName};
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::sh;
+use crate::driving::sh;
 
 struct Panicking;
 

@@ -15,7 +15,7 @@ use ci::volume::{VolumeManager, VolumeName};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::sh;
+use crate::driving::sh;
 
 /// Takes longer to prepare a task than its command may run.
 struct Slow {

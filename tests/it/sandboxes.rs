@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::{
+use crate::driving::{
     Finished, PATIENCE, TAKE_LOCK, collect, edit, exit, finish, lock_is_free, mounted, sh, succeed,
     updates, volume,
 };

@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::{
+use crate::driving::{
     PATIENCE, TAKE_LOCK, edit, finish, finish_kept, lock_is_free, mounted, sh, succeed, task,
     updates, volume,
 };

@@ -285,23 +285,6 @@ pub fn secrets_are_variables_of_yaml(dsn: &str) {
         .stderr_has("every process list would show")
         .stderr_has("`params`");
 }
-
-#[test]
-fn an_address_with_a_secret_is_refused() {
-    let run = |uri: &str| {
-        let text = format!(
-            "resources: [{{ name: r, type: git, source: {{ uri: '{uri}' }} }}]\njobs: [{{ name: j, plan: [{{ get: r }}] }}]\n"
-        );
-        let ci = Ci::new().file("p.yml", text).env("TOKEN", "hunter2-in-an-address");
-        ci.args(["run", "p.yml", "--secret", "TOKEN"]).run()
-    };
-    let outcome = run("https://127.0.0.1/((TOKEN))/r").exits(2);
-    is_clean(outcome).stderr_has("the `uri` of the resource `r` has the secret `TOKEN`");
-    // A user and a password are handed over in memory.
-    let outcome = run("https://u:((TOKEN))@127.0.0.1:9/r").exits(1);
-    is_clean(outcome).stdout_has("cannot read the refs of `https://127.0.0.1:9/r`");
-}
-
 /// Without mounts there is no place for a file.
 #[test]
 fn links_in_place_of_mounts_have_no_secret_files() {

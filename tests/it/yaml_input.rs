@@ -331,3 +331,19 @@ fn no_problem_of_a_file_repeats_the_value_of_a_variable() {
         ci.run().lacks("hunter2");
     }
 }
+
+#[test]
+fn an_address_with_a_secret_is_refused() {
+    let run = |uri: &str| {
+        let text = format!(
+            "resources: [{{ name: r, type: git, source: {{ uri: '{uri}' }} }}]\njobs: [{{ name: j, plan: [{{ get: r }}] }}]\n"
+        );
+        let ci = Ci::new().file("p.yml", text).env("TOKEN", "hunter2-in-an-address");
+        ci.args(["run", "p.yml", "--secret", "TOKEN"]).run()
+    };
+    let outcome = run("https://127.0.0.1/((TOKEN))/r").exits(2);
+    outcome.lacks("hunter2").stderr_has("the `uri` of the resource `r` has the secret `TOKEN`");
+    // A user and a password are handed over in memory.
+    let outcome = run("https://u:((TOKEN))@127.0.0.1:9/r").exits(1);
+    outcome.lacks("hunter2").stdout_has("cannot read the refs of `https://127.0.0.1:9/r`");
+}

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::endings::{WAITS, signal, waiting};
 use super::{Run, host, objects, variable};
-use crate::conformance::{PATIENCE, exit, mounted, sh, succeed, updates, volume};
+use crate::driving::{PATIENCE, exit, mounted, sh, succeed, updates, volume};
 use crate::support::Ci;
 
 #[test]

@@ -10,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::{Run, docker, dsn, host, objects};
-use crate::conformance::{finish, mounted, sh, succeed, volume};
+use crate::driving::{finish, mounted, sh, succeed, volume};
 use crate::support::Ci;
 
 /// A pipeline that has everything a run can make, and waits.

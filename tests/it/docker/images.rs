@@ -8,7 +8,7 @@ use ci::driver::{Driver, TaskUpdate};
 use nix::sys::signal::{Signal, kill};
 
 use super::{Run, docker, host, variable};
-use crate::conformance::{edit, finish, sh, succeed, task};
+use crate::driving::{edit, finish, sh, succeed, task};
 use crate::interruptions::{code, silent};
 use crate::support::{Ci, Outcome};
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::elsewhere::archive;
 use super::endings::{WAITS, signal, waiting};
 use super::{Run, docker, dsn, objects};
-use crate::conformance::{PATIENCE, mounted, sh, succeed, volume};
+use crate::driving::{PATIENCE, mounted, sh, succeed, volume};
 use crate::support::{Ci, Outcome};
 
 /// `ci prune` of a namespace on another machine, which has a state directory of its own.

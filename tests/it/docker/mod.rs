@@ -19,7 +19,7 @@ use ci::driver::docker::{DockerConfig, DockerDriver};
 use ci::driver::{Driver, DriverError, RunIdentity};
 use ci::task::{Limits, TaskExit, TaskSpec};
 
-use crate::conformance::{edit, finish, mounted, sh, succeed, task, volume};
+use crate::driving::{edit, finish, mounted, sh, succeed, task, volume};
 use crate::support::Ci;
 
 /// The engine that the suite's setup starts.

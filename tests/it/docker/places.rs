@@ -4,7 +4,7 @@ use ci::driver::{Driver, DriverError};
 use ci::task::TaskExit;
 
 use super::{Run, docker, host};
-use crate::conformance::{edit, finish_kept, sh};
+use crate::driving::{edit, finish_kept, sh};
 use crate::sandboxes::{cancel_when_ready, command, finish_in, when_ready};
 use crate::shells::{fail, has_line, type_in};
 use crate::support::Ci;

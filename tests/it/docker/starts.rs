@@ -4,7 +4,7 @@ use ci::driver::{Driver, DriverError, Volume};
 use ci::task::TaskExit;
 
 use super::Run;
-use crate::conformance::{edit, finish, mounted, sh, succeed, task, volume};
+use crate::driving::{edit, finish, mounted, sh, succeed, task, volume};
 use crate::sandboxes::Sandboxed;
 
 /// Files that are not executed, made in the directory `v`, and what is said of each.

@@ -22,9 +22,8 @@ use ci::task::{Limits, TaskExit, TaskSpec};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
-use crate::conformance::{
-    self, Finished, edit, exit, finish, mounted, sh, succeed, task, updates, volume,
-};
+use crate::conformance;
+use crate::driving::{Finished, edit, exit, finish, mounted, sh, succeed, task, updates, volume};
 
 /// A driver with a root directory of its own.
 struct Run {
@@ -204,7 +203,8 @@ async fn thousands_of_tasks_leave_nothing() {
     let driver: Arc<NativeDriver> = Arc::new(run.driver);
     for _ in 0..2000 {
         let driver = driver.clone();
-        batch.spawn(async move { succeed(&*driver, &conformance::task("t", "true", &[])).await });
+        batch
+            .spawn(async move { succeed(&*driver, &crate::driving::task("t", "true", &[])).await });
     }
     batch.join_all().await;
     driver.close().await.unwrap();

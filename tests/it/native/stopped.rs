@@ -102,7 +102,7 @@ async fn a_sandbox_is_closed_although_a_reaper_is_stopped() {
     let (sink, chunks) = updates(4);
     let spec = sh(&format!("{NUMBERS}; sleep 1000 >/dev/null 2>&1 &"));
     let exec = sandbox.exec(&spec, sink, CancellationToken::new());
-    let finished = conformance::collect(exec, chunks).await.unwrap();
+    let finished = crate::driving::collect(exec, chunks).await.unwrap();
     let text = String::from_utf8(finished.stdout).unwrap();
     signal(text.split_whitespace().next().unwrap(), Signal::SIGSTOP);
     sandbox.close().await;

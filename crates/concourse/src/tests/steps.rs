@@ -95,8 +95,8 @@ fn configs_of_tasks_mean_what_they_mean_in_concourse() {
             json!({ "run": {}, "image": "busybox:1" }),
         ),
         (
-            "{ platform: linux, caches: [{ path: /root/.m2, ttl: 1h }, { path: a }, {}] }",
-            json!({ "run": {}, "caches": [{ "path": "/root/.m2" }, { "path": "a" }] }),
+            "{ platform: linux, caches: [{ path: /var/cache/m2, ttl: 1h }, { path: a }, {}] }",
+            json!({ "run": {}, "caches": [{ "path": "/var/cache/m2" }, { "path": "a" }] }),
         ),
         (
             "{ platform: linux, inputs: [{ name: r, path: . }, { name: b, path: a }, { name: c, path: ./a }], outputs: [{ name: o, path: . }] }",

@@ -82,8 +82,7 @@ impl Environment {
         let credentials = Credentials::of(source)?;
         let mut config: Vec<Variable> =
             FIXED.iter().map(|(name, value)| Variable::new(*name, *value)).collect();
-        if let Some(lfs) = program::find("git-lfs") {
-            drop(lfs);
+        if program::find("git-lfs").is_some() {
             config.extend(super::lfs::config());
         }
         config.extend(credentials.variables.iter().cloned());

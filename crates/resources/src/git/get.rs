@@ -41,7 +41,7 @@ pub enum Submodules {
 }
 
 impl Params {
-    pub fn parse(params: &Object<'_>, _source: &Source) -> Result<Self, ResourceError> {
+    pub fn parse(params: &Object<'_>) -> Result<Self, ResourceError> {
         // git takes the largest number for "all", and no larger one.
         let depth = params.number("depth")?.filter(|depth| (1..i32::MAX as u64).contains(depth));
         let branches = params.list("fetch")?;
@@ -84,7 +84,7 @@ fn submodules_of(params: &Object<'_>) -> Result<Submodules, ResourceError> {
 }
 
 pub fn get(job: &Job<'_>, source: &Source) -> Result<Response, ResourceError> {
-    let params = Params::parse(&job.params, source)?;
+    let params = Params::parse(&job.params)?;
     let directory = job.directory()?;
     let version = job.version.unwrap_or(job.params);
     let given = |name: &str| job.version.map_or(Ok(None), |version| version.text(name));

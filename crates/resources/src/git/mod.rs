@@ -59,7 +59,7 @@ fn validate(source: &Value, get: Option<&Value>, put: Option<&Value>) -> Result<
     let source = Source::parse(&source).map_err(at(Place::Source))?;
     if let Some(get) = get {
         let get = Object::new("params", get).map_err(at(Place::GetParams))?;
-        get::Params::parse(&get, &source).map_err(at(Place::GetParams))?;
+        get::Params::parse(&get).map_err(at(Place::GetParams))?;
     }
     if let Some(put) = put {
         let put = Object::new("params", put).map_err(at(Place::PutParams))?;

@@ -23,16 +23,10 @@ pub fn verify(git: &Git<'_>, source: &Source, commit: &str) -> Result<(), Resour
         .map_err(ResourceError::io("make a temporary directory in", &folder))?;
     let gpg = |args: &[&str], input: Option<Vec<u8>>, what: &str| {
         let mut command = Command::new("gpg");
-        command.env("GNUPGHOME", home.path()).env("LC_ALL", "C").args([
-            "--batch",
-            "--quiet",
-            "--no-autostart",
-        ]);
+        command.env("GNUPGHOME", home.path()).env("LC_ALL", "C").args(["--batch", "--quiet"]);
         // A key server is asked by a program that gpg starts.
-        let is_fetch = args.contains(&"--recv-keys");
-        if is_fetch {
-            command = Command::new("gpg");
-            command.env("GNUPGHOME", home.path()).env("LC_ALL", "C").args(["--batch", "--quiet"]);
+        if !args.contains(&"--recv-keys") {
+            command.arg("--no-autostart");
         }
         command.args(args);
         let outcome = program::run(command, input, Messages::Kept, git.log)?;
